@@ -1,0 +1,43 @@
+# make demo | test | lint | clean. Choose the interpreter with PYTHON=python3.13.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Both installs share one environment, so each removes the other's stamp.
+PLAIN := .venv/.installed-plain
+EDITABLE := .venv/.installed-editable
+RECIPE := setup.cfg pyproject.toml
+SOURCES := $(shell find latentscale data -type f -not -name '*.pyc')
+
+.PHONY: demo test lint clean
+
+demo: $(PLAIN)
+	$(BIN)/latentscale demo
+
+test: $(EDITABLE)
+	$(BIN)/python -m pytest
+
+lint: $(EDITABLE)
+	$(BIN)/ruff check .
+	$(BIN)/python tests/lint/sizes.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "latentscale needs Python 3.11 or newer, but '$(PYTHON)' is older or missing;" \
+	       "try: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# A build/ folder left by an earlier install would put deleted modules back into the wheel.
+$(PLAIN): .venv/.created $(RECIPE) $(SOURCES)
+	rm -rf build
+	$(BIN)/python -m pip install .
+	rm -f $(EDITABLE)
+	touch $@
+
+$(EDITABLE): .venv/.created $(RECIPE)
+	$(BIN)/python -m pip install -e '.[test]'
+	rm -f $(PLAIN)
+	touch $@

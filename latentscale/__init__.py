@@ -1,0 +1,1 @@
+"""Latent-skill scaling laws for the benchmark scores of large language models."""

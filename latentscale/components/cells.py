@@ -1,0 +1,83 @@
+"""The observed cells of a panel, laid out family by family for the likelihood."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Observed scores in long form, sorted by family, with the design of their LLMs.
+
+    Attributes
+    ----------
+    row, item, family : int arrays (C,)
+        LLM, benchmark and family of each cell; ``family`` is non-decreasing.
+    log_y, log1m_y : arrays (C,)
+        Log of the score and of one minus the score.
+    state : int8 array (C,)
+        0 a score inside (0, 1), 1 censored below ``edge``, 2 censored above ``1 - edge``.
+    edge : array (C,)
+    design : array (N, p)
+        Covariates x_i of the LLMs.
+    n_items, n_families : int
+    """
+
+    row: np.ndarray
+    item: np.ndarray
+    family: np.ndarray
+    log_y: np.ndarray
+    log1m_y: np.ndarray
+    state: np.ndarray
+    edge: np.ndarray
+    design: np.ndarray
+    n_items: int
+    n_families: int
+
+    @classmethod
+    def from_tables(cls, y, state, edge, family, design):
+        """Cells of an N x J score table; ``family`` holds codes 0..L-1, every family with a score."""
+        row, item = np.nonzero(state >= 0)
+        order = np.argsort(family[row], kind="stable")
+        row, item = row[order], item[order]
+        score = y[row, item]
+        return cls(
+            row, item, family[row], np.log(score), np.log1p(-score), state[row, item], edge[item],
+            np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1,
+        )  # fmt: skip
+
+    @property
+    def n_cells(self):
+        return len(self.row)
+
+    @cached_property
+    def starts(self):
+        """First cell of each family, shape (L,)."""
+        return np.searchsorted(self.family, np.arange(self.n_families))
+
+    @cached_property
+    def bounds(self):
+        """Cell ranges of the families, shape (L + 1,)."""
+        return np.append(self.starts, self.n_cells)
+
+    @cached_property
+    def by_item(self):
+        """Sparse (J, C) matrix that sums a column of cell values over each benchmark's cells."""
+        ones = np.ones(self.n_cells)
+        return sparse.csr_array((ones, (self.item, np.arange(self.n_cells))), (self.n_items, self.n_cells))
+
+    @cached_property
+    def censored(self):
+        """Indices of the censored cells."""
+        return np.flatnonzero(self.state)
+
+    def with_design(self, design):
+        """The same cells with other covariates."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Cells(**{**values, "design": np.ascontiguousarray(design, dtype=float)})
+
+    def sum_by_family(self, values):
+        """Sums of cell values (C, ...) over each family's cells, shape (L, ...)."""
+        return np.add.reduceat(values, self.starts, axis=0)

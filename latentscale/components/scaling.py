@@ -1,0 +1,208 @@
+"""Scaling of skills: theta_i = alpha_l + B' x_i, with x_i the terms of a formula in the LLM's columns."""
+
+import ast
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula
+from formulaic.errors import FormulaicError
+
+from ..errors import DataError, IdentificationError
+from ..numerics.linalg import null_space
+
+# Formulas are written by users and read back from files, so only arithmetic and these functions may run.
+FUNCTIONS = frozenset(
+    {"log", "log2", "log10", "exp", "exp2", "exp10", "bs", "cr", "cs", "cc", "poly", "center", "scale"}
+    | {"standardize", "C", "I"}
+)
+_NODES = (ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.UnaryOp, ast.keyword)
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
+
+
+@dataclass(frozen=True)
+class Design:
+    """The design of a formula on a table.
+
+    Attributes
+    ----------
+    formula : str
+    terms : tuple of str
+        Column names, without an intercept (b_j carries it).
+    x : array (n_kept, p)
+    keep : bool array (N,)
+        The rows of the table whose columns are all there.
+    spec : formulaic.ModelSpec
+        Codes new tables the same way.
+    """
+
+    formula: str
+    terms: tuple
+    x: np.ndarray
+    keep: np.ndarray
+    spec: object
+
+    def code(self, table):
+        """Covariates (n, p) of a new table, NaN in rows where a column is missing.
+
+        Raises
+        ------
+        DataError
+            If a column is absent, or a term is not finite where its columns are there.
+        """
+        present = _complete_rows(self.spec.formula, table)
+        out = np.full((len(table), len(self.terms)), np.nan)
+        if present.any():
+            frame = _materialise(self.spec, table[present], self.formula)
+            out[present] = _without_intercept(frame, self.formula)
+        return out
+
+
+def build_design(formula, table):
+    """Design of a formula over the columns of a panel's table.
+
+    Parameters
+    ----------
+    formula : str
+        Right-hand side such as ``"log(params_b) * log(tokens_t)"``: formulaic's syntax, arithmetic and the
+        functions in ``FUNCTIONS``; names that are not identifiers go between backticks.
+    table : DataFrame
+        One row per LLM.
+
+    Raises
+    ------
+    DataError
+        If the formula cannot be read, names an absent column, or gives values that are not finite.
+    IdentificationError
+        If a term is constant, or the terms are collinear.
+    """
+    parsed = parse_formula(formula)
+    keep = _complete_rows(parsed, table)
+    if not keep.any():
+        raise DataError(f"No LLM has all covariates of {formula!r}: {_missing_counts(parsed, table)}.")
+    frame = _materialise(parsed, table[keep], formula)
+    x = _without_intercept(frame, formula)
+    terms = tuple(name for name in frame.columns if name != "Intercept")
+    _check_rank(x, terms)
+    return Design(formula, terms, x, keep, frame.model_spec)
+
+
+def parse_formula(formula):
+    """The formulaic Formula, refused if it does anything but arithmetic on columns."""
+    if not isinstance(formula, str):
+        raise DataError(f"A scaling formula is a string such as 'log(params_b) * log(tokens_t)', not {formula!r}.")
+    if "~" in formula:
+        raise DataError(f"Give the right-hand side only: {formula!r} has a '~'.")
+    try:
+        parsed = Formula(formula)
+        factors = [factor for term in parsed for factor in term.factors]
+    except (FormulaicError, SyntaxError, ValueError) as error:
+        raise DataError(f"Cannot read the scaling formula {formula!r}: {_plain(error)}") from error
+    if not any(factor.eval_method.value != "literal" for factor in factors):
+        raise DataError(f"The scaling formula {formula!r} has no covariate.")
+    for factor in factors:
+        if factor.eval_method.value == "python":
+            _check_expression(factor.expr, formula)
+    return parsed
+
+
+def _plain(error):
+    """An error's first line without terminal colours."""
+    return re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines()[0]
+
+
+def _check_expression(expression, formula):
+    code = re.sub(r"`[^`]*`", "column", expression)
+    try:
+        tree = ast.parse(code, mode="eval")
+    except SyntaxError as error:
+        raise DataError(f"Cannot read {expression!r} in the scaling formula {formula!r}.") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
+                raise DataError(
+                    f"{ast.unparse(node.func)!r} may not be called in a scaling formula ({formula!r}); "
+                    f"these may: {', '.join(sorted(FUNCTIONS))}. Compute other covariates as columns first."
+                )
+        elif not isinstance(node, _NODES + _OPERATORS):
+            raise DataError(
+                f"{expression!r} in the scaling formula {formula!r} is more than arithmetic on columns; "
+                "compute such covariates as columns first."
+            )
+
+
+def _columns(parsed, table):
+    names = sorted(str(name) for name in parsed.required_variables)
+    absent = [name for name in names if name not in table.columns]
+    if absent:
+        raise DataError(
+            f"The scaling formula needs the columns {absent}, which the table does not have; "
+            f"it has {list(table.columns)}."
+        )
+    return names
+
+
+def _complete_rows(parsed, table):
+    names = _columns(parsed, table)
+    return table[names].notna().all(axis=1).to_numpy()
+
+
+def _missing_counts(parsed, table):
+    return ", ".join(f"{name} is missing in {int(table[name].isna().sum())}" for name in _columns(parsed, table))
+
+
+def _materialise(recipe, rows, formula):
+    """Model matrix of complete rows, finite or refused."""
+    try:
+        with np.errstate(divide="ignore", invalid="ignore"):  # log of zero or less is reported just below
+            frame = recipe.get_model_matrix(rows, na_action="ignore", output="pandas")
+    except (FormulaicError, TypeError, ValueError, KeyError) as error:
+        raise DataError(f"Cannot compute the scaling formula {formula!r}: {_plain(error)}") from error
+    try:
+        values = frame.to_numpy(dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"A term of {formula!r} is not numeric; write C(column) for categories.") from error
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        names = list(rows.index[bad.any(axis=1)][:5])
+        raise DataError(
+            f"The term {frame.columns[column]!r} is not finite for {int(bad.any(axis=1).sum())} LLMs ({names}): "
+            "is the log of zero or of a negative number taken? Mend or drop those rows."
+        )
+    return frame
+
+
+def _without_intercept(frame, formula):
+    keep = [name for name in frame.columns if name != "Intercept"]
+    if not keep:
+        raise DataError(f"The scaling formula {formula!r} has no covariate.")
+    return frame[keep].to_numpy(dtype=float)
+
+
+def _check_rank(x, terms):
+    """Every slope must be determined next to the intercepts b_j."""
+    spread = x.std(axis=0)
+    constant = [term for term, sd, top in zip(terms, spread, np.abs(x).max(axis=0), strict=True) if sd <= 1e-10 * top]
+    if constant:
+        raise IdentificationError(
+            f"The term {constant[0]!r} is the same for all {len(x)} LLMs with data, so its slope cannot be told from "
+            "the intercepts; drop it from the formula."
+        )
+    if len(x) <= len(terms):
+        raise IdentificationError(f"{len(terms)} terms but only {len(x)} LLMs with all covariates.")
+    flat = null_space((x - x.mean(axis=0)) / spread, 1e-9)
+    if flat.shape[1]:
+        involved = [term for term, weight in zip(terms, np.abs(flat).max(axis=1), strict=True) if weight > 1e-6]
+        raise IdentificationError(
+            f"The terms {involved} are collinear over the {len(x)} LLMs with data, so their slopes cannot be told "
+            "apart; drop one of them from the formula."
+        )
+
+
+def within_family_constants(x, terms, family):
+    """Terms that take one value within every family: their slopes rest on differences between families alone."""
+    frame = pd.DataFrame(x, columns=list(terms))
+    spread = frame.groupby(family).transform(lambda column: column - column.mean()).abs().max()
+    return [term for term in terms if spread[term] <= 1e-10 * max(1.0, frame[term].abs().max())]

@@ -1,0 +1,1 @@
+"""Integration rules for the marginal likelihood, and the drivers that maximise it."""

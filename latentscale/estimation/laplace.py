@@ -1,0 +1,145 @@
+"""Laplace's approximation with its exact gradient, and the gradient of nodes that move with the parameters.
+
+At the mode a of g_l(alpha) = sum h(eta) + log N(alpha; 0, Sigma), with H_l = -d2 g_l, Laplace's log-likelihood
+is g_l(a) + (K log 2 pi - log|H_l|) / 2. Both a and H move with the parameters xi: da/dxi = H^-1 d2g/da dxi,
+and dH brings in third derivatives of h. What any function of (a, H) owes to those movements is collected by
+one adjoint pass from its derivatives in a and in H; Laplace's determinant and adapted nodes both use it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..components.complete import chain_score, fixed_part
+from ..components.response import cell_parameters, cell_terms
+from ..numerics.linalg import log_determinant, solve_vectors, symmetrise
+from .modes import posterior_modes
+
+
+@dataclass(frozen=True)
+class AtModes:
+    """Cell derivatives at the posterior modes.
+
+    Attributes
+    ----------
+    modes : Modes
+    terms : dict of arrays (C,)
+        Third-order ``CellTerms`` by name.
+    loadings, mean_skill : arrays (C, K)
+        lambda_j and x_i' B of each cell.
+    """
+
+    modes: object
+    terms: dict
+    loadings: np.ndarray
+    mean_skill: np.ndarray
+
+
+def at_modes(structure, cells, start=None, asymptotes=False):
+    """Find the modes and differentiate the cells there."""
+    modes = posterior_modes(structure, cells, start)
+    loadings = structure.loadings[cells.item]
+    mean_skill, base = fixed_part(structure, cells)
+    eta = base + np.einsum("ck,ck->c", loadings, modes.alpha[cells.family])
+    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, asymptotes)
+    values = {name: value[:, 0] for name, value in terms._asdict().items() if value is not None}
+    return AtModes(modes, values, loadings, mean_skill)
+
+
+def mode_adjoint(structure, cells, at, in_curvature, in_mode):
+    """Score owed to the movement of modes and curvatures.
+
+    Parameters
+    ----------
+    at : AtModes
+    in_curvature : array (L, K, K)
+        Symmetric derivative G of the objective in H_l.
+    in_mode : array (L, K)
+        Its derivative in the mode, beyond what G brings.
+
+    Returns
+    -------
+    (dict of cell sums, array (K, K))
+        In the form that ``chain_score`` takes.
+    """
+    h, loadings, modes = at.terms, at.loadings, at.modes
+    prior = np.linalg.inv(structure.skill_cov)
+    spread = np.einsum("ckm,cm->ck", in_curvature[cells.family], loadings)  # G lambda
+    bent = np.einsum("ck,ck->c", spread, loadings)  # lambda' G lambda
+    v = in_mode - cells.sum_by_family((h["eee"] * bent)[:, None] * loadings)
+    u = solve_vectors(modes.curvature, v)
+    drift = np.einsum("ck,ck->c", u[cells.family], loadings)
+    e = h["ee"] * drift - h["eee"] * bent
+    direct = h["e"][:, None] * u[cells.family] - 2.0 * h["ee"][:, None] * spread
+    sums = {
+        "e": e,
+        "e_alpha": e[:, None] * modes.alpha[cells.family] + direct,
+        "p": h["ep"] * drift - h["eep"] * bent,
+    }
+    for name in "cd":
+        if name in h:
+            sums[name] = h["e" + name] * drift - h["ee" + name] * bent
+    moment = np.einsum("lk,lm->km", u, modes.alpha) - in_curvature.sum(axis=0)
+    return sums, prior @ symmetrise(moment) @ prior
+
+
+def laplace(structure, cells, start=None, asymptotes=False):
+    """Log-likelihood, score in s, and modes.
+
+    Parameters
+    ----------
+    structure : Structure
+    cells : Cells
+    start : array (L, K), optional
+        Where to start the search for the modes.
+    asymptotes : bool
+        Whether the score in c and d is wanted.
+
+    Returns
+    -------
+    (float, array (S,), Modes)
+        The log-likelihood is -inf where a curvature is not positive definite (no Laplace approximation).
+    """
+    at = at_modes(structure, cells, start, asymptotes)
+    modes, h = at.modes, at.terms
+    prior = np.linalg.inv(structure.skill_cov)
+    value = cells.sum_by_family(h["f"]) - 0.5 * np.einsum("lk,lk->l", modes.alpha, modes.alpha @ prior)
+    value -= 0.5 * (log_determinant(structure.skill_cov) + log_determinant(modes.curvature))
+    if not modes.exact.all():
+        value = np.where(modes.exact, value, -np.inf)
+    inverse = np.linalg.inv(modes.curvature)
+    sums, cov_gradient = mode_adjoint(structure, cells, at, -0.5 * inverse, np.zeros_like(modes.alpha))
+    direct = {"e": h["e"], "e_alpha": h["e"][:, None] * modes.alpha[cells.family]}
+    for name in sums:
+        sums[name] = sums[name] + (direct[name] if name in direct else h[name])
+    cov_gradient += 0.5 * (prior @ (modes.alpha.T @ modes.alpha) @ prior - cells.n_families * prior)
+    return float(value.sum()), chain_score(structure, cells, at.mean_skill, sums, cov_gradient), modes
+
+
+def moving_score(structure, cells, at, nodes, pull, twist):
+    """Score owed to nodes alpha_m = a + C z_m, C C' = H^-1, moving with the parameters.
+
+    Parameters
+    ----------
+    at : AtModes
+    nodes : Nodes
+    pull : array (L, K)
+        sum_m p_m r_m, with r_m the gradient of the log joint density at node m.
+    twist : array (L, K, K)
+        sum_m p_m r_m alpha_m'.
+    """
+    modes = at.modes
+    root = nodes.root
+    twist = twist - pull[:, :, None] * modes.alpha[:, None, :]
+    # twist C^-T is sum_m p_m r_m z_m'; through dC = -C tril_half(C' dH C) it becomes a derivative in H
+    in_root = np.swapaxes(np.linalg.solve(root, np.swapaxes(twist, 1, 2)), 1, 2)
+    half = np.tril(np.swapaxes(root, 1, 2) @ in_root)
+    diagonal = np.arange(half.shape[-1])
+    half[:, diagonal, diagonal] *= 0.5
+    transposed = np.swapaxes(root, 1, 2)
+    in_curvature = -symmetrise(root @ half @ transposed) - 0.5 * (root @ transposed)
+    # Fisher's curvature, used where H is not positive definite, is held still: frozen nodes there
+    in_curvature[~modes.exact] = 0.0
+    pull = np.where(modes.exact[:, None], pull, 0.0)
+    sums, cov_gradient = mode_adjoint(structure, cells, at, in_curvature, pull)
+    return chain_score(structure, cells, at.mean_skill, sums, cov_gradient)

@@ -1,0 +1,201 @@
+"""Marginal log-likelihood on frozen nodes, with its score and Hessian.
+
+On nodes alpha_lm with log-weights w_lm the marginal likelihood of family l is the finite mixture
+sum_m exp(w_lm) prod_cells f(y | alpha_lm) N(alpha_lm; 0, Sigma). Its score is the posterior-weighted
+complete-data score (Fisher's identity) and its Hessian the posterior mean of the complete-data Hessian plus
+the posterior covariance of the complete-data score (Louis's identity); both are exact for frozen nodes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..components.complete import chain_score, fixed_part, layout_of
+from ..components.response import cell_parameters, cell_terms
+from .louis import CovarianceBlock, chain_hessian, node_scores
+
+# Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some forty
+# temporaries must share the cache, and one above 128 kB costs the system's page faults at every operation.
+BLOCK = 32_000
+PIECE = 4_000
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Frozen nodes of every family.
+
+    Attributes
+    ----------
+    alpha : array (L, M, K)
+    log_weight : array (L, M)
+    root : array (L, K, K)
+        C, the lower triangular factor that spread them.
+    """
+
+    alpha: np.ndarray
+    log_weight: np.ndarray
+    root: np.ndarray
+
+
+def adapted_nodes(standard, modes):
+    """Standard nodes moved to each family's mode and curvature: alpha = mode + C z, C C' = H^-1."""
+    root = np.linalg.cholesky(np.linalg.inv(modes.curvature))
+    alpha = modes.alpha[:, None, :] + standard.z @ np.swapaxes(root, 1, 2)
+    log_scale = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
+    return Nodes(alpha, standard.log_weight + log_scale[:, None], root)
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """What one pass over the nodes gives.
+
+    Attributes
+    ----------
+    loglike : array (L,)
+        Log-likelihood of each family.
+    score : array (S,) or None
+    hessian : array (S, S) or None
+    posterior : array (L, M)
+        Posterior weights of the nodes, rows sum to one.
+    pull, twist : arrays (L, K), (L, K, K), or None
+        sum_m p_m r_m and sum_m p_m r_m alpha_m', with r_m the gradient of the log joint density at node m.
+    """
+
+    loglike: np.ndarray
+    score: np.ndarray
+    hessian: np.ndarray
+    posterior: np.ndarray
+    pull: np.ndarray = None
+    twist: np.ndarray = None
+
+
+def family_blocks(cells, n_nodes):
+    """Runs of families whose cells times nodes fit a block, as (first, last + 1)."""
+    limit = max(1, BLOCK // n_nodes)
+    first = 0
+    while first < cells.n_families:
+        last = int(np.searchsorted(cells.bounds, cells.bounds[first] + limit, side="right")) - 1
+        last = min(max(last, first + 1), cells.n_families)
+        yield first, last
+        first = last
+
+
+def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None):
+    """One pass over all cells and nodes.
+
+    Parameters
+    ----------
+    structure : Structure
+    cells : Cells
+    nodes : Nodes
+    order : {0, 1, 2}
+        0 log-likelihood, 1 and its score, 2 and its Hessian, in the structural vector s.
+    asymptotes : bool
+        Whether derivatives in c and d are wanted.
+    posterior : array (L, M), optional
+        Weights to hold fixed: the pass then gives Q, the expected complete-data log-likelihood of an EM
+        step, and its score, instead of the marginal ones.
+    """
+    sweep = _Sweep(structure, cells, nodes, order, asymptotes, posterior)
+    for first, last in family_blocks(cells, nodes.alpha.shape[1]):
+        sweep.block(first, last)
+    return sweep.result()
+
+
+class _Sweep:
+    """Accumulates one pass; a block of families at a time so that temporaries stay in cache."""
+
+    def __init__(self, structure, cells, nodes, order, asymptotes, posterior):
+        self.structure, self.cells, self.nodes = structure, cells, nodes
+        self.order, self.asymptotes, self.fixed = order, asymptotes, posterior
+        self.layout = layout_of(structure)
+        self.mean_skill, self.base = fixed_part(structure, cells)
+        self.parameters = cell_parameters(structure, cells)
+        self.prior = CovarianceBlock(structure.skill_cov)
+        self.loadings = structure.loadings[cells.item]
+        n, k = cells.n_cells, self.layout.n_skills
+        self.moments = 1 if order < 2 else 2
+        first = ["e", "p", "c", "d"] if asymptotes else ["e", "p"]
+        second = ["ee", "ep", "pp", "ec", "ed", "pc", "pd", "cc", "cd", "dd"] if asymptotes else ["ee", "ep", "pp"]
+        self.wanted = (first if order else []) + (second if order == 2 else [])
+        width = 1 + k + (k * k if order == 2 else 0)
+        self.sums = {name: np.empty((n, width if name[0] == "e" else 1)) for name in self.wanted}
+        self.loglike = np.empty(cells.n_families)
+        self.posterior = np.empty(nodes.log_weight.shape)
+        self.second_moment = np.zeros((k, k))
+        self.pull, self.twist = np.empty((cells.n_families, k)), np.empty((cells.n_families, k, k))
+        self.hessian = np.zeros((self.layout.size, self.layout.size)) if order == 2 else None
+
+    def block(self, first, last):
+        cells, alpha = self.cells, self.nodes.alpha
+        where = slice(cells.bounds[first], cells.bounds[last])
+        eta = np.empty((where.stop - where.start, alpha.shape[1]))
+        spans = [(f, cells.bounds[f] - where.start, cells.bounds[f + 1] - where.start) for f in range(first, last)]
+        for f, start, stop in spans:
+            np.matmul(self.loadings[where][start:stop], alpha[f].T, out=eta[start:stop])
+        eta += self.base[where, None]
+        terms = self._terms(eta, where)
+        joint = np.add.reduceat(terms["f"], [start for _, start, _ in spans], axis=0)
+        joint += self.prior.log_density(alpha[first:last]) + self.nodes.log_weight[first:last]
+        if self.fixed is None:
+            top = joint.max(axis=1)
+            weight = np.exp(joint - top[:, None])
+            total = weight.sum(axis=1)
+            self.loglike[first:last] = top + np.log(total)
+            weight /= total[:, None]
+        else:
+            weight = self.fixed[first:last]
+            self.loglike[first:last] = np.sum(weight * joint, axis=1)
+        self.posterior[first:last] = weight
+        if self.order:
+            for (f, start, stop), p in zip(spans, weight, strict=True):
+                self._family(f, slice(start, stop), slice(where.start + start, where.start + stop), p, terms)
+
+    def _terms(self, eta, where):
+        """Wanted derivatives of h at a block's cells and nodes, computed piece by piece."""
+        parameters = self.parameters.part(where)
+        out = {name: np.empty_like(eta) for name in ["f", *self.wanted]}
+        width = max(1, PIECE // len(eta))
+        for start in range(0, eta.shape[1], width):
+            piece = slice(start, start + width)
+            terms = cell_terms(eta[:, piece], parameters, self.cells, where, self.order, self.asymptotes)
+            for name, values in out.items():
+                values[:, piece] = getattr(terms, name)
+        return out
+
+    def _family(self, f, local, where, p, terms):
+        """Posterior expectations of one family's cell derivatives, and its share of Louis's covariance."""
+        alpha = self.nodes.alpha[f]
+        k = alpha.shape[1]
+        columns = [np.ones((len(alpha), 1)), alpha]
+        if self.order == 2:
+            columns.append((alpha[:, :, None] * alpha[:, None, :]).reshape(len(alpha), k * k))
+        basis = np.hstack(columns) * p[:, None]
+        for name in self.wanted:
+            sums = self.sums[name]
+            sums[where] = terms[name][local] @ basis[:, : sums.shape[1]]
+        self.second_moment += alpha.T @ basis[:, 1 : k + 1]
+        gradient = terms["e"][local].T @ self.loadings[where] - alpha @ self.prior.precision
+        moments = gradient.T @ basis[:, : k + 1]
+        self.pull[f], self.twist[f] = moments[:, 0], moments[:, 1:]
+        if self.order == 2:
+            if self.fixed is not None:
+                return  # Q has no covariance of scores
+            first_order = {name: terms[name][local] for name in ("e", "p", "c", "d") if name in self.sums}
+            scores = node_scores(self.structure, self.cells, where, self.mean_skill, alpha, first_order, self.prior)
+            mean = p @ scores
+            self.hessian += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
+
+    def result(self):
+        if self.order == 0:
+            return Marginal(self.loglike, None, None, self.posterior)
+        k = self.layout.n_skills
+        score_sums = {name: self.sums[name][:, 0] for name in "epcd" if name in self.sums}
+        score_sums["e_alpha"] = self.sums["e"][:, 1 : k + 1]
+        gradient = self.prior.gradient(self.second_moment, self.cells.n_families)
+        score = chain_score(self.structure, self.cells, self.mean_skill, score_sums, gradient)
+        if self.order == 2:
+            self.hessian += chain_hessian(self.structure, self.cells, self.mean_skill, self.sums)
+            block = self.layout.slices["skill_cov"]
+            self.hessian[block, block] += self.prior.hessian(self.second_moment, self.cells.n_families)
+        return Marginal(self.loglike, score, self.hessian, self.posterior, self.pull, self.twist)

@@ -1,0 +1,113 @@
+"""Posterior modes of the family effects, all families at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..components.complete import fixed_part
+from ..components.response import cell_parameters, cell_terms
+from ..numerics.linalg import positive_definite, solve_vectors
+
+MAX_STEPS = 200
+MAX_HALVINGS = 40
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Modes of g_l(alpha) = sum_cells h + log N(alpha; 0, Sigma), and the curvature there.
+
+    Attributes
+    ----------
+    alpha : array (L, K)
+    curvature : array (L, K, K)
+        H_l = -d2 g_l / d alpha d alpha' at the mode (exact), or its Fisher form where the exact one is not
+        positive definite.
+    exact : bool array (L,)
+        Where ``curvature`` is the exact Hessian.
+    decrement : array (L,)
+        Last Newton decrement g' H^-1 g; small means converged.
+    """
+
+    alpha: np.ndarray
+    curvature: np.ndarray
+    exact: np.ndarray
+    decrement: np.ndarray
+
+
+def weighted_outer(loadings, weights, cells):
+    """sum_{cells of l} w lambda lambda', shape (L, K, K)."""
+    k = loadings.shape[1]
+    rows, columns = np.tril_indices(k)
+    products = loadings[:, rows] * loadings[:, columns] * weights[:, None]
+    packed = cells.sum_by_family(products)
+    out = np.empty((cells.n_families, k, k))
+    out[:, rows, columns] = packed
+    out[:, columns, rows] = packed
+    return out
+
+
+class _Problem:
+    """g_l and its derivatives at given alpha, for one parameter value."""
+
+    def __init__(self, structure, cells):
+        self.cells = cells
+        self.loadings = structure.loadings[cells.item]
+        self.prior = np.linalg.inv(structure.skill_cov)
+        _, self.base = fixed_part(structure, cells)
+        self.parameters = cell_parameters(structure, cells)
+
+    def evaluate(self, alpha):
+        """g, its gradient, and the terms at alpha (L, K)."""
+        cells = self.cells
+        eta = self.base + np.einsum("ck,ck->c", self.loadings, alpha[cells.family])
+        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), 2)
+        pulled = alpha @ self.prior
+        stacked = np.hstack([terms.f, terms.e * self.loadings])
+        sums = cells.sum_by_family(stacked)
+        value = sums[:, 0] - 0.5 * np.einsum("lk,lk->l", alpha, pulled)
+        return value, sums[:, 1:] - pulled, terms
+
+    def curvature(self, terms):
+        """Exact curvature where positive definite, Fisher's elsewhere."""
+        exact = weighted_outer(self.loadings, -terms.ee[:, 0], self.cells) + self.prior
+        good = positive_definite(exact)
+        if not good.all():
+            positive = np.maximum(terms.fisher[:, 0], 0.0)
+            fisher = weighted_outer(self.loadings, positive, self.cells) + self.prior
+            exact[~good] = fisher[~good]
+        return exact, good
+
+
+def posterior_modes(structure, cells, start=None, tolerance=1e-10):
+    """Newton's method with Fisher-scoring curvature where needed, and step halving, family by family.
+
+    Stops when every family's Newton decrement is below ``tolerance``; the step that is taken last leaves an
+    error of the order of its square.
+
+    Returns
+    -------
+    Modes
+    """
+    problem = _Problem(structure, cells)
+    alpha = np.zeros((cells.n_families, structure.loadings.shape[1])) if start is None else start.copy()
+    value, gradient, terms = problem.evaluate(alpha)
+    if start is not None and not np.isfinite(value).all():
+        return posterior_modes(structure, cells, None, tolerance)
+    curvature, exact = problem.curvature(terms)
+    for _ in range(MAX_STEPS):
+        step = solve_vectors(curvature, gradient)
+        decrement = np.einsum("lk,lk->l", step, gradient)
+        size = np.ones(len(alpha))
+        for _ in range(MAX_HALVINGS):
+            trial = alpha + size[:, None] * step
+            new_value, new_gradient, new_terms = problem.evaluate(trial)
+            slack = 1e-12 * (1.0 + np.abs(value))
+            worse = ~(new_value >= value - slack)
+            if not worse.any():
+                break
+            size[worse] *= 0.5
+        alpha, value, gradient, terms = trial, new_value, new_gradient, new_terms
+        curvature, exact = problem.curvature(terms)
+        if decrement.max() < tolerance:
+            break
+    return Modes(alpha, curvature, exact, decrement)

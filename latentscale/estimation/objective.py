@@ -1,0 +1,104 @@
+"""The penalised log-likelihood as a function of the free vector u, by Laplace or on frozen nodes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .laplace import at_modes, laplace, moving_score
+from .marginal import adapted_nodes, marginal
+from .modes import posterior_modes
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The objective at u.
+
+    Attributes
+    ----------
+    value : float
+        Penalised log-likelihood, what is maximised.
+    loglike : float
+        Log-likelihood without the penalty.
+    gradient : array (P,) or None
+        Of ``value`` in u.
+    hessian : array (P, P) or None
+        Of ``value`` in u, without the second derivatives of s(u), which vanish with the gradient.
+    posterior : array (L, M) or None
+        Posterior weights of the nodes.
+    """
+
+    value: float
+    loglike: float
+    gradient: np.ndarray = None
+    hessian: np.ndarray = None
+    posterior: np.ndarray = None
+
+
+class Objective:
+    """Penalised log-likelihood of a parameter space on a set of cells.
+
+    Parameters
+    ----------
+    space : ParameterSpace
+    cells : Cells
+    penalty : AsymptotePenalty
+    """
+
+    def __init__(self, space, cells, penalty):
+        self.space, self.cells, self.penalty = space, cells, penalty
+        slices = space.layout.slices
+        free = space.table.free
+        self.asymptotes = bool(free[slices["lower"]].any() or free[slices["upper"]].any())
+
+    def laplace(self, u, start=None):
+        """Evaluation and modes; the value is -inf where there is no Laplace approximation."""
+        s = self.space.structural(u)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
+            loglike, score, modes = laplace(self.space.layout.unflatten(s), self.cells, start, self.asymptotes)
+        penalty, gradient, _ = self.penalty.terms(s)
+        value = loglike + penalty
+        if not (np.isfinite(value) and np.isfinite(score).all()):
+            return Evaluation(-np.inf, -np.inf), modes
+        return Evaluation(value, loglike, self.space.pull_back(u, score + gradient)), modes
+
+    def nodes(self, u, standard, start=None):
+        """Standard nodes adapted to every family's posterior at u, and the modes."""
+        modes = posterior_modes(self.space.structure(u), self.cells, start)
+        return adapted_nodes(standard, modes), modes
+
+    def moving(self, u, standard, start=None):
+        """Evaluation on nodes that are adapted anew at every u, with the exact gradient, and the modes.
+
+        The gradient through the nodes is what makes a modest rule accurate: the integrand in z is close to
+        constant, so the error of the log-likelihood is small and smooth in u, and so is its derivative; the
+        score at nodes held still is an average of large scores that cancel.
+        """
+        s = self.space.structural(u)
+        structure = self.space.layout.unflatten(s)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            at = at_modes(structure, self.cells, start, self.asymptotes)
+            nodes = adapted_nodes(standard, at.modes)
+            out = marginal(structure, self.cells, nodes, 1, self.asymptotes)
+            score = out.score + moving_score(structure, self.cells, at, nodes, out.pull, out.twist)
+        loglike = float(out.loglike.sum())
+        penalty, gradient, _ = self.penalty.terms(s)
+        if not (np.isfinite(loglike) and np.isfinite(score).all()):
+            return Evaluation(-np.inf, -np.inf), at.modes
+        return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient)), at.modes
+
+    def frozen(self, u, nodes, order=1, posterior=None):
+        """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
+        s = self.space.structural(u)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            out = marginal(self.space.layout.unflatten(s), self.cells, nodes, order, self.asymptotes, posterior)
+        loglike = float(out.loglike.sum())
+        penalty, gradient, curvature = self.penalty.terms(s)
+        if not np.isfinite(loglike):
+            return Evaluation(-np.inf, -np.inf)
+        if order == 0:
+            return Evaluation(loglike + penalty, loglike, posterior=out.posterior)
+        jacobian = self.space.jacobian(u)
+        hessian = None
+        if order == 2:
+            hessian = jacobian.T @ (out.hessian + np.diag(curvature)) @ jacobian
+        return Evaluation(loglike + penalty, loglike, jacobian.T @ (out.score + gradient), hessian, out.posterior)

@@ -1,0 +1,178 @@
+"""Drivers that end a fit: maximisation to the accuracy of the rule, from the best ends of the search.
+
+Distances are measured in standard errors: with V the inverse information, g' V g is the squared length of a
+Newton step in units of the estimates' standard errors. It is what every driver stops on.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize
+
+from ..numerics.differences import jacobian
+from ..numerics.linalg import cholesky_or_none, symmetrise
+from .rules import MAX_DRAWS, monte_carlo_error
+from .search import REFUSED, LaplaceDescent
+
+MAX_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Where a driver stopped.
+
+    Attributes
+    ----------
+    u : array (P,)
+    value, loglike : float
+        Penalised log-likelihood and the plain one.
+    gradient : array (P,)
+    information : array (P, P)
+        Minus the Hessian of the penalised log-likelihood in u.
+    decrement : float
+        sqrt(g' V g), the distance to the optimum in standard errors; NaN where the information is not
+        positive definite.
+    rounds, evaluations : int
+        Adaptations of the nodes; passes over the data.
+    converged : bool
+    rule : Rule
+        With the number of draws that was needed.
+    """
+
+    u: np.ndarray
+    value: float
+    loglike: float
+    gradient: np.ndarray
+    information: np.ndarray
+    decrement: float
+    rounds: int
+    evaluations: int
+    converged: bool
+    rule: object
+
+
+def scale_from(information):
+    """Square root of an inverse information, (P, P); eigenvalues that are not positive count by their size."""
+    factor = cholesky_or_none(information)
+    if factor is not None:
+        return np.linalg.inv(factor).T
+    values, vectors = np.linalg.eigh(information)
+    floor = 1e-6 * np.abs(values).max()
+    return vectors / np.sqrt(np.maximum(np.abs(values), floor))
+
+
+def decrement_of(gradient, information):
+    """sqrt(g' V g), or NaN where V does not exist."""
+    if cholesky_or_none(information) is None:
+        return np.nan
+    return float(np.sqrt(max(gradient @ np.linalg.solve(information, gradient), 0.0)))
+
+
+def scaled_ascent(function, u, scale, gtol, max_iterations):
+    """BFGS in coordinates where the information is about the identity, so that its gradient is in SE units.
+
+    ``function(u)`` returns minus the objective and its gradient in u.
+    """
+
+    def scaled(w):
+        value, gradient = function(u + scale @ w)
+        return value, scale.T @ gradient
+
+    end = optimize.minimize(
+        scaled, np.zeros(scale.shape[1]), jac=True, method="BFGS", options={"maxiter": max_iterations, "gtol": gtol}
+    )
+    return u + scale @ end.x, end.nfev
+
+
+def laplace_information(objective, u, modes):
+    """Minus the Hessian of the Laplace objective in u: fourth-order differences of its exact gradient."""
+
+    def gradient(point):
+        return objective.laplace(point, modes.alpha)[0].gradient
+
+    step = 1e-3 * np.maximum(1.0, np.abs(u))
+    return -symmetrise(jacobian(gradient, u, step))
+
+
+def polish_laplace(objective, rule, u, tolerance, report):
+    """Maximise the Laplace objective; chord-Newton through BFGS scaled by its own information."""
+    evaluations = 0
+    for rounds in range(1, MAX_ROUNDS + 1):
+        evaluation, modes = objective.laplace(u)
+        if not np.isfinite(evaluation.value):
+            break
+        information = laplace_information(objective, u, modes)
+        evaluations += 1 + 4 * len(u)
+        decrement = decrement_of(evaluation.gradient, information)
+        report(rounds, evaluation.loglike, decrement)
+        if decrement < tolerance:
+            break
+        descent = LaplaceDescent(objective)
+        moved, _ = scaled_ascent(descent, u, scale_from(information), 0.1 * tolerance, 200)
+        evaluations += descent.evaluations
+        if np.array_equal(moved, u):
+            break
+        u = moved
+    return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
+
+
+def polish_nodes(objective, rule, u, tolerance, report):
+    """Direct maximisation of the log-likelihood on nodes that move with u (``Objective.moving``).
+
+    Each round takes the information at u (Louis, on the nodes adapted there) and unless the Newton step is
+    within ``tolerance`` climbs by BFGS in that metric. A Monte Carlo rule doubles its draws when they give no
+    curvature, or when at the optimum the log-likelihood is less sure than ``rule.tolerance``.
+    """
+    evaluations, alpha = 0, None
+    standard = rule.standard(objective.cells.n_families)
+    for rounds in range(1, MAX_ROUNDS + 1):
+        nodes, modes = objective.nodes(u, standard, alpha)
+        alpha = modes.alpha
+        information = -symmetrise(objective.frozen(u, nodes, order=2).hessian)
+        evaluation, _ = objective.moving(u, standard, alpha)
+        evaluations += 2
+        decrement = decrement_of(evaluation.gradient, information)
+        report(rounds, evaluation.loglike, decrement)
+        if wants_more_draws(objective, rule, u, standard, decrement, tolerance):
+            rule = rule.doubled()
+            standard = rule.standard(objective.cells.n_families)
+            continue
+        if decrement < tolerance:
+            break
+        ascent = _MovingAscent(objective, standard, alpha)
+        moved, count = scaled_ascent(ascent, u, scale_from(information), 0.1 * tolerance, 200)
+        evaluations += count
+        if np.array_equal(moved, u):
+            break
+        u = moved
+    return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
+
+
+class _MovingAscent:
+    """Minus the objective on moving nodes, with modes kept warm."""
+
+    def __init__(self, objective, standard, alpha):
+        self.objective, self.standard, self.alpha = objective, standard, alpha
+
+    def __call__(self, u):
+        evaluation, modes = self.objective.moving(u, self.standard, self.alpha)
+        if not np.isfinite(evaluation.value):
+            return REFUSED, np.zeros_like(u)
+        self.alpha = modes.alpha
+        return -evaluation.value, -evaluation.gradient
+
+
+def wants_more_draws(objective, rule, u, standard, decrement, tolerance):
+    """Whether draws are too few: no curvature yet, or at the optimum a log-likelihood that is not sure enough."""
+    if rule.kind != "monte_carlo" or rule.draws >= MAX_DRAWS:
+        return False
+    if not np.isfinite(decrement):
+        return True
+    return decrement < tolerance and monte_carlo_error(objective, u, standard).se > rule.tolerance
+
+
+def _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule):
+    return Maximum(
+        u, evaluation.value, evaluation.loglike, evaluation.gradient, information, decrement,
+        rounds, evaluations, bool(decrement < tolerance), rule,
+    )  # fmt: skip

@@ -1,0 +1,143 @@
+"""The three integration rules of the marginal likelihood, one interface: nodes, log-weights, error estimate."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import DataError
+from ..numerics.nodes import gauss_hermite, sobol
+
+RULES = ("laplace", "quadrature", "monte_carlo")
+_DEFAULT_POINTS = {1: 21, 2: 11, 3: 7, 4: 5, 5: 4}
+MAX_NODES = 20_000
+MAX_DRAWS = 2**14
+GROUPS = 8
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An integration rule.
+
+    Attributes
+    ----------
+    kind : {"laplace", "quadrature", "monte_carlo"}
+    n_skills : int
+    points : int
+        Gauss-Hermite nodes a dimension (quadrature).
+    draws : int
+        Draws a scrambling, a power of two (monte_carlo); ``GROUPS`` scramblings are used.
+    tolerance : float
+        Draws double until the Monte Carlo standard error of the log-likelihood is under this.
+    t_df : float or None
+        Degrees of freedom of the proposal (monte_carlo); None for a normal one.
+    seed : int
+    """
+
+    kind: str
+    n_skills: int
+    points: int = 0
+    draws: int = 0
+    tolerance: float = 0.05
+    t_df: float = None
+    seed: int = 0
+
+    @classmethod
+    def build(cls, kind, n_skills, points=None, draws=None, tolerance=0.05, t_df=None, seed=0):
+        """Checked rule.
+
+        Raises
+        ------
+        DataError
+            For an unknown rule, a grid above ``MAX_NODES`` nodes, or draws that are no power of two.
+        """
+        if kind not in RULES:
+            raise DataError(f"integration is one of {', '.join(RULES)}, not {kind!r}.")
+        points = points or _DEFAULT_POINTS.get(n_skills, 3)
+        if kind == "quadrature" and points**n_skills > MAX_NODES:
+            raise DataError(
+                f"{points} quadrature nodes in {n_skills} dimensions are {points**n_skills} nodes a family; "
+                "use integration='monte_carlo', or fewer points."
+            )
+        draws = draws or 64
+        if draws & (draws - 1) or draws < 2:
+            raise DataError(f"draws (a scrambling) must be a power of two, at least 2; got {draws}.")
+        return cls(kind, n_skills, int(points), int(draws), float(tolerance), t_df, int(seed))
+
+    def standard(self, n_families):
+        """Standardised nodes (quadrature and monte_carlo)."""
+        if self.kind == "quadrature":
+            return gauss_hermite(self.points, self.n_skills)
+        return sobol(self.draws, self.n_skills, GROUPS, self.seed, n_families, self.t_df)
+
+    def doubled(self):
+        """The same rule with twice the draws."""
+        return replace(self, draws=2 * self.draws)
+
+    def finer(self):
+        """The rule that judges this one: two more nodes a dimension, or for Laplace a modest grid."""
+        if self.kind == "quadrature":
+            return replace(self, points=self.points + 2)
+        points = {1: 15, 2: 7, 3: 5, 4: 4}.get(self.n_skills)
+        if points is not None:
+            return replace(self, kind="quadrature", points=points)
+        return replace(self, kind="monte_carlo", draws=64)
+
+    def __str__(self):
+        if self.kind == "laplace":
+            return "Laplace"
+        if self.kind == "quadrature":
+            return f"adapted Gauss-Hermite, {self.points} nodes a dimension ({self.points**self.n_skills})"
+        law = "normal" if self.t_df is None else f"t({self.t_df:g})"
+        return f"Monte Carlo, {GROUPS} scramblings of {self.draws} Sobol draws ({law} proposal)"
+
+
+@dataclass(frozen=True)
+class IntegrationError:
+    """How far the log-likelihood may be from the exact one.
+
+    Attributes
+    ----------
+    se : float
+        Monte Carlo standard error over independent scramblings; NaN for the other rules.
+    difference : float
+        Finer rule minus this one (Laplace, quadrature); NaN for Monte Carlo.
+    params_se : array (P,) or None
+        Monte Carlo standard error that the same draws imply for each free coordinate.
+    """
+
+    se: float
+    difference: float
+    params_se: np.ndarray = None
+
+
+def monte_carlo_error(objective, u, standard, covariance=None):
+    """Monte Carlo standard errors of the log-likelihood and, given the covariance of u, of the estimates.
+
+    One pass per scrambling with the nodes adapted at u. An estimate moves by V g_r when scrambling r alone is
+    used, so its error over R scramblings is the standard deviation of V g_r over sqrt(R).
+    """
+    values, moves, alpha = [], [], None
+    for number in range(standard.groups):
+        group = standard.group(number)
+        if covariance is None:
+            nodes, modes = objective.nodes(u, group, alpha)
+            evaluation = objective.frozen(u, nodes, order=0)
+        else:
+            evaluation, modes = objective.moving(u, group, alpha)
+            moves.append(covariance @ evaluation.gradient)
+        values.append(evaluation.loglike)
+        alpha = modes.alpha
+    root = np.sqrt(standard.groups)
+    params_se = np.std(moves, axis=0, ddof=1) / root if covariance is not None else None
+    return IntegrationError(float(np.std(values, ddof=1) / root), np.nan, params_se)
+
+
+def rule_error(objective, rule, u, loglike, covariance=None):
+    """Error estimate of a rule at u, where it gave ``loglike``."""
+    if rule.kind == "monte_carlo":
+        return monte_carlo_error(objective, u, rule.standard(objective.cells.n_families), covariance)
+    finer = rule.finer()
+    if finer.kind == "quadrature" and finer.points**finer.n_skills > MAX_NODES:
+        return IntegrationError(np.nan, np.nan)
+    nodes, _ = objective.nodes(u, finer.standard(objective.cells.n_families))
+    return IntegrationError(np.nan, objective.frozen(u, nodes, order=0).loglike - loglike)

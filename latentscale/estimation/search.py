@@ -1,0 +1,110 @@
+"""Multi-start search by Laplace's approximation.
+
+A just-identified form restricts nothing but coordinates, and coordinates matter to an optimiser: under
+anchors the surface has walls where two anchors come close to measuring one skill. The search therefore runs
+in the unrotated form (all loadings free, Sigma = I) whenever the user's form can be reached from it, and the
+ends of its paths are rotated into the user's form without loss.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from joblib import Parallel, delayed
+from scipy import optimize
+
+from .starts import data_start, random_start
+
+SAME_OPTIMUM = 0.1  # log-likelihood units within which two starts count as having reached the same value
+REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where one start ended.
+
+    Attributes
+    ----------
+    number : int
+    kind : str
+        ``"data"``, ``"random"`` or ``"given"``.
+    value : float
+        Penalised Laplace log-likelihood at the end; -inf if the start failed.
+    gradient : float
+        Largest absolute entry of its gradient in u.
+    evaluations : int
+    u : array (P,)
+        End point, in the space of the search.
+    """
+
+    number: int
+    kind: str
+    value: float
+    gradient: float
+    evaluations: int
+    u: np.ndarray
+
+
+class LaplaceDescent:
+    """-(penalised Laplace log-likelihood) and its gradient, with modes kept warm from call to call."""
+
+    def __init__(self, objective):
+        self.objective, self.modes, self.evaluations = objective, None, 0
+
+    def __call__(self, u):
+        self.evaluations += 1
+        evaluation, modes = self.objective.laplace(u, None if self.modes is None else self.modes.alpha)
+        if not np.isfinite(evaluation.value):
+            return REFUSED, np.zeros_like(u)
+        self.modes = modes
+        return -evaluation.value, -evaluation.gradient
+
+
+def climb(objective, number, kind, structure, max_iterations, gtol=1e-2):
+    """Quasi-Newton ascent from one starting Structure."""
+    descent = LaplaceDescent(objective)
+    u = objective.space.free_vector(structure)
+    end = optimize.minimize(
+        descent, u, jac=True, method="BFGS", options={"maxiter": max_iterations, "gtol": gtol}
+    )
+    value = -end.fun if end.fun < REFUSED else -np.inf
+    return Start(number, kind, value, float(np.abs(end.jac).max()), descent.evaluations, end.x)
+
+
+def starting_structures(objective, pattern, chance, family_of_llm, starts, seed):
+    """(kind, Structure) of each start: the first from the data, the others at random, start r from child r."""
+    cells, k = objective.cells, pattern.n_skills
+    children = np.random.SeedSequence(seed).spawn(max(starts, 1))
+    yield "data", pattern.rotate_from(data_start(cells, chance, k, family_of_llm))
+    for child in children[1:]:
+        rng = np.random.default_rng(child)
+        yield "random", pattern.rotate_from(random_start(rng, cells, chance, k))
+
+
+def search(objective, structures, n_jobs=1, max_iterations=1000, report=None):
+    """Climb from every start; Starts in their order, the same whatever ``n_jobs`` is.
+
+    Parameters
+    ----------
+    structures : iterable of (str, Structure)
+    report : callable, optional
+        Called with each finished Start.
+    """
+    tasks = (
+        delayed(climb)(objective, number, kind, structure, max_iterations)
+        for number, (kind, structure) in enumerate(structures)
+    )
+    ends = []
+    for start in Parallel(n_jobs=n_jobs, return_as="generator")(tasks):
+        ends.append(start)
+        if report is not None:
+            report(start)
+    return ends
+
+
+def best_distinct(ends, count, tolerance=SAME_OPTIMUM):
+    """The best starts, one for each distinct value, at most ``count``."""
+    chosen = []
+    for start in sorted(ends, key=lambda end: (-end.value, end.number)):
+        if np.isfinite(start.value) and all(abs(start.value - other.value) > tolerance for other in chosen):
+            chosen.append(start)
+    return chosen[:count]

@@ -1,0 +1,66 @@
+"""Starting values: one from the data, any number at random."""
+
+import numpy as np
+from scipy.special import expit, logit
+
+from ..components.penalty import UPPER_CENTRE, starting_lower
+from ..parameters.structure import Structure
+
+_START_PRECISION = 20.0
+_MARGIN = 0.02  # scores are kept this far from their asymptotes before the logit, for starting values only
+
+
+def transformed_scores(cells, chance, n_llms):
+    """Logits of scores between their asymptotes, N x J, NaN where missing."""
+    z = np.full((n_llms, cells.n_items), np.nan)
+    share = (np.exp(cells.log_y) - chance[cells.item]) / (1.0 - chance[cells.item])
+    z[cells.row, cells.item] = logit(np.clip(share, _MARGIN, 1.0 - _MARGIN))
+    return z
+
+
+def _coefficients(z, design):
+    """Per benchmark: intercept and slopes by least squares on its observed LLMs; (J,), (p, J)."""
+    x = np.column_stack([np.ones(len(design)), design])
+    out = np.zeros((x.shape[1], z.shape[1]))
+    for item, column in enumerate(z.T):
+        seen = np.isfinite(column)
+        out[:, item] = np.linalg.lstsq(x[seen], column[seen], rcond=None)[0]
+    return out[0], out[1:]
+
+
+def data_start(cells, chance, n_skills, family_of_llm):
+    """Unrotated Structure from a singular value decomposition of family residuals and slopes."""
+    z = transformed_scores(cells, chance, len(cells.design))
+    intercepts, slopes = _coefficients(z, cells.design)
+    residual = z - intercepts - cells.design @ slopes
+    effects = np.zeros((cells.n_families, cells.n_items))
+    for family in range(cells.n_families):
+        rows = residual[family_of_llm == family]
+        seen = np.isfinite(rows)
+        # a family's mean shrunk as if one more residual of zero had been seen
+        effects[family] = np.where(seen, rows, 0.0).sum(axis=0) / (seen.sum(axis=0) + 1.0)
+    stacked = np.vstack([effects, np.sqrt(cells.n_families) * slopes])
+    _, singular, right = np.linalg.svd(stacked, full_matrices=False)
+    used = min(n_skills, len(singular))
+    loadings = np.full((cells.n_items, n_skills), 0.05)
+    size = np.maximum(singular[:used] / np.sqrt(cells.n_families), 0.05)
+    loadings[:, :used] = right[:used].T * size
+    skill_slopes = np.linalg.lstsq(loadings, slopes.T, rcond=None)[0].T
+    return _structure(loadings, intercepts, skill_slopes, chance)
+
+
+def random_start(rng, cells, chance, n_skills):
+    """Unrotated Structure with normal loadings and slopes."""
+    z = transformed_scores(cells, chance, len(cells.design))
+    intercepts, slopes = _coefficients(z, cells.design)
+    loadings = 0.3 * rng.standard_normal((cells.n_items, n_skills))
+    skill_slopes = 0.3 * rng.standard_normal((slopes.shape[0], n_skills))
+    return _structure(loadings, intercepts, skill_slopes, chance)
+
+
+def _structure(loadings, intercepts, slopes, chance):
+    j, k = loadings.shape
+    return Structure(
+        loadings, intercepts, slopes, np.eye(k), np.full(j, _START_PRECISION),
+        starting_lower(chance), np.full(j, expit(UPPER_CENTRE)),
+    )  # fmt: skip

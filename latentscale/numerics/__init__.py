@@ -1,0 +1,1 @@
+"""Numerical primitives: special functions, beta densities, nodes, linear algebra, differences."""

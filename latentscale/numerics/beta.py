@@ -1,0 +1,186 @@
+"""The beta law in mean and precision: log-density, censored tails, and their derivatives.
+
+Y ~ Beta(a, b) with a = mu phi, b = (1 - mu) phi. Everything is first differentiated in (a, b), where the
+formulas are short, and then carried to (mu, phi) by one chain rule.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .special import gamma_derivatives
+
+# A shape below this is a mean that has left the range of doubles (|eta| > 690); the log-density there is
+# beyond -600 and only ever seen by a line search, which must be told a finite number.
+_SMALLEST_SHAPE = 1e-300
+
+
+class BetaTerms(NamedTuple):
+    """Log-likelihood f of one score and its derivatives in the mean m and the precision p.
+
+    Arrays of one shape; those beyond the order asked for are None.
+    """
+
+    f: np.ndarray
+    m: np.ndarray = None
+    p: np.ndarray = None
+    mm: np.ndarray = None
+    mp: np.ndarray = None
+    pp: np.ndarray = None
+    mmm: np.ndarray = None
+    mmp: np.ndarray = None
+
+
+def shapes(mu, nu, phi):
+    """a = mu phi and b = nu phi, kept above the smallest shape; nu is 1 - mu without cancellation."""
+    return np.maximum(mu * phi, _SMALLEST_SHAPE), np.maximum(nu * phi, _SMALLEST_SHAPE)
+
+
+def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
+    """Derivatives of the beta log-density at scores y strictly inside (0, 1).
+
+    Parameters
+    ----------
+    mu, nu : arrays (C, M)
+        Mean and one minus the mean.
+    phi, log_y, log1m_y : arrays (C, 1)
+        Precision, log y, log(1 - y).
+    at_phi : tuple of arrays (C, 1)
+        ``gamma_derivatives(phi, 2)``, which a caller with few distinct precisions computes once.
+    order : int, 0 to 3
+
+    Returns
+    -------
+    BetaTerms
+    """
+    a, b = shapes(mu, nu, phi)
+    at_a, at_b = zip(*gamma_derivatives(np.stack((a, b)), order), strict=True)
+    f = at_phi[0] - at_a[0] - at_b[0] + (a - 1.0) * log_y + (b - 1.0) * log1m_y
+    if order == 0:
+        return BetaTerms(f)
+    w_a, w_b = log_y - at_a[1], log1m_y - at_b[1]
+    difference = w_a - w_b
+    m = phi * difference
+    p = at_phi[1] + mu * w_a + nu * w_b
+    if order == 1:
+        return BetaTerms(f, m, p)
+    phi2 = phi * phi
+    a2, b2 = at_a[2], at_b[2]
+    mm = -phi2 * (a2 + b2)
+    mp = difference - a * a2 + b * b2
+    pp = at_phi[2] - mu * mu * a2 - nu * nu * b2
+    if order == 2:
+        return BetaTerms(f, m, p, mm, mp, pp)
+    mmm = phi2 * phi * (at_b[3] - at_a[3])
+    mmp = -2.0 * phi * (a2 + b2) - phi2 * (mu * at_a[3] + nu * at_b[3])
+    return BetaTerms(f, m, p, mm, mp, pp, mmm, mmp)
+
+
+def log_tail_terms(mu, nu, phi, edge, upper, order):
+    """Derivatives of log P(Y <= edge), or of log P(Y >= 1 - edge) where ``upper``.
+
+    Parameters
+    ----------
+    mu, nu : arrays (C, M)
+    phi, edge : arrays (C, 1)
+        Precision; half the rounding unit, in (0, 1/2].
+    upper : bool array (C, 1)
+    order : int, 0 to 3
+
+    Returns
+    -------
+    BetaTerms
+    """
+    a, b = shapes(mu, nu, phi)
+    w = _log_lower_tail(np.where(upper, b, a), np.where(upper, a, b), edge, order)
+    mean, rest = np.where(upper, nu, mu), np.where(upper, mu, nu)
+    sign = np.where(upper, -1.0, 1.0)
+    if order == 0:
+        return BetaTerms(w[0])
+    _, w_a, w_b = w[:3]
+    m, p = phi * (w_a - w_b), mean * w_a + rest * w_b
+    if order == 1:
+        return BetaTerms(w[0], sign * m, p)
+    w_aa, w_ab, w_bb = w[3:6]
+    q = w_aa - 2.0 * w_ab + w_bb
+    mm = phi**2 * q
+    mp = w_a - w_b + phi * (mean * (w_aa - w_ab) + rest * (w_ab - w_bb))
+    pp = mean**2 * w_aa + 2.0 * mean * rest * w_ab + rest**2 * w_bb
+    if order == 2:
+        return BetaTerms(w[0], sign * m, p, mm, sign * mp, pp)
+    w_aaa, w_aab, w_abb, w_bbb = w[6:]
+    mmm = phi**3 * (w_aaa - 3.0 * w_aab + 3.0 * w_abb - w_bbb)
+    mmp = 2.0 * phi * q + phi**2 * (
+        mean * (w_aaa - 2.0 * w_aab + w_abb) + rest * (w_aab - 2.0 * w_abb + w_bbb)
+    )
+    return BetaTerms(w[0], sign * m, p, mm, sign * mp, pp, sign * mmm, mmp)
+
+
+def _log_lower_tail(a, b, edge, order):
+    """log I_e(a, b) and its partial derivatives: w, a, b, aa, ab, bb, aaa, aab, abb, bbb up to ``order``.
+
+    I_e(a, b) = e^a (1-e)^b / (a B(a, b)) S, with the series of positive terms
+    S = sum_n e^n (a+b)_n / (a+1)_n, whose derivatives are sums of the same terms.
+    """
+    s = _log_series(a + b, a + 1.0, edge, order)
+    at_a, at_b, at_ab = (gamma_derivatives(x, order) for x in (a + 1.0, b, a + b))
+    log_e, log_r = np.log(edge), np.log1p(-edge)
+    out = [a * log_e + b * log_r + at_ab[0] - at_a[0] - at_b[0] + s[0]]
+    if order >= 1:  # p = a + b, q = a + 1: d/da = d/dp + d/dq, d/db = d/dp
+        out += [log_e + at_ab[1] - at_a[1] + s[1] + s[2], log_r + at_ab[1] - at_b[1] + s[1]]
+    if order >= 2:
+        out += [
+            at_ab[2] - at_a[2] + s[3] + 2.0 * s[4] + s[5],
+            at_ab[2] + s[3] + s[4],
+            at_ab[2] - at_b[2] + s[3],
+        ]
+    if order >= 3:
+        out += [
+            at_ab[3] - at_a[3] + s[6] + 3.0 * s[7] + 3.0 * s[8] + s[9],
+            at_ab[3] + s[6] + 2.0 * s[7] + s[8],
+            at_ab[3] + s[6] + s[7],
+            at_ab[3] - at_b[3] + s[6],
+        ]
+    return out
+
+
+def _log_series(p, q, edge, order):
+    """log S and its derivatives in (p, q): s, p, q, pp, pq, qq, ppp, ppq, pqq, qqq up to ``order``."""
+    p, q, edge = np.broadcast_arrays(p, q, edge)
+    term = np.ones_like(p)
+    power = np.zeros((6, *p.shape))  # d log term: p, q, pp, qq, ppp, qqq (mixed ones are zero)
+    sums = np.zeros((10, *p.shape))
+    scale = np.zeros_like(p)  # log of what the terms were divided by, so that no sum overflows
+    n = 0
+    while True:
+        up, uq, upp, uqq, uppp, uqqq = power
+        factors = [1.0, up, uq, upp + up * up, up * uq, uqq + uq * uq]
+        factors += [uppp + 3.0 * up * upp + up**3, uq * factors[3], up * factors[5], uqqq + 3.0 * uq * uqq + uq**3]
+        for total, factor in zip(sums, factors[: (1, 3, 6, 10)[order]], strict=False):
+            total += term * factor
+        ratio = edge * (p + n) / (q + n)
+        growth = np.maximum(1.0, np.abs(power).max(axis=0)) ** order
+        if np.all((ratio < 1.0) & (term * growth < 1e-17 * sums[0] * (1.0 - ratio))):
+            break
+        term = term * ratio
+        in_p, in_q = 1.0 / (p + n), 1.0 / (q + n)
+        power += np.array([in_p, -in_q, -(in_p**2), in_q**2, 2.0 * in_p**3, -2.0 * in_q**3])
+        n += 1
+        if n % 64 == 0:
+            size = sums[0].copy()
+            sums /= size
+            term, scale = term / size, scale + np.log(size)
+    return _cumulants(sums / sums[0], scale + np.log(sums[0]), order)
+
+
+def _cumulants(r, log_sum, order):
+    """Derivatives of log S from those of S divided by S."""
+    _, p, q, pp, pq, qq, ppp, ppq, pqq, qqq = r
+    out = [log_sum, p, q, pp - p * p, pq - p * q, qq - q * q]
+    out += [
+        ppp - 3.0 * p * pp + 2.0 * p**3,
+        ppq - 2.0 * p * pq - q * pp + 2.0 * p * p * q,
+        pqq - 2.0 * q * pq - p * qq + 2.0 * p * q * q,
+        qqq - 3.0 * q * qq + 2.0 * q**3,
+    ]
+    return out[: (1, 3, 6, 10)[order]]

@@ -1,0 +1,28 @@
+"""Derivatives by central differences with Richardson extrapolation."""
+
+import numpy as np
+
+
+def jacobian(function, x, step):
+    """Jacobian of a vector function by fourth-order central differences.
+
+    Parameters
+    ----------
+    function : callable
+        (n,) -> (m,)
+    x : array (n,)
+    step : array (n,)
+        Step of each coordinate; the error is of order step^4.
+
+    Returns
+    -------
+    array (m, n)
+    """
+    columns = []
+    for position, size in enumerate(step):
+        shift = np.zeros(len(x))
+        shift[position] = size
+        near = function(x + shift) - function(x - shift)
+        far = function(x + 2.0 * shift) - function(x - 2.0 * shift)
+        columns.append((8.0 * near - far) / (12.0 * size))
+    return np.column_stack(columns)

@@ -1,0 +1,38 @@
+"""Small linear algebra on stacks of matrices."""
+
+import numpy as np
+
+
+def symmetrise(matrix):
+    """(A + A') / 2 over the last two axes."""
+    return 0.5 * (matrix + np.swapaxes(matrix, -1, -2))
+
+
+def positive_definite(matrices):
+    """Whether each matrix of a stack (L, K, K) is positive definite; shape (L,)."""
+    return np.linalg.eigvalsh(matrices)[:, 0] > 0.0
+
+
+def cholesky_or_none(matrix):
+    """Lower Cholesky factor of one symmetric matrix or of a stack, None where any is not positive definite."""
+    try:
+        return np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def solve_vectors(matrices, vectors):
+    """Solutions of A_l x_l = v_l for stacks (L, K, K) and (L, K)."""
+    return np.linalg.solve(matrices, vectors[..., None])[..., 0]
+
+
+def log_determinant(matrices):
+    """Log-determinants of positive definite matrices."""
+    return np.linalg.slogdet(matrices)[1]
+
+
+def null_space(matrix, tolerance):
+    """Orthonormal basis of the directions whose relative singular value is at most ``tolerance``."""
+    _, singular, right = np.linalg.svd(matrix)
+    rank = int(np.sum(singular > tolerance * singular[0])) if len(singular) and singular[0] > 0 else 0
+    return right[rank:].T

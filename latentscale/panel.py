@@ -1,0 +1,478 @@
+"""BenchmarkPanel: checked benchmark scores of LLMs, with their families and covariates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from latentscale.datasets import BENCHMARKS, CHANCE_LEVELS
+from latentscale.errors import DataError
+from latentscale.tables import (
+    check_variation,
+    read_families,
+    read_llms,
+    read_scores,
+    read_table,
+    require_columns,
+    some,
+    to_floats,
+    to_native,
+    widen,
+)
+
+BOUNDARIES = ("squeeze", "censor", "error")
+"""What may be done about scores of exactly 0 or 1, which have no beta density."""
+
+MAX_DECIMALS = 6
+"""Most decimals that the inferred rounding unit of a benchmark may have."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScores:
+    """Scores of the LLMs that enter a likelihood, after the boundary policy. All arrays are read-only.
+
+    Attributes
+    ----------
+    y : (n, J) float array
+        Scores strictly between 0 and 1, NaN where missing. Under ``censor`` a score of 0 is replaced by its
+        benchmark's edge e and a score of 1 by 1 - e.
+    state : (n, J) int8 array
+        0 observed, 1 censored from below (Y <= e), 2 censored from above (Y >= 1 - e), -1 missing.
+    edge : (J,) float array
+        Half the rounding unit of each benchmark, the e of ``censor``.
+    boundary_counts : dict of str to int
+        Number of scores of exactly 0 or 1 per benchmark, among these LLMs and before the policy.
+    n_observed : (J,) int array
+        Number of observed scores per benchmark.
+    """
+
+    y: np.ndarray
+    state: np.ndarray
+    edge: np.ndarray
+    boundary_counts: dict[str, int]
+    n_observed: np.ndarray
+
+    def __post_init__(self):
+        for array in (self.y, self.state, self.edge, self.n_observed):
+            array.flags.writeable = False
+
+
+class BenchmarkPanel:
+    """Scores of LLMs (rows) on benchmarks (columns), checked, with families and covariates.
+
+    A panel does not change once made, and shares no memory with the table it came from.
+
+    Parameters
+    ----------
+    data : pandas.DataFrame or any table narwhals can read (polars, pyarrow, ...)
+        One row per LLM. Scores are fractions in [0, 1]; a missing cell is an unknown score. A named pandas
+        index counts as a column. LLMs without any score are kept.
+    benchmarks : sequence of str, default `BENCHMARKS`
+        The score columns, each with at least two different scores.
+    family : str or sequence of str, default "family"
+        Column of family names, or several columns whose combinations are the families:
+        ``["base_family", "instruct"]`` keeps base and instruct variants apart.
+    llm : str, default "model"
+        Column of LLM names, which must be unique.
+    chance : mapping of str to float, default `CHANCE_LEVELS`
+        Guessing level of each benchmark, in [0, 1); 0 for a benchmark it does not name.
+    boundary : {"squeeze", "censor", "error"}, default "squeeze"
+        What to do about scores of exactly 0 or 1. ``squeeze`` moves all scores of a benchmark that has one
+        inwards, ``(y (n - 1) + 1/2) / n`` for n observed scores (Smithson and Verkuilen 2006); ``censor``
+        takes a boundary score to say only that it lies beyond half a rounding unit; ``error`` refuses them.
+    rounding : float or mapping of str to float, optional
+        Unit to which scores were rounded, in (0, 1), as used by ``censor``. Where not given: the largest of
+        0.1, 0.01, ..., 1e-6 of which all scores of the benchmark are multiples (to 1e-9), else 1e-6.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be used as it is; the message names rows and columns and says what to do.
+
+    Examples
+    --------
+    >>> from latentscale.datasets import load_leaderboard
+    >>> BenchmarkPanel(load_leaderboard())
+    BenchmarkPanel: 197 LLMs in 68 families, 12 benchmarks, 28.9% of the scores missing
+    scores of exactly 0 or 1 (boundary="squeeze"): gsm8k 2, math_lvl_5 21
+    """
+
+    __slots__ = (
+        "_benchmarks",
+        "_boundary",
+        "_chance",
+        "_families",
+        "_family",
+        "_llm",
+        "_llms",
+        "_rounding",
+        "_scores",
+        "_table",
+    )
+
+    def __init__(
+        self,
+        data,
+        benchmarks: Sequence[str] | None = None,
+        family: str | Sequence[str] = "family",
+        llm: str = "model",
+        chance: Mapping[str, float] | None = None,
+        boundary: str = "squeeze",
+        rounding: float | Mapping[str, float] | None = None,
+    ):
+        if boundary not in BOUNDARIES:
+            raise DataError(f"boundary must be one of {some(BOUNDARIES)}, not {boundary!r}")
+        table = read_table(data)
+        self._boundary = boundary
+        self._llm = str(llm)
+        self._family = family if isinstance(family, str) else tuple(str(name) for name in family)
+        self._benchmarks = _benchmark_names(benchmarks, {self._llm, *_as_tuple(self._family)})
+        require_columns(table, [self._llm], "LLM column")
+        self._llms = read_llms(table[self._llm])
+        self._families = tuple(read_families(table, self._family))
+        self._scores = read_scores(table, self._benchmarks, self._llms)
+        self._scores.flags.writeable = False
+        check_variation(self._scores, self._benchmarks)
+        if boundary == "error":
+            _refuse_boundary(self._scores, self._benchmarks, self._llms)
+        others = table.columns.drop([self._llm, *self._benchmarks])
+        self._table = pd.DataFrame({name: to_native(table[name]) for name in others}, index=table.index)
+        self._chance = _chance_levels(chance, self._benchmarks)
+        self._rounding = _rounding_units(rounding, self._benchmarks, self._scores)
+
+    @classmethod
+    def from_long(
+        cls,
+        data,
+        benchmark: str = "benchmark",
+        score: str = "score",
+        llm: str = "model",
+        family: str | Sequence[str] = "family",
+        benchmarks: Sequence[str] | None = None,
+        chance: Mapping[str, float] | None = None,
+        boundary: str = "squeeze",
+        rounding: float | Mapping[str, float] | None = None,
+    ) -> "BenchmarkPanel":
+        """Make a panel of a long table, one row per LLM and benchmark.
+
+        Parameters
+        ----------
+        data : pandas.DataFrame or any table narwhals can read
+            Columns for LLM, benchmark and score. All others describe the LLM (family, covariates), repeated
+            in each of its rows.
+        benchmark, score : str
+            Columns of benchmark names and of scores.
+        benchmarks : sequence of str, optional
+            Benchmarks to use; default those present, in order of appearance. The others become columns of
+            `table`.
+        llm, family, chance, boundary, rounding
+            As for `BenchmarkPanel`.
+
+        Returns
+        -------
+        BenchmarkPanel
+
+        Raises
+        ------
+        DataError
+            As for `BenchmarkPanel`, and if a pair of LLM and benchmark occurs twice or a column that should
+            describe the LLM varies within one.
+
+        Examples
+        --------
+        >>> long = pd.DataFrame({
+        ...     "model": ["a", "a", "b", "b"],
+        ...     "family": ["f", "f", "g", "g"],
+        ...     "benchmark": ["mmlu", "bbh", "mmlu", "bbh"],
+        ...     "score": [0.5, 0.4, 0.7, 0.6],
+        ... })
+        >>> BenchmarkPanel.from_long(long).scores.loc["b"].to_dict()
+        {'mmlu': 0.7, 'bbh': 0.6}
+        """
+        table = read_table(data)
+        roles = [str(name) for name in (llm, benchmark, score)]
+        if len(set(roles)) < 3 or set(roles[1:]) & set(_as_tuple(family)):
+            raise DataError("LLM, benchmark, score and family must be different columns")
+        require_columns(table, roles, "column")
+        wide, present = widen(table, roles[1], roles[2], roles[0])
+        chosen = present if benchmarks is None else benchmarks
+        return cls(wide, chosen, family, llm, chance, boundary, rounding)
+
+    def __repr__(self) -> str:
+        missing = np.isnan(self._scores).mean()
+        at_edge = ((self._scores == 0) | (self._scores == 1)).sum(axis=0)
+        counts = [f"{name} {count}" for name, count in zip(self._benchmarks, at_edge, strict=True) if count]
+        return (
+            f"BenchmarkPanel: {_plural(self.n_llms, 'LLM')} in {_plural(self.n_families, 'family')}, "
+            f"{_plural(self.n_benchmarks, 'benchmark')}, {missing:.1%} of the scores missing\n"
+            f'scores of exactly 0 or 1 (boundary="{self._boundary}"): {some(counts, limit=12) or "none"}'
+        )
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Raw scores, LLMs by benchmarks, NaN where missing (a copy)."""
+        return pd.DataFrame(self._scores.copy(), index=self.llms, columns=list(self._benchmarks))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All columns that are not scores of the panel, indexed by LLM (a copy)."""
+        return self._table.set_axis(self.llms).copy()
+
+    @property
+    def llms(self) -> pd.Index:
+        """LLM names, in the order of the table."""
+        return pd.Index(self._llms, name=self._llm)
+
+    @property
+    def families(self) -> pd.Series:
+        """Family name of each LLM (a copy)."""
+        return pd.Series(self._families, index=self.llms, name="family")
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """Benchmark names, in the order of the columns of `scores`."""
+        return self._benchmarks
+
+    @property
+    def chance(self) -> pd.Series:
+        """Guessing level of each benchmark, in [0, 1) (a copy)."""
+        return pd.Series(self._chance.copy(), index=list(self._benchmarks), name="chance")
+
+    @property
+    def rounding(self) -> pd.Series:
+        """Rounding unit of each benchmark's scores, in (0, 1) (a copy)."""
+        return pd.Series(self._rounding.copy(), index=list(self._benchmarks), name="rounding")
+
+    @property
+    def boundary(self) -> str:
+        """Policy for scores of exactly 0 or 1: "squeeze", "censor" or "error"."""
+        return self._boundary
+
+    @property
+    def llm(self) -> str:
+        """Name of the column of LLM names."""
+        return self._llm
+
+    @property
+    def family(self) -> str | tuple[str, ...]:
+        """Name of the column of family names, or the columns whose combinations are the families."""
+        return self._family
+
+    @property
+    def n_llms(self) -> int:
+        """Number of LLMs, those without any score included."""
+        return len(self._llms)
+
+    @property
+    def n_families(self) -> int:
+        """Number of families."""
+        return len(set(self._families))
+
+    @property
+    def n_benchmarks(self) -> int:
+        """Number of benchmarks."""
+        return len(self._benchmarks)
+
+    def describe(self) -> pd.DataFrame:
+        """Summarise each benchmark's raw scores.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per benchmark: n (observed scores), mean, sd, min, max, zeros and ones (numbers of scores
+            of exactly 0 and 1), chance (guessing level).
+        """
+        scores = self.scores
+        return pd.DataFrame(
+            {
+                "n": scores.count(),
+                "mean": scores.mean(),
+                "sd": scores.std(),
+                "min": scores.min(),
+                "max": scores.max(),
+                "zeros": (scores == 0).sum(),
+                "ones": (scores == 1).sum(),
+                "chance": self.chance,
+            }
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the panel as one wide table, from which the same panel can be made.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per LLM: the LLM column, the columns of `table`, the raw scores.
+        """
+        return pd.concat([self.table, self.scores], axis=1).reset_index()
+
+    def subset(self, which) -> "BenchmarkPanel":
+        """Make a panel of some of the LLMs, with the same options and rounding units.
+
+        Parameters
+        ----------
+        which : (N,) bool array or sequence of str
+            A mask over the LLMs, or their names in the wanted order.
+
+        Returns
+        -------
+        BenchmarkPanel
+
+        Raises
+        ------
+        DataError
+            If a name is unknown, the mask has the wrong length, or the rest makes no panel (no LLM left, a
+            benchmark without two different scores).
+
+        Examples
+        --------
+        >>> from latentscale.datasets import load_leaderboard
+        >>> panel = BenchmarkPanel(load_leaderboard())
+        >>> panel.subset(panel.families.isin(["qwen2", "yi"])).n_llms
+        7
+        """
+        which = [which] if isinstance(which, str) else which
+        if np.asarray(which).dtype == bool:
+            rows = np.flatnonzero(self._mask(which))
+        else:
+            names = pd.Index([str(name) for name in which], dtype=object)
+            require_columns(pd.DataFrame(columns=list(self._llms)), names, "LLM")
+            rows = pd.Index(self._llms, dtype=object).get_indexer(names)
+        return BenchmarkPanel(
+            self.to_frame().iloc[rows],
+            benchmarks=self._benchmarks,
+            family=self._family,
+            llm=self._llm,
+            chance=self.chance,
+            boundary=self._boundary,
+            rounding=self.rounding,
+        )
+
+    def prepare(self, keep) -> PreparedScores:
+        """Apply the boundary policy to the LLMs that enter a likelihood.
+
+        Parameters
+        ----------
+        keep : (N,) bool array
+            The LLMs to keep; counts of the ``squeeze`` rule are taken among them.
+
+        Returns
+        -------
+        PreparedScores
+
+        Raises
+        ------
+        DataError
+            If `keep` is not one true/false value per LLM.
+
+        Examples
+        --------
+        >>> table = pd.DataFrame({"model": ["a", "b"], "family": ["f", "g"], "bbh": [0.0, 0.5]})
+        >>> BenchmarkPanel(table, ["bbh"]).prepare([True, True]).y
+        array([[0.25],
+               [0.5 ]])
+        """
+        raw = self._scores[self._mask(keep)]
+        missing = np.isnan(raw)
+        low, high = raw == 0.0, raw == 1.0
+        at_edge = (low | high).sum(axis=0)
+        n_observed = (~missing).sum(axis=0)
+        edge = self._rounding / 2.0
+        y = raw.copy()
+        state = np.where(missing, -1, 0).astype(np.int8)
+        if self._boundary == "squeeze":
+            moved = at_edge > 0
+            n = n_observed[moved]
+            y[:, moved] = (y[:, moved] * (n - 1) + 0.5) / n
+        elif self._boundary == "censor":
+            y = np.where(low, edge, np.where(high, 1.0 - edge, y))
+            state[low], state[high] = 1, 2
+        counts = dict(zip(self._benchmarks, at_edge.tolist(), strict=True))
+        return PreparedScores(y, state, edge, counts, n_observed)
+
+    def _mask(self, which) -> np.ndarray:
+        mask = np.asarray(which)
+        if mask.dtype != bool or mask.shape != (self.n_llms,):
+            raise DataError(
+                f"a mask needs one true/false value for each of the {self.n_llms} LLMs, not an array of "
+                f"{mask.dtype} of shape {mask.shape}"
+            )
+        return mask
+
+
+def _as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _plural(count: int, noun: str) -> str:
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count} {noun if count == 1 else many}"
+
+
+def _benchmark_names(benchmarks: Sequence[str] | None, taken: set[str]) -> tuple[str, ...]:
+    """Return the benchmark names, refusing repeated ones and those `taken` by other columns."""
+    names = BENCHMARKS if benchmarks is None else tuple(str(name) for name in _as_tuple(benchmarks))
+    if not names:
+        raise DataError("no benchmarks: name at least one score column")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"benchmarks listed more than once: {some(repeated)}")
+    clash = [name for name in names if name in taken]
+    if clash:
+        raise DataError(f"{some(clash)} cannot be both a benchmark and the column of LLM or family names")
+    return names
+
+
+def _refuse_boundary(scores: np.ndarray, benchmarks: tuple[str, ...], llms: tuple[str, ...]) -> None:
+    at_edge = (scores == 0) | (scores == 1)
+    if at_edge.any():
+        found = (
+            f"{name} ({some(llms[i] for i in np.flatnonzero(column))})"
+            for name, column in zip(benchmarks, at_edge.T, strict=True)
+            if column.any()
+        )
+        raise DataError(f'scores of exactly 0 or 1: {some(found)}; use boundary="squeeze" or "censor"')
+
+
+def _by_benchmark(given, option: str, known: Sequence[str]) -> dict[str, float]:
+    """Check an option given per benchmark: its names must be `known`, its values numbers."""
+    if not isinstance(given, Mapping | pd.Series):
+        raise DataError(f"{option} must map benchmarks to numbers, not be a {type(given).__name__}")
+    given = {str(name): value for name, value in given.items()}
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise DataError(f"{option} names unknown benchmarks: {some(unknown)}")
+    values, wrong = to_floats(pd.Series(list(given.values()), dtype=object))
+    if wrong.any() or np.isnan(values).any():
+        raise DataError(f"{option} must be numbers: {some(f'{k} is {v!r}' for k, v in given.items())}")
+    return dict(zip(given, values.tolist(), strict=True))
+
+
+def _chance_levels(chance: Mapping[str, float] | None, benchmarks: tuple[str, ...]) -> np.ndarray:
+    levels = CHANCE_LEVELS if chance is None else chance
+    levels = _by_benchmark(levels, "chance", (*benchmarks, *CHANCE_LEVELS))
+    outside = [f"{name} is {level:g}" for name, level in levels.items() if not 0 <= level < 1]
+    if outside:
+        raise DataError(f"chance levels must be fractions in [0, 1): {some(outside)}")
+    return np.array([levels.get(name, 0.0) for name in benchmarks])
+
+
+def _rounding_units(rounding, benchmarks: tuple[str, ...], scores: np.ndarray) -> np.ndarray:
+    if rounding is not None and not isinstance(rounding, Mapping | pd.Series):
+        rounding = dict.fromkeys(benchmarks, rounding)
+    units = {} if rounding is None else _by_benchmark(rounding, "rounding", benchmarks)
+    outside = [f"{name} is {unit:g}" for name, unit in units.items() if not 0 < unit < 1]
+    if outside:
+        raise DataError(f"rounding units must lie between 0 and 1: {some(outside)}")
+    columns = zip(benchmarks, scores.T, strict=True)
+    return np.array([units.get(name) or _inferred_unit(column) for name, column in columns])
+
+
+def _inferred_unit(scores: np.ndarray) -> float:
+    """Return the largest power of ten of which all scores are multiples."""
+    observed = scores[~np.isnan(scores)]
+    for decimals in range(1, MAX_DECIMALS):
+        if np.all(np.abs(np.round(observed, decimals) - observed) <= 1e-9):
+            return 10.0**-decimals
+    return 10.0**-MAX_DECIMALS

@@ -1,0 +1,1 @@
+"""One parameter table: structure (named matrices), natural vector, free vector, and the maps between them."""

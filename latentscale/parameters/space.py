@@ -1,0 +1,164 @@
+"""Free <-> natural: an unconstrained vector u for the optimisers, the named parameters for everybody else.
+
+Loadings, intercepts and slopes are free as they are. A precision is exp(u). The asymptotes are
+c = F(u) and d = c + (1 - c) F(u'), so that c < d <= 1 always. Sigma = D R D with sd exp(u) where a variance is
+free, and the correlation matrix R = C C' with rows of C proportional to (u_1, ..., u_{k-1}, 1): every u gives a
+positive definite R with unit diagonal, and every such R has one u.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import expit, logit
+
+from .table import ParameterTable
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    """Maps between the free vector u (P,) and the structural vector s (S,) of a parameter table."""
+
+    table: ParameterTable
+
+    @property
+    def layout(self):
+        return self.table.layout
+
+    @cached_property
+    def _linear(self):
+        """Entries of s that are free as they are."""
+        plain = np.zeros(self.layout.size, dtype=bool)
+        for block in ("loadings", "intercepts", "slopes"):
+            plain[self.layout.slices[block]] = True
+        return np.flatnonzero(plain & self.table.free)
+
+    @cached_property
+    def _blocks(self):
+        """Positions in u of each block: linear, log precision, lower, upper, rows of R, log sd."""
+        free, layout = self.table.free, self.layout
+        rows, columns = layout.triangle
+        in_cov = free[layout.slices["skill_cov"]]
+        sizes = {
+            "linear": len(self._linear),
+            "precision": int(free[layout.slices["precision"]].sum()),
+            "lower": int(free[layout.slices["lower"]].sum()),
+            "upper": int(free[layout.slices["upper"]].sum()),
+            "rows": int((in_cov & (rows != columns)).sum()),
+            "log_sd": int((in_cov & (rows == columns)).sum()),
+        }
+        ends = np.cumsum(list(sizes.values()))
+        return {name: slice(int(end - size), int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+
+    @property
+    def size(self):
+        return self.table.size
+
+    def _free_items(self, block):
+        return np.flatnonzero(self.table.free[self.layout.slices[block]])
+
+    def _factor(self, u):
+        """Cholesky factor C of R (K, K), and the norms of its unnormalised rows."""
+        k = self.layout.n_skills
+        raw = np.eye(k)
+        if self._blocks["rows"].stop > self._blocks["rows"].start:
+            raw[np.tril_indices(k, -1)] = u[self._blocks["rows"]]
+        norms = np.linalg.norm(raw, axis=1)
+        return raw / norms[:, None], norms
+
+    def _sd(self, u):
+        rows, columns = self.layout.triangle
+        diagonal = rows == columns
+        fixed = self.table.fixed[self.layout.slices["skill_cov"]][diagonal]
+        sd = np.sqrt(np.where(np.isnan(fixed), 1.0, fixed))
+        sd[np.isnan(fixed)] = np.exp(u[self._blocks["log_sd"]])
+        return sd, np.flatnonzero(np.isnan(fixed))
+
+    def structural(self, u):
+        """u -> s."""
+        layout, blocks = self.layout, self._blocks
+        s = self.table.fixed.copy()
+        s[self._linear] = u[blocks["linear"]]
+        s[layout.index("precision")[self._free_items("precision")]] = np.exp(u[blocks["precision"]])
+        lower = layout.index("lower")
+        s[lower[self._free_items("lower")]] = expit(u[blocks["lower"]])
+        top = self._free_items("upper")
+        c = s[lower[top]]
+        s[layout.index("upper")[top]] = c + (1.0 - c) * expit(u[blocks["upper"]])
+        factor, _ = self._factor(u)
+        sd, _ = self._sd(u)
+        cov = sd[:, None] * (factor @ factor.T) * sd
+        where = layout.slices["skill_cov"]
+        free = self.table.free[where]
+        s[np.arange(where.start, where.stop)[free]] = cov[layout.triangle][free]
+        return s
+
+    def structure(self, u):
+        """u -> Structure."""
+        return self.layout.unflatten(self.structural(u))
+
+    def free_vector(self, structure):
+        """Structure -> u; fixed entries of the structure are ignored."""
+        layout, blocks = self.layout, self._blocks
+        s = layout.flatten(structure)
+        u = np.empty(self.size)
+        u[blocks["linear"]] = s[self._linear]
+        u[blocks["precision"]] = np.log(structure.precision[self._free_items("precision")])
+        u[blocks["lower"]] = logit(structure.lower[self._free_items("lower")])
+        top = self._free_items("upper")
+        c, d = structure.lower[top], structure.upper[top]
+        u[blocks["upper"]] = logit((d - c) / (1.0 - c))
+        sd = np.sqrt(np.diag(structure.skill_cov))
+        if blocks["rows"].stop > blocks["rows"].start:
+            factor = np.linalg.cholesky(structure.skill_cov / np.outer(sd, sd))
+            raw = factor / np.diag(factor)[:, None]
+            u[blocks["rows"]] = raw[np.tril_indices(len(sd), -1)]
+        _, free_sd = self._sd(np.zeros(self.size))
+        u[blocks["log_sd"]] = np.log(sd[free_sd])
+        return u
+
+    def jacobian(self, u):
+        """ds/du, shape (S, P)."""
+        layout, blocks = self.layout, self._blocks
+        s = self.structural(u)
+        out = np.zeros((layout.size, self.size))
+        out[self._linear, np.arange(blocks["linear"].stop)] = 1.0
+        phi = layout.index("precision")[self._free_items("precision")]
+        out[phi, np.arange(self.size)[blocks["precision"]]] = s[phi]
+        lower, upper = layout.index("lower"), layout.index("upper")
+        bottom, top = self._free_items("lower"), self._free_items("upper")
+        c = s[lower]
+        out[lower[bottom], np.arange(self.size)[blocks["lower"]]] = c[bottom] * (1.0 - c[bottom])
+        share = expit(u[blocks["upper"]])
+        out[upper[top], np.arange(self.size)[blocks["upper"]]] = (1.0 - c[top]) * share * (1.0 - share)
+        for position, item in zip(np.arange(self.size)[blocks["lower"]], bottom, strict=True):
+            if item in top:  # d moves with c
+                out[upper[item], position] = (1.0 - share[top == item][0]) * c[item] * (1.0 - c[item])
+        self._covariance_jacobian(u, out)
+        return out
+
+    def _covariance_jacobian(self, u, out):
+        layout, blocks = self.layout, self._blocks
+        k = layout.n_skills
+        where = layout.slices["skill_cov"]
+        free = self.table.free[where]
+        factor, norms = self._factor(u)
+        sd, free_sd = self._sd(u)
+        correlation = factor @ factor.T
+        positions = np.arange(self.size)
+        if blocks["rows"].stop > blocks["rows"].start:
+            for position, (a, b) in zip(positions[blocks["rows"]], zip(*np.tril_indices(k, -1), strict=True), strict=True):
+                moved = (np.eye(k)[b] - factor[a] * factor[a, b]) / norms[a]  # dC_a / du_ab
+                change = np.zeros((k, k))
+                change[a] = factor @ moved
+                change[a, a] = 0.0
+                change = (change + change.T) * np.outer(sd, sd)
+                out[where, position] = np.where(free, change[layout.triangle], 0.0)
+        for position, skill in zip(positions[blocks["log_sd"]], free_sd, strict=True):
+            change = np.zeros((k, k))
+            change[skill] = correlation[skill] * sd[skill] * sd
+            out[where, position] = np.where(free, (change + change.T)[layout.triangle], 0.0)
+
+    def pull_back(self, u, score):
+        """Gradient in u from a score in s."""
+        return self.jacobian(u).T @ score

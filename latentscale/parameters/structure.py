@@ -1,0 +1,117 @@
+"""The parameters as matrices, and their one order in a flat vector."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Structure:
+    """All parameters of the latent skill model, fixed ones included.
+
+    Attributes
+    ----------
+    loadings : array (J, K)
+        Lambda.
+    intercepts : array (J,)
+        b.
+    slopes : array (p, K)
+        B.
+    skill_cov : array (K, K)
+        Sigma, covariance of the family effects.
+    precision : array (J,)
+        phi, positive.
+    lower, upper : arrays (J,)
+        Asymptotes c and d, 0 <= c < d <= 1.
+    """
+
+    loadings: np.ndarray
+    intercepts: np.ndarray
+    slopes: np.ndarray
+    skill_cov: np.ndarray
+    precision: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    def transformed(self, a_inverse):
+        """The same law of the data with skills theta -> A theta, given A^-1 (K, K)."""
+        a = np.linalg.inv(a_inverse)
+        return replace(
+            self,
+            loadings=self.loadings @ a_inverse,
+            slopes=self.slopes @ a.T,
+            skill_cov=a @ self.skill_cov @ a.T,
+        )
+
+    def recoded(self, transform, centre):
+        """The same law of the data with covariates z = (x - centre) T; ``transform`` is T (p, p)."""
+        return replace(
+            self,
+            slopes=np.linalg.solve(transform, self.slopes),
+            intercepts=self.intercepts + self.loadings @ (self.slopes.T @ centre),
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each block of a Structure lies in the flat structural vector s.
+
+    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d.
+    """
+
+    n_items: int
+    n_skills: int
+    n_covariates: int
+
+    @cached_property
+    def slices(self):
+        """Dict block name -> slice of s."""
+        j, k, p = self.n_items, self.n_skills, self.n_covariates
+        sizes = {
+            "loadings": j * k,
+            "intercepts": j,
+            "slopes": p * k,
+            "skill_cov": k * (k + 1) // 2,
+            "precision": j,
+            "lower": j,
+            "upper": j,
+        }
+        ends = np.cumsum(list(sizes.values()))
+        return {name: slice(int(end - size), int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+
+    @property
+    def size(self):
+        return self.slices["upper"].stop
+
+    @cached_property
+    def triangle(self):
+        """Row and column indices of the lower triangle of Sigma, in the order of s."""
+        return np.tril_indices(self.n_skills)
+
+    def index(self, block):
+        """Positions of a block in s, in the block's own shape (``skill_cov``: the lower triangle)."""
+        shapes = {
+            "loadings": (self.n_items, self.n_skills),
+            "slopes": (self.n_covariates, self.n_skills),
+        }
+        where = self.slices[block]
+        return np.arange(where.start, where.stop).reshape(shapes.get(block, (-1,)))
+
+    def flatten(self, structure):
+        """Structure -> s."""
+        parts = []
+        for field in fields(structure):
+            value = getattr(structure, field.name)
+            parts.append(value[self.triangle] if field.name == "skill_cov" else np.ravel(value))
+        return np.concatenate(parts)
+
+    def unflatten(self, s):
+        """s -> Structure."""
+        values = {name: s[where] for name, where in self.slices.items()}
+        values["loadings"] = values["loadings"].reshape(self.n_items, self.n_skills)
+        values["slopes"] = values["slopes"].reshape(self.n_covariates, self.n_skills)
+        cov = np.zeros((self.n_skills, self.n_skills))
+        cov[self.triangle] = values["skill_cov"]
+        values["skill_cov"] = cov + np.tril(cov, -1).T
+        return Structure(**values)

@@ -1,0 +1,145 @@
+"""Names of parameters, and which of them are free."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from .structure import Layout
+
+BLOCKS = {
+    "loadings": "loading",
+    "intercepts": "intercept",
+    "slopes": "slope",
+    "skill_cov": "cov",
+    "precision": "precision",
+    "lower": "lower",
+    "upper": "upper",
+}
+
+
+@dataclass(frozen=True)
+class ParameterTable:
+    """Every entry of the structural vector s: its name, and its value where it is fixed.
+
+    Attributes
+    ----------
+    benchmarks, skills, terms : tuples of str
+        Labels of the items, the skills and the columns of the design.
+    fixed : array (S,)
+        Fixed values, NaN where the entry is a free parameter.
+    """
+
+    benchmarks: tuple
+    skills: tuple
+    terms: tuple
+    fixed: np.ndarray
+
+    @cached_property
+    def layout(self):
+        return Layout(len(self.benchmarks), len(self.skills), len(self.terms))
+
+    @cached_property
+    def free(self):
+        """Bool array (S,): the entries of s that make up the natural vector."""
+        return np.isnan(self.fixed)
+
+    @property
+    def size(self):
+        """Number of free parameters."""
+        return int(self.free.sum())
+
+    @cached_property
+    def all_names(self):
+        """Name of every entry of s, as in ``loading[mmlu,math]``; ``corr`` where both variances are fixed at 1."""
+        pairs = {
+            "loadings": [(b, k) for b in self.benchmarks for k in self.skills],
+            "slopes": [(t, k) for t in self.terms for k in self.skills],
+        }
+        names = []
+        for block, word in BLOCKS.items():
+            if block == "skill_cov":
+                names += self._covariance_names()
+            elif block in pairs:
+                names += [f"{word}[{a},{b}]" for a, b in pairs[block]]
+            else:
+                names += [f"{word}[{b}]" for b in self.benchmarks]
+        return tuple(names)
+
+    def _covariance_names(self):
+        where = self.layout.slices["skill_cov"]
+        rows, columns = self.layout.triangle
+        values = self.fixed[where]
+        unit = values[rows == columns] == 1.0
+        words = ["corr" if unit[a] and unit[b] and a != b else "cov" for a, b in zip(rows, columns, strict=True)]
+        # the earlier skill is named first: corr[math,reasoning], not corr[reasoning,math]
+        return [
+            f"{w}[{self.skills[b]},{self.skills[a]}]" for w, a, b in zip(words, rows, columns, strict=True)
+        ]
+
+    @cached_property
+    def names(self):
+        """Names of the free parameters, in the order of the natural vector."""
+        return [name for name, free in zip(self.all_names, self.free, strict=True) if free]
+
+    def natural(self, structure):
+        """Structure -> natural vector."""
+        return self.layout.flatten(structure)[self.free]
+
+    def structure(self, natural):
+        """Natural vector -> Structure."""
+        s = self.fixed.copy()
+        s[self.free] = natural
+        return self.layout.unflatten(s)
+
+    def read(self, params):
+        """Natural vector from a Series or dict by name, or from a vector in the order of ``names``.
+
+        Raises
+        ------
+        DataError
+            If names are missing, unknown or repeated, the length is wrong, or a value is not finite or is
+            outside the parameter space.
+        """
+        if isinstance(params, dict):
+            params = pd.Series(params, dtype=float)
+        if isinstance(params, pd.Series):
+            params = self._by_name(params)
+        vector = np.asarray(params, dtype=float)
+        if vector.shape != (self.size,):
+            raise DataError(f"Expected {self.size} parameters (see model.param_names), got shape {vector.shape}.")
+        self._check_feasible(vector)
+        return vector
+
+    def _by_name(self, params):
+        if params.index.has_duplicates:
+            raise DataError(f"Parameters named twice: {sorted(set(params.index[params.index.duplicated()]))}.")
+        missing = [name for name in self.names if name not in params.index]
+        unknown = [name for name in params.index if name not in set(self.names)]
+        if missing or unknown:
+            raise DataError(
+                f"Parameters do not match model.param_names. Missing: {missing[:5] or 'none'}"
+                f"{' and more' if len(missing) > 5 else ''}; unknown: {unknown[:5] or 'none'}."
+            )
+        return params.reindex(self.names).to_numpy(dtype=float)
+
+    def _check_feasible(self, vector):
+        bad = [name for name, value in zip(self.names, vector, strict=True) if not np.isfinite(value)]
+        if bad:
+            raise DataError(f"Parameters that are not finite: {bad[:5]}.")
+        structure = self.structure(vector)
+        if np.any(structure.precision <= 0):
+            names = [f"precision[{b}]" for b, v in zip(self.benchmarks, structure.precision, strict=True) if v <= 0]
+            raise DataError(f"A precision must be positive: {names}.")
+        wrong = (structure.lower < 0) | (structure.upper > 1) | (structure.lower >= structure.upper)
+        if wrong.any():
+            names = [b for b, v in zip(self.benchmarks, wrong, strict=True) if v]
+            raise DataError(f"Asymptotes must satisfy 0 <= lower < upper <= 1; they do not for {names}.")
+        if np.linalg.eigvalsh(structure.skill_cov)[0] <= 0:
+            raise DataError("The skill covariance (corr[...], cov[...]) is not positive definite.")
+
+    def with_fixed(self, fixed):
+        """The same table with other fixed values."""
+        return replace(self, fixed=fixed)

@@ -1,0 +1,70 @@
+"""What a user installs is whole: every module and the data, from a wheel made of the source archive."""
+
+import configparser
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+CHECK = """
+from pathlib import Path
+import latentscale
+from latentscale.datasets import load_leaderboard
+
+table = load_leaderboard()
+assert table.shape == (197, 20), table.shape
+assert table["instruct"].dtype == bool
+assert Path(latentscale.__file__).is_relative_to(Path.cwd()), latentscale.__file__
+"""
+
+
+def test_setup_lists_every_package():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    modules = (ROOT / "latentscale").rglob("*.py")
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in modules}
+    assert set(setup["options"]["packages"].split()) == folders | {"latentscale.data"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel built, by way of the source archive, from a copy of the tree, so that the tree stays clean."""
+    folder = tmp_path_factory.mktemp("build")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("latentscale", "data"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, source)
+    command = [sys.executable, "-m", "build", "--outdir", folder / "dist", source]
+    subprocess.run(command, check=True, cwd=folder)
+    assert len(list((folder / "dist").glob("*.tar.gz"))) == 1
+    return next((folder / "dist").glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        shipped = archive.read("latentscale/data/open_llm_leaderboard.csv")
+    assert shipped == (ROOT / "data" / "open_llm_leaderboard.csv").read_bytes()
+    data = {f"latentscale/data/{path.name}" for path in (ROOT / "data").iterdir() if path.is_file()}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "latentscale").rglob("*.py")}
+    assert {name for name in names if name.endswith((".py", ".csv", ".md"))} == data | modules
+    assert all(name.startswith("latentscale/") for name in names)
+
+
+@pytest.mark.slow
+def test_the_wheel_works_where_the_repository_is_not(wheel, tmp_path):
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = tmp_path / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True, cwd=tmp_path)
+    # -I: neither the environment nor the current folder adds to the import path
+    subprocess.run([python, "-I", "-c", CHECK], check=True, cwd=tmp_path)
