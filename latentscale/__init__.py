@@ -1,1 +1,26 @@
-"""Latent-skill scaling laws for the benchmark scores of large language models."""
+"""latentscale: classical statistics of scaling laws of language models."""
+
+from latentscale._version import __version__
+from latentscale.components.identification import Anchored, Confirmatory, Echelon
+from latentscale.datasets import BENCHMARKS, CHANCE_LEVELS, load_leaderboard
+from latentscale.errors import BoundaryWarning, ConvergenceWarning, DataError, IdentificationError
+from latentscale.models import LatentSkillModel
+from latentscale.panel import BenchmarkPanel
+from latentscale.results.storage import load
+
+__all__ = [
+    "BENCHMARKS",
+    "CHANCE_LEVELS",
+    "Anchored",
+    "BenchmarkPanel",
+    "BoundaryWarning",
+    "Confirmatory",
+    "ConvergenceWarning",
+    "DataError",
+    "Echelon",
+    "IdentificationError",
+    "LatentSkillModel",
+    "__version__",
+    "load",
+    "load_leaderboard",
+]

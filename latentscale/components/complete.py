@@ -18,8 +18,8 @@ def layout_of(structure):
 def fixed_part(structure, cells):
     """Per cell: x_i' B (C, K) and the part of eta that does not depend on alpha (C,)."""
     mean_skill = (cells.design @ structure.slopes)[cells.row]
-    base = np.einsum("ck,ck->c", mean_skill, structure.loadings[cells.item]) + structure.intercepts[cells.item]
-    return mean_skill, base
+    base = np.einsum("ck,ck->c", mean_skill, structure.loadings[cells.item])
+    return mean_skill, base + structure.intercepts[cells.item]
 
 
 def chain_score(structure, cells, mean_skill, sums, cov_gradient):

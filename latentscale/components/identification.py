@@ -1,7 +1,7 @@
 """Forms of identification: which loadings are fixed, what Sigma may be, and how to reach the form.
 
-For an invertible A, (theta, Lambda, B, Sigma) -> (A theta, Lambda A^-1, B A', A Sigma A') leaves the law of the
-scores unchanged: K^2 free dimensions, which anchors, an echelon block or a user's pattern take away.
+For an invertible A, (theta, Lambda, B, Sigma) -> (A theta, Lambda A^-1, B A', A Sigma A') leaves the law of
+the scores unchanged: K^2 free dimensions, which anchors, an echelon block or a user's pattern take away.
 """
 
 from dataclasses import dataclass, field
@@ -126,7 +126,8 @@ def _check_counts(n_skills, benchmarks):
         raise DataError("A model needs at least one skill.")
     if n_skills > len(benchmarks):
         raise IdentificationError(
-            f"{n_skills} skills but only {len(benchmarks)} benchmarks: take at most as many skills as benchmarks."
+            f"{n_skills} skills but only {len(benchmarks)} benchmarks: take at most as many skills as "
+            "benchmarks."
         )
 
 
@@ -172,8 +173,9 @@ class Anchored:
         k = len(rows)
         fixed = np.full((len(benchmarks), k), np.nan)
         fixed[rows] = np.where(np.eye(k, dtype=bool), np.nan, 0.0)
+        anchors = tuple((row,) for row in rows)
         return Pattern(
-            tuple(self.anchors), fixed, self.correlated, np.zeros(k, dtype=bool), tuple((row,) for row in rows), "anchored"
+            tuple(self.anchors), fixed, self.correlated, np.zeros(k, dtype=bool), anchors, "anchored"
         )
 
 
@@ -234,7 +236,7 @@ class Confirmatory:
     def __post_init__(self):
         frame = self.loadings
         if not isinstance(frame, pd.DataFrame) or frame.shape[1] == 0:
-            raise DataError("Confirmatory takes a DataFrame, benchmarks x skills, NaN where a loading is free.")
+            raise DataError("Confirmatory takes a DataFrame, benchmarks x skills, NaN where free.")
         if frame.columns.has_duplicates or frame.index.has_duplicates:
             raise DataError("Confirmatory: each benchmark and each skill may be named once.")
         try:
@@ -251,7 +253,7 @@ class Confirmatory:
         _check_counts(frame.shape[1], benchmarks)
         _find(list(frame.index), benchmarks, "benchmarks in the loading pattern")
         fixed = frame.reindex(list(benchmarks)).to_numpy(dtype=float)
-        empty = [skill for skill, column in zip(frame.columns, fixed.T, strict=True) if np.all(column == 0.0)]
+        empty = list(frame.columns[np.all(fixed == 0.0, axis=0)])
         if empty:
             raise IdentificationError(f"No benchmark loads on the skills {empty}.")
         marked = np.any(~np.isnan(fixed) & (fixed != 0.0), axis=0)
@@ -268,18 +270,30 @@ def unrotated(skills, n_items):
     )
 
 
-def resolve_skills(skills, benchmarks, scores):
-    """Pattern from what a user may give as ``skills``: a form of identification, or a number K."""
-    if isinstance(skills, bool):
-        raise DataError("skills is a number of skills, or Anchored, Echelon or Confirmatory.")
-    if isinstance(skills, (int, np.integer)):
+def identification_form(skills, benchmarks, scores):
+    """Anchored, Echelon or Confirmatory from what a user may give as ``skills``.
+
+    Parameters
+    ----------
+    skills : Anchored, Echelon, Confirmatory, dict or int
+        A dict means Anchored; a number of skills means Echelon with pivots chosen from the scores.
+    benchmarks : tuple of str
+    scores : DataFrame
+        N x J.
+    """
+    if isinstance(skills, (int, np.integer)) and not isinstance(skills, bool):
         _check_counts(int(skills), benchmarks)
-        skills = Echelon(choose_pivots(scores, int(skills)))
+        return Echelon(choose_pivots(scores, int(skills)))
     if isinstance(skills, dict):
-        skills = Anchored(skills)
-    if not isinstance(skills, (Anchored, Echelon, Confirmatory)):
-        raise DataError("skills is a number of skills, or Anchored, Echelon or Confirmatory.")
-    return skills.resolve(tuple(benchmarks))
+        return Anchored(skills)
+    if isinstance(skills, (Anchored, Echelon, Confirmatory)):
+        return skills
+    raise DataError(f"skills is a number of skills, or Anchored, Echelon or Confirmatory, not {skills!r}.")
+
+
+def resolve_skills(skills, benchmarks, scores):
+    """Pattern from what a user may give as ``skills``."""
+    return identification_form(skills, benchmarks, scores).resolve(tuple(benchmarks))
 
 
 def choose_pivots(scores, k):

@@ -32,7 +32,7 @@ class Design:
         Column names, without an intercept (b_j carries it).
     x : array (n_kept, p)
     keep : bool array (N,)
-        The rows of the table whose columns are all there.
+        The wanted rows of the table whose columns are all there.
     spec : formulaic.ModelSpec
         Codes new tables the same way.
     """
@@ -59,7 +59,7 @@ class Design:
         return out
 
 
-def build_design(formula, table):
+def build_design(formula, table, wanted):
     """Design of a formula over the columns of a panel's table.
 
     Parameters
@@ -69,6 +69,8 @@ def build_design(formula, table):
         functions in ``FUNCTIONS``; names that are not identifiers go between backticks.
     table : DataFrame
         One row per LLM.
+    wanted : bool array (N,)
+        The rows that count, if their columns are there: those of LLMs with a score.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def build_design(formula, table):
         If a term is constant, or the terms are collinear.
     """
     parsed = parse_formula(formula)
-    keep = _complete_rows(parsed, table)
+    keep = wanted & _complete_rows(parsed, table)
     if not keep.any():
         raise DataError(f"No LLM has all covariates of {formula!r}: {_missing_counts(parsed, table)}.")
     frame = _materialise(parsed, table[keep], formula)
@@ -91,7 +93,9 @@ def build_design(formula, table):
 def parse_formula(formula):
     """The formulaic Formula, refused if it does anything but arithmetic on columns."""
     if not isinstance(formula, str):
-        raise DataError(f"A scaling formula is a string such as 'log(params_b) * log(tokens_t)', not {formula!r}.")
+        raise DataError(
+            f"A scaling formula is a string such as 'log(params_b) * log(tokens_t)', not {formula!r}."
+        )
     if "~" in formula:
         raise DataError(f"Give the right-hand side only: {formula!r} has a '~'.")
     try:
@@ -149,7 +153,8 @@ def _complete_rows(parsed, table):
 
 
 def _missing_counts(parsed, table):
-    return ", ".join(f"{name} is missing in {int(table[name].isna().sum())}" for name in _columns(parsed, table))
+    names = _columns(parsed, table)
+    return ", ".join(f"{name} is missing in {int(table[name].isna().sum())}" for name in names)
 
 
 def _materialise(recipe, rows, formula):
@@ -165,10 +170,10 @@ def _materialise(recipe, rows, formula):
         raise DataError(f"A term of {formula!r} is not numeric; write C(column) for categories.") from error
     bad = ~np.isfinite(values)
     if bad.any():
-        row, column = np.argwhere(bad)[0]
+        term = frame.columns[bad.any(axis=0)][0]
         names = list(rows.index[bad.any(axis=1)][:5])
         raise DataError(
-            f"The term {frame.columns[column]!r} is not finite for {int(bad.any(axis=1).sum())} LLMs ({names}): "
+            f"The term {term!r} is not finite for {int(bad.any(axis=1).sum())} LLMs ({names}): "
             "is the log of zero or of a negative number taken? Mend or drop those rows."
         )
     return frame
@@ -183,26 +188,27 @@ def _without_intercept(frame, formula):
 
 def _check_rank(x, terms):
     """Every slope must be determined next to the intercepts b_j."""
-    spread = x.std(axis=0)
-    constant = [term for term, sd, top in zip(terms, spread, np.abs(x).max(axis=0), strict=True) if sd <= 1e-10 * top]
+    spread, top = x.std(axis=0), np.abs(x).max(axis=0)
+    constant = [term for term, flat in zip(terms, spread <= 1e-10 * top, strict=True) if flat]
     if constant:
         raise IdentificationError(
-            f"The term {constant[0]!r} is the same for all {len(x)} LLMs with data, so its slope cannot be told from "
-            "the intercepts; drop it from the formula."
+            f"The term {constant[0]!r} is the same for all {len(x)} LLMs with data, so its slope cannot be "
+            "told from the intercepts; drop it from the formula."
         )
     if len(x) <= len(terms):
         raise IdentificationError(f"{len(terms)} terms but only {len(x)} LLMs with all covariates.")
     flat = null_space((x - x.mean(axis=0)) / spread, 1e-9)
     if flat.shape[1]:
-        involved = [term for term, weight in zip(terms, np.abs(flat).max(axis=1), strict=True) if weight > 1e-6]
+        weights = np.abs(flat).max(axis=1)
+        involved = [term for term, weight in zip(terms, weights, strict=True) if weight > 1e-6]
         raise IdentificationError(
-            f"The terms {involved} are collinear over the {len(x)} LLMs with data, so their slopes cannot be told "
-            "apart; drop one of them from the formula."
+            f"The terms {involved} are collinear over the {len(x)} LLMs with data, so their slopes cannot be "
+            "told apart; drop one of them from the formula."
         )
 
 
 def within_family_constants(x, terms, family):
-    """Terms that take one value within every family: their slopes rest on differences between families alone."""
+    """Terms that take one value within every family: their slopes rest on differences between families."""
     frame = pd.DataFrame(x, columns=list(terms))
     spread = frame.groupby(family).transform(lambda column: column - column.mean()).abs().max()
     return [term for term in terms if spread[term] <= 1e-10 * max(1.0, frame[term].abs().max())]

@@ -116,7 +116,8 @@ class _Sweep:
         n, k = cells.n_cells, self.layout.n_skills
         self.moments = 1 if order < 2 else 2
         first = ["e", "p", "c", "d"] if asymptotes else ["e", "p"]
-        second = ["ee", "ep", "pp", "ec", "ed", "pc", "pd", "cc", "cd", "dd"] if asymptotes else ["ee", "ep", "pp"]
+        second = ["ee", "ep", "pp"]
+        second += ["ec", "ed", "pc", "pd", "cc", "cd", "dd"] if asymptotes else []
         self.wanted = (first if order else []) + (second if order == 2 else [])
         width = 1 + k + (k * k if order == 2 else 0)
         self.sums = {name: np.empty((n, width if name[0] == "e" else 1)) for name in self.wanted}
@@ -130,7 +131,8 @@ class _Sweep:
         cells, alpha = self.cells, self.nodes.alpha
         where = slice(cells.bounds[first], cells.bounds[last])
         eta = np.empty((where.stop - where.start, alpha.shape[1]))
-        spans = [(f, cells.bounds[f] - where.start, cells.bounds[f + 1] - where.start) for f in range(first, last)]
+        bounds = cells.bounds - where.start
+        spans = [(f, bounds[f], bounds[f + 1]) for f in range(first, last)]
         for f, start, stop in spans:
             np.matmul(self.loadings[where][start:stop], alpha[f].T, out=eta[start:stop])
         eta += self.base[where, None]
@@ -182,7 +184,9 @@ class _Sweep:
             if self.fixed is not None:
                 return  # Q has no covariance of scores
             first_order = {name: terms[name][local] for name in ("e", "p", "c", "d") if name in self.sums}
-            scores = node_scores(self.structure, self.cells, where, self.mean_skill, alpha, first_order, self.prior)
+            scores = node_scores(
+                self.structure, self.cells, where, self.mean_skill, alpha, first_order, self.prior
+            )
             mean = p @ scores
             self.hessian += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
 

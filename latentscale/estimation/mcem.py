@@ -14,11 +14,10 @@ import numpy as np
 from ..numerics.linalg import symmetrise
 from .polish import REFUSED, Maximum, decrement_of, scale_from, scaled_ascent, wants_more_draws
 
-MAX_CYCLES = 500
 ACCELERATE_WITHIN = 1.0  # standard errors from the optimum, where the quadratic picture holds
 
 
-def mcem(objective, rule, u, tolerance, report):
+def mcem(objective, rule, u, tolerance, report, max_rounds=500):
     """Monte Carlo EM from u until the optimum is within ``tolerance`` standard errors.
 
     Parameters
@@ -29,7 +28,7 @@ def mcem(objective, rule, u, tolerance, report):
     u : array (P,)
     tolerance : float
     report : callable
-        Called with (cycle, log-likelihood, distance) each cycle.
+        Called with (cycle, log-likelihood, distance, u) each cycle.
 
     Returns
     -------
@@ -37,13 +36,13 @@ def mcem(objective, rule, u, tolerance, report):
     """
     standard = rule.standard(objective.cells.n_families)
     alpha, passes, best = None, 0, np.inf
-    for cycle in range(1, MAX_CYCLES + 1):
+    for cycle in range(1, max_rounds + 1):
         nodes, modes = objective.nodes(u, standard, alpha)
         alpha = modes.alpha
         evaluation = objective.frozen(u, nodes, order=2)
         information = -symmetrise(evaluation.hessian)
         decrement = decrement_of(evaluation.gradient, information)
-        report(cycle, evaluation.loglike, decrement)
+        report(cycle, evaluation.loglike, decrement, u)
         if wants_more_draws(objective, rule, u, standard, decrement, tolerance):
             rule, best = rule.doubled(), np.inf
             standard = rule.standard(objective.cells.n_families)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .laplace import at_modes, laplace, moving_score
+from .adaptive import adaptive
+from .laplace import laplace
 from .marginal import adapted_nodes, marginal
 from .modes import posterior_modes
 
@@ -55,11 +56,7 @@ class Objective:
         s = self.space.structural(u)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
             loglike, score, modes = laplace(self.space.layout.unflatten(s), self.cells, start, self.asymptotes)
-        penalty, gradient, _ = self.penalty.terms(s)
-        value = loglike + penalty
-        if not (np.isfinite(value) and np.isfinite(score).all()):
-            return Evaluation(-np.inf, -np.inf), modes
-        return Evaluation(value, loglike, self.space.pull_back(u, score + gradient)), modes
+        return self._evaluation(u, s, loglike, score), modes
 
     def nodes(self, u, standard, start=None):
         """Standard nodes adapted to every family's posterior at u, and the modes."""
@@ -67,24 +64,18 @@ class Objective:
         return adapted_nodes(standard, modes), modes
 
     def moving(self, u, standard, start=None):
-        """Evaluation on nodes that are adapted anew at every u, with the exact gradient, and the modes.
-
-        The gradient through the nodes is what makes a modest rule accurate: the integrand in z is close to
-        constant, so the error of the log-likelihood is small and smooth in u, and so is its derivative; the
-        score at nodes held still is an average of large scores that cancel.
-        """
+        """Evaluation on nodes adapted anew at every u, with the exact gradient (``adaptive``), and the modes."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            at = at_modes(structure, self.cells, start, self.asymptotes)
-            nodes = adapted_nodes(standard, at.modes)
-            out = marginal(structure, self.cells, nodes, 1, self.asymptotes)
-            score = out.score + moving_score(structure, self.cells, at, nodes, out.pull, out.twist)
-        loglike = float(out.loglike.sum())
+            loglike, score, modes = adaptive(structure, self.cells, standard, start, self.asymptotes)
+        return self._evaluation(u, s, loglike, score), modes
+
+    def _evaluation(self, u, s, loglike, score):
         penalty, gradient, _ = self.penalty.terms(s)
         if not (np.isfinite(loglike) and np.isfinite(score).all()):
-            return Evaluation(-np.inf, -np.inf), at.modes
-        return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient)), at.modes
+            return Evaluation(-np.inf, -np.inf)
+        return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient))
 
     def frozen(self, u, nodes, order=1, posterior=None):
         """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""

@@ -14,7 +14,6 @@ from ..numerics.linalg import cholesky_or_none, symmetrise
 from .rules import MAX_DRAWS, monte_carlo_error
 from .search import REFUSED, LaplaceDescent
 
-MAX_ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -94,17 +93,17 @@ def laplace_information(objective, u, modes):
     return -symmetrise(jacobian(gradient, u, step))
 
 
-def polish_laplace(objective, rule, u, tolerance, report):
+def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
     """Maximise the Laplace objective; chord-Newton through BFGS scaled by its own information."""
     evaluations = 0
-    for rounds in range(1, MAX_ROUNDS + 1):
+    for rounds in range(1, max_rounds + 1):
         evaluation, modes = objective.laplace(u)
         if not np.isfinite(evaluation.value):
             break
         information = laplace_information(objective, u, modes)
         evaluations += 1 + 4 * len(u)
         decrement = decrement_of(evaluation.gradient, information)
-        report(rounds, evaluation.loglike, decrement)
+        report(rounds, evaluation.loglike, decrement, u)
         if decrement < tolerance:
             break
         descent = LaplaceDescent(objective)
@@ -116,7 +115,7 @@ def polish_laplace(objective, rule, u, tolerance, report):
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
 
 
-def polish_nodes(objective, rule, u, tolerance, report):
+def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
     """Direct maximisation of the log-likelihood on nodes that move with u (``Objective.moving``).
 
     Each round takes the information at u (Louis, on the nodes adapted there) and unless the Newton step is
@@ -125,14 +124,14 @@ def polish_nodes(objective, rule, u, tolerance, report):
     """
     evaluations, alpha = 0, None
     standard = rule.standard(objective.cells.n_families)
-    for rounds in range(1, MAX_ROUNDS + 1):
+    for rounds in range(1, max_rounds + 1):
         nodes, modes = objective.nodes(u, standard, alpha)
         alpha = modes.alpha
         information = -symmetrise(objective.frozen(u, nodes, order=2).hessian)
         evaluation, _ = objective.moving(u, standard, alpha)
         evaluations += 2
         decrement = decrement_of(evaluation.gradient, information)
-        report(rounds, evaluation.loglike, decrement)
+        report(rounds, evaluation.loglike, decrement, u)
         if wants_more_draws(objective, rule, u, standard, decrement, tolerance):
             rule = rule.doubled()
             standard = rule.standard(objective.cells.n_families)

@@ -1,4 +1,4 @@
-"""The three integration rules of the marginal likelihood, one interface: nodes, log-weights, error estimate."""
+"""The three integration rules of the marginal likelihood: nodes, log-weights and an error estimate."""
 
 from dataclasses import dataclass, replace
 

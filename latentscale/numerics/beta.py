@@ -155,7 +155,8 @@ def _log_series(p, q, edge, order):
     while True:
         up, uq, upp, uqq, uppp, uqqq = power
         factors = [1.0, up, uq, upp + up * up, up * uq, uqq + uq * uq]
-        factors += [uppp + 3.0 * up * upp + up**3, uq * factors[3], up * factors[5], uqqq + 3.0 * uq * uqq + uq**3]
+        factors += [uppp + 3.0 * up * upp + up**3, uq * factors[3]]
+        factors += [up * factors[5], uqqq + 3.0 * uq * uqq + uq**3]
         for total, factor in zip(sums, factors[: (1, 3, 6, 10)[order]], strict=False):
             total += term * factor
         ratio = edge * (p + n) / (q + n)

@@ -14,7 +14,7 @@ def positive_definite(matrices):
 
 
 def cholesky_or_none(matrix):
-    """Lower Cholesky factor of one symmetric matrix or of a stack, None where any is not positive definite."""
+    """Lower Cholesky factor of a symmetric matrix or of a stack, None where any is not positive definite."""
     try:
         return np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:

@@ -39,7 +39,8 @@ def gamma_derivatives(x, order):
     Returns
     -------
     tuple of ``order + 1`` arrays
-        gammaln(x), psi(x), psi'(x), psi''(x). Errors are a few units of rounding in the sums that make them up.
+        gammaln(x), psi(x), psi'(x), psi''(x). Errors are a few units of rounding in the sums that make them
+        up.
     """
     z = x + 8.0
     log_z = np.log(z)
@@ -66,5 +67,6 @@ def gamma_derivatives(x, order):
         return tuple(values)
     # Q''' = 6 (dp + dq); r3 = d r2 / dy = Q'''/Q - 3 r1 r2 - r1^3
     r3 = 6.0 * (dp + dq) * scale - 3.0 * r1 * r2 - r1 * r1 * r1
-    values.append(-square - inverse * square + _horner(_TETRAGAMMA, square) * square - slope * (6.0 * r2 + s2 * r3))
+    series = -square - inverse * square + _horner(_TETRAGAMMA, square) * square
+    values.append(series - slope * (6.0 * r2 + s2 * r3))
     return tuple(values)

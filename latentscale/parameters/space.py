@@ -1,9 +1,9 @@
 """Free <-> natural: an unconstrained vector u for the optimisers, the named parameters for everybody else.
 
 Loadings, intercepts and slopes are free as they are. A precision is exp(u). The asymptotes are
-c = F(u) and d = c + (1 - c) F(u'), so that c < d <= 1 always. Sigma = D R D with sd exp(u) where a variance is
-free, and the correlation matrix R = C C' with rows of C proportional to (u_1, ..., u_{k-1}, 1): every u gives a
-positive definite R with unit diagonal, and every such R has one u.
+c = F(u) and d = c + (1 - c) F(u'), so that c < d <= 1 always. Sigma = D R D with sd exp(u) where a variance
+is free, and the correlation matrix R = C C' with rows of C proportional to (u_1, ..., u_{k-1}, 1): every u
+gives a positive definite R with unit diagonal, and every such R has one u.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,8 @@ class ParameterSpace:
             "log_sd": int((in_cov & (rows == columns)).sum()),
         }
         ends = np.cumsum(list(sizes.values()))
-        return {name: slice(int(end - size), int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+        spans = zip(sizes, sizes.values(), ends, strict=True)
+        return {name: slice(int(end - size), int(end)) for name, size, end in spans}
 
     @property
     def size(self):
@@ -147,7 +148,7 @@ class ParameterSpace:
         correlation = factor @ factor.T
         positions = np.arange(self.size)
         if blocks["rows"].stop > blocks["rows"].start:
-            for position, (a, b) in zip(positions[blocks["rows"]], zip(*np.tril_indices(k, -1), strict=True), strict=True):
+            for position, a, b in zip(positions[blocks["rows"]], *np.tril_indices(k, -1), strict=True):
                 moved = (np.eye(k)[b] - factor[a] * factor[a, b]) / norms[a]  # dC_a / du_ab
                 change = np.zeros((k, k))
                 change[a] = factor @ moved

@@ -78,7 +78,8 @@ class Layout:
             "upper": j,
         }
         ends = np.cumsum(list(sizes.values()))
-        return {name: slice(int(end - size), int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+        spans = zip(sizes, sizes.values(), ends, strict=True)
+        return {name: slice(int(end - size), int(end)) for name, size, end in spans}
 
     @property
     def size(self):

@@ -53,7 +53,7 @@ class ParameterTable:
 
     @cached_property
     def all_names(self):
-        """Name of every entry of s, as in ``loading[mmlu,math]``; ``corr`` where both variances are fixed at 1."""
+        """Name of every entry of s, as in ``loading[mmlu,math]``; ``corr`` where both variances are 1."""
         pairs = {
             "loadings": [(b, k) for b in self.benchmarks for k in self.skills],
             "slopes": [(t, k) for t in self.terms for k in self.skills],
@@ -73,11 +73,12 @@ class ParameterTable:
         rows, columns = self.layout.triangle
         values = self.fixed[where]
         unit = values[rows == columns] == 1.0
-        words = ["corr" if unit[a] and unit[b] and a != b else "cov" for a, b in zip(rows, columns, strict=True)]
-        # the earlier skill is named first: corr[math,reasoning], not corr[reasoning,math]
-        return [
-            f"{w}[{self.skills[b]},{self.skills[a]}]" for w, a, b in zip(words, rows, columns, strict=True)
-        ]
+        names = []
+        for a, b in zip(rows, columns, strict=True):
+            word = "corr" if unit[a] and unit[b] and a != b else "cov"
+            # the earlier skill is named first: corr[math,reasoning], not corr[reasoning,math]
+            names.append(f"{word}[{self.skills[b]},{self.skills[a]}]")
+        return names
 
     @cached_property
     def names(self):
@@ -109,13 +110,16 @@ class ParameterTable:
             params = self._by_name(params)
         vector = np.asarray(params, dtype=float)
         if vector.shape != (self.size,):
-            raise DataError(f"Expected {self.size} parameters (see model.param_names), got shape {vector.shape}.")
+            raise DataError(
+                f"Expected {self.size} parameters (see model.param_names), got shape {vector.shape}."
+            )
         self._check_feasible(vector)
         return vector
 
     def _by_name(self, params):
         if params.index.has_duplicates:
-            raise DataError(f"Parameters named twice: {sorted(set(params.index[params.index.duplicated()]))}.")
+            repeated = sorted(set(params.index[params.index.duplicated()]))
+            raise DataError(f"Parameters named twice: {repeated}.")
         missing = [name for name in self.names if name not in params.index]
         unknown = [name for name in params.index if name not in set(self.names)]
         if missing or unknown:
@@ -131,7 +135,8 @@ class ParameterTable:
             raise DataError(f"Parameters that are not finite: {bad[:5]}.")
         structure = self.structure(vector)
         if np.any(structure.precision <= 0):
-            names = [f"precision[{b}]" for b, v in zip(self.benchmarks, structure.precision, strict=True) if v <= 0]
+            low = structure.precision <= 0
+            names = [f"precision[{b}]" for b, bad in zip(self.benchmarks, low, strict=True) if bad]
             raise DataError(f"A precision must be positive: {names}.")
         wrong = (structure.lower < 0) | (structure.upper > 1) | (structure.lower >= structure.upper)
         if wrong.any():

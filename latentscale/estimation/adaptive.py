@@ -1,0 +1,32 @@
+"""The log-likelihood on nodes adapted at every parameter value, with its exact score."""
+
+from .laplace import at_modes, moving_score
+from .marginal import adapted_nodes, marginal
+
+
+def adaptive(structure, cells, standard, start=None, asymptotes=False):
+    """Log-likelihood, score in s, and modes, on nodes that move with the parameters.
+
+    The score through the nodes is what makes a modest rule accurate: the integrand in z is close to constant,
+    so the error of the log-likelihood is small and smooth, and so is its derivative; the score at nodes held
+    still is an average of large scores that cancel.
+
+    Parameters
+    ----------
+    structure : Structure
+    cells : Cells
+    standard : StandardNodes
+    start : array (L, K), optional
+        Where to start the search for the modes.
+    asymptotes : bool
+        Whether the score in c and d is wanted.
+
+    Returns
+    -------
+    (float, array (S,), Modes)
+    """
+    at = at_modes(structure, cells, start, asymptotes)
+    nodes = adapted_nodes(standard, at.modes)
+    out = marginal(structure, cells, nodes, 1, asymptotes)
+    moved = moving_score(structure, cells, at, nodes, out.pull, out.twist)
+    return float(out.loglike.sum()), out.score + moved, at.modes

@@ -1,0 +1,56 @@
+"""Log-likelihood, score and Hessian at natural parameters, in the user's covariates and without penalty."""
+
+import numpy as np
+
+from ..numerics.differences import jacobian
+from ..numerics.linalg import symmetrise
+from .adaptive import adaptive
+from .laplace import laplace
+from .marginal import adapted_nodes, marginal
+from .modes import posterior_modes
+from .rules import Rule
+
+
+def _asymptotes_free(table):
+    free = table.free
+    return bool(free[table.layout.slices["lower"]].any() or free[table.layout.slices["upper"]].any())
+
+
+def _rule(model, integration, options):
+    return Rule.build(integration, model.pattern.n_skills, **options)
+
+
+def natural_loglike(model, params, integration, options):
+    """Marginal log-likelihood at a natural vector (P,)."""
+    rule, cells = _rule(model, integration, options), model.user_cells
+    structure = model.table.structure(params)
+    if rule.kind == "laplace":
+        return laplace(structure, cells)[0]
+    nodes = adapted_nodes(rule.standard(cells.n_families), posterior_modes(structure, cells))
+    return float(marginal(structure, cells, nodes, order=0).loglike.sum())
+
+
+def natural_score(model, params, integration, options):
+    """Its gradient (P,)."""
+    return _score(model, params, _rule(model, integration, options))
+
+
+def _score(model, params, rule, start=None):
+    cells, table = model.user_cells, model.table
+    structure, asymptotes = table.structure(params), _asymptotes_free(table)
+    if rule.kind == "laplace":
+        return laplace(structure, cells, start, asymptotes)[1][table.free]
+    return adaptive(structure, cells, rule.standard(cells.n_families), start, asymptotes)[1][table.free]
+
+
+def natural_hessian(model, params, integration, options):
+    """Its second derivatives (P, P)."""
+    rule, cells, table = _rule(model, integration, options), model.user_cells, model.table
+    structure = table.structure(params)
+    modes = posterior_modes(structure, cells)
+    if rule.kind == "laplace":
+        step = 1e-3 * np.maximum(0.1, np.abs(params))
+        return symmetrise(jacobian(lambda point: _score(model, point, rule, modes.alpha), params, step))
+    nodes = adapted_nodes(rule.standard(cells.n_families), modes)
+    hessian = marginal(structure, cells, nodes, 2, _asymptotes_free(table)).hessian
+    return symmetrise(hessian[np.ix_(table.free, table.free)])

@@ -1,0 +1,41 @@
+"""What a person sees while a fit runs."""
+
+import time
+
+from rich.console import Console
+
+
+class Progress:
+    """Prints one line per start and per round on the standard error stream; silent if ``show`` is False."""
+
+    def __init__(self, show, starts):
+        self.show, self.starts = show, starts
+        self.console = Console(stderr=True, highlight=False)
+        self.began = time.perf_counter()
+        self.best, self.reached, self.done = -float("inf"), 0, 0
+
+    def _line(self, text):
+        if self.show:
+            self.console.print(f"[{time.perf_counter() - self.began:6.1f} s] {text}", markup=False, soft_wrap=True)
+
+    def start(self, start, same):
+        """A start of the search has ended."""
+        self.done += 1
+        if start.value > self.best + same:
+            self.reached = 0
+        if start.value > self.best - same:
+            self.reached += 1
+        self.best = max(self.best, start.value)
+        self._line(
+            f"start {self.done}/{self.starts} ({start.kind}): Laplace log-likelihood {start.value:.3f}; "
+            f"best {self.best:.3f}, reached by {self.reached}"
+        )
+
+    def stage(self, text):
+        """A new stage of the fit begins."""
+        self._line(text)
+
+    def round(self, number, loglike, distance):
+        """A round of a driver has been evaluated."""
+        where = "curvature not positive definite" if distance != distance else f"{distance:.1e} SE from the optimum"
+        self._line(f"  round {number}: log-likelihood {loglike:.4f}, {where}")

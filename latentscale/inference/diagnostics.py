@@ -1,0 +1,88 @@
+"""What is weak in an estimate, by parameter name."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import BoundaryWarning, ConvergenceWarning
+
+# A parameter past these is on the edge of its space as far as doubles and data can tell.
+_EDGE = {
+    "corr": lambda value: abs(value) > 0.999,
+    "precision": lambda value: not 1e-3 < value < 1e6,
+    "lower": lambda value: value < 1e-6,
+    "upper": lambda value: value > 1.0 - 1e-6,
+}
+_SMALLEST_ANCHOR = 1e-4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something a user must know of a fit.
+
+    Attributes
+    ----------
+    message : str
+    parameters : tuple of str
+    category : type
+        Warning category.
+    """
+
+    message: str
+    parameters: tuple
+    category: type
+
+
+def find_problems(model, estimate, covariance):
+    """Problems of an estimate, most serious first."""
+    found = []
+    if covariance.weak:
+        found.append(
+            Problem(
+                "The observed information is not positive definite, so standard errors do not exist: the "
+                f"log-likelihood does not fall along a direction of {', '.join(covariance.weak)}.",
+                covariance.weak,
+                ConvergenceWarning,
+            )
+        )
+    if not estimate.converged:
+        found.append(_not_converged(model, estimate, covariance))
+    edges = boundary_names(model, estimate.params)
+    if edges:
+        found.append(
+            Problem(
+                f"Estimates on the edge of their space, where standard errors mislead: {', '.join(edges)}.",
+                edges,
+                BoundaryWarning,
+            )
+        )
+    return tuple(found)
+
+
+def _not_converged(model, estimate, covariance):
+    advice = "Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
+    if covariance.weak:
+        worst = np.argsort(-np.abs(estimate.gradient))[:4]
+        how = f"the largest entry of the gradient is {np.abs(estimate.gradient).max():.2g}"
+    else:
+        step = np.abs(covariance.free @ estimate.gradient) / np.sqrt(np.diag(covariance.free))
+        worst = np.argsort(-step)[:4]
+        how = f"it is {estimate.distance:.2g} standard errors away"
+    names = tuple(model.param_names[index] for index in worst)
+    return Problem(
+        f"The optimum was not reached: {how}, most of it in {', '.join(names)}. {advice}", names, ConvergenceWarning
+    )
+
+
+def boundary_names(model, params):
+    """Names of natural parameters on the edge of their space, anchors that vanish among them."""
+    names = []
+    for name, value in zip(model.param_names, params, strict=True):
+        test = _EDGE.get(name.split("[", 1)[0])
+        if test is not None and test(value):
+            names.append(name)
+    loadings = model.table.structure(params).loadings
+    for skill, rows in enumerate(model.pattern.positive):
+        if len(rows) == 1 and abs(loadings[rows[0], skill]) < _SMALLEST_ANCHOR:
+            names.append(f"loading[{model.benchmarks[rows[0]]},{model.skills[skill]}]")
+    return tuple(names)

@@ -1,0 +1,356 @@
+"""LatentSkillModel: beta responses driven by latent skills with family random effects (Cai et al. 2025)."""
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..components.cells import Cells
+from ..components.identification import Pattern, identification_form, unrotated
+from ..components.penalty import DEFAULT_SD, AsymptotePenalty
+from ..components.response import simulate_scores
+from ..components.scaling import build_design, within_family_constants
+from ..errors import DataError, IdentificationError
+from ..panel import BenchmarkPanel
+from ..parameters.recoding import Recoding
+from ..parameters.space import ParameterSpace
+from ..parameters.structure import Layout
+from ..parameters.table import ParameterTable
+
+ASYMPTOTES = ("chance", "lower", "both")
+TRANSLOG = "log(params_b) * log(tokens_t)"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which LLMs of a panel enter the likelihood.
+
+    Attributes
+    ----------
+    keep : bool array (N,)
+    no_covariate, no_score : tuples of str
+        LLMs dropped for a missing covariate, and for having no score at all.
+    """
+
+    keep: np.ndarray
+    no_covariate: tuple
+    no_score: tuple
+
+
+class LatentSkillModel:
+    """Marginal maximum likelihood of a beta-response latent-skill model with family random effects.
+
+    For LLM i of family l and benchmark j,
+
+        Y_ij ~ Beta(mu_ij phi_j, (1 - mu_ij) phi_j),  mu_ij = c_j + (d_j - c_j) F(lambda_j' theta_i + b_j),
+        theta_i = alpha_l + B' x_i,  alpha_l ~ N(0, Sigma),
+
+    with F logistic. Missing scores are left out of the likelihood. Main effects of logged size and tokens are
+    slopes at one billion parameters and one trillion tokens.
+
+    Parameters
+    ----------
+    panel : BenchmarkPanel
+        LLMs lacking a covariate of ``scaling``, or every score, are dropped; the summary counts them.
+    scaling : str
+        Formula of the covariates x in the panel's columns; the default is the translog production function.
+    skills : Anchored, Echelon, Confirmatory, dict or int
+        Form of identification. A dict is ``Anchored``; a number K is ``Echelon`` with pivots chosen from the
+        scores' correlations.
+    asymptotes : {"chance", "lower", "both"}
+        ``"chance"``: c_j the guessing level and d_j = 1. ``"lower"``: c_j estimated. ``"both"``: c_j and d_j
+        estimated. Estimated asymptotes are weakly penalised: logit c_j about logit max(chance, .005), logit d_j
+        about 3.5.
+    asymptote_sd : float
+        Standard deviation of those penalties on the logit scale.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be used for this model; the message names rows and columns.
+    IdentificationError
+        If slopes, skills or families cannot be told apart; the message names the direction.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> model = ls.LatentSkillModel(ls.BenchmarkPanel(ls.load_leaderboard()), skills=ls.Echelon(["bbh", "ifeval"]))
+    >>> model
+    <LatentSkillModel: 184 LLMs, 65 families, 12 benchmarks, 2 skills, 65 parameters>
+    """
+
+    def __init__(self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD):
+        if not isinstance(panel, BenchmarkPanel):
+            raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
+        if asymptotes not in ASYMPTOTES:
+            raise DataError(f"asymptotes is one of {', '.join(ASYMPTOTES)}, not {asymptotes!r}.")
+        if not asymptote_sd > 0:
+            raise DataError(f"asymptote_sd must be positive, not {asymptote_sd!r}.")
+        self.panel, self.scaling, self.asymptotes = panel, scaling, asymptotes
+        self.asymptote_sd = float(asymptote_sd)
+        has_score = panel.scores.notna().any(axis=1).to_numpy()
+        if not has_score.any():
+            raise DataError("No LLM has a score.")
+        self.form = identification_form(skills, panel.benchmarks, panel.scores)
+        self.pattern = self.form.resolve(panel.benchmarks)
+        self.design = build_design(scaling, panel.table, has_score)
+        keep = self.design.keep
+        names = np.asarray(panel.llms)
+        self.rows = Rows(keep, tuple(names[has_score & ~keep]), tuple(names[~has_score]))
+        self.prepared = panel.prepare(keep)
+        labels = panel.families[keep].to_numpy()
+        self.families, self.family_codes = np.unique(labels, return_inverse=True)
+        self._check_families()
+        self._check_scores()
+        self.table = self._parameter_table(self.pattern)
+
+    def __repr__(self):
+        return (
+            f"<LatentSkillModel: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} benchmarks, "
+            f"{self.pattern.n_skills} skills, {self.table.size} parameters>"
+        )
+
+    # --- what the model is -------------------------------------------------------------------------------
+
+    @property
+    def benchmarks(self):
+        """Benchmark names, tuple (J,)."""
+        return self.panel.benchmarks
+
+    @property
+    def skills(self):
+        """Skill names, tuple (K,)."""
+        return self.pattern.skills
+
+    @property
+    def terms(self):
+        """Names of the covariates x, tuple (p,)."""
+        return self.design.terms
+
+    @property
+    def llms(self):
+        """Names of the LLMs in the likelihood, Index (n,)."""
+        return self.panel.llms[self.rows.keep]
+
+    @property
+    def n_llms(self):
+        """LLMs in the likelihood."""
+        return int(self.rows.keep.sum())
+
+    @property
+    def n_families(self):
+        """Families in the likelihood, its independent units."""
+        return len(self.families)
+
+    @property
+    def nobs(self):
+        """Observed scores in the likelihood."""
+        return int(self.prepared.n_observed.sum())
+
+    @property
+    def param_names(self):
+        """Names of the free parameters, in the order of a parameter vector."""
+        return list(self.table.names)
+
+    # --- derivatives on the natural scale ------------------------------------------------------------------
+
+    def loglike(self, params, integration="quadrature", **options):
+        """Marginal log-likelihood, without the penalty on asymptotes.
+
+        Parameters
+        ----------
+        params : Series, dict or array
+            By name, or a vector in the order of ``param_names``; natural scale.
+        integration : {"quadrature", "laplace", "monte_carlo"}
+        **options
+            ``points`` (nodes a dimension), ``draws`` (a scrambling, a power of two), ``t_df``, ``seed``.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        DataError
+            If the parameters do not match ``param_names`` or are outside the parameter space.
+        """
+        from ..estimation.natural import natural_loglike
+
+        return natural_loglike(self, self.table.read(params), integration, options)
+
+    def score(self, params, integration="quadrature", **options):
+        """Gradient of ``loglike``, exact for every rule: Series (P,)."""
+        from ..estimation.natural import natural_score
+
+        value = natural_score(self, self.table.read(params), integration, options)
+        return pd.Series(value, index=self.param_names, name="score")
+
+    def hessian(self, params, integration="quadrature", **options):
+        """Second derivatives of the log-likelihood: DataFrame (P, P).
+
+        Louis's identity on the nodes adapted at ``params`` and then frozen; for Laplace, fourth-order
+        differences of its exact score.
+        """
+        from ..estimation.natural import natural_hessian
+
+        value = natural_hessian(self, self.table.read(params), integration, options)
+        return pd.DataFrame(value, index=self.param_names, columns=self.param_names)
+
+    def simulate(self, params, seed=0):
+        """A new score table from the model, with the same design and missing cells.
+
+        Parameters
+        ----------
+        params : Series, dict or array
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            Columns of the panel's table, for the LLMs in the likelihood. Under ``boundary="censor"`` scores
+            within half a rounding unit of 0 or 1 are recorded as 0 or 1.
+        """
+        structure = self.table.structure(self.table.read(params))
+        rng = np.random.default_rng(seed)
+        effects = rng.multivariate_normal(
+            np.zeros(self.pattern.n_skills), structure.skill_cov, size=self.n_families, method="cholesky"
+        )
+        skill = effects[self.family_codes] + self.design.x @ structure.slopes
+        eta = skill @ structure.loadings.T + structure.intercepts
+        y = simulate_scores(rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper)
+        if self.panel.boundary == "censor":
+            edge = self.prepared.edge
+            y = np.where(y <= edge, 0.0, np.where(y >= 1.0 - edge, 1.0, y))
+        y[self.prepared.state < 0] = np.nan
+        out = self.panel.to_frame()[self.rows.keep].reset_index(drop=True)
+        out[list(self.benchmarks)] = y
+        return out
+
+    def fit(self, **options):
+        """Maximise the likelihood; ``latentscale.estimation.fit.fit_latent_skill`` lists all options.
+
+        Parameters
+        ----------
+        integration : {"monte_carlo", "quadrature", "laplace"}
+        starts : int
+            Starts of the search, 10 by default: one from the data, the others at random.
+        seed : int
+        n_jobs : int
+            Starts climbed in parallel; the numbers do not depend on it.
+        progress : bool
+            Report each start and each round on the standard error stream.
+        cov_type : {"observed", "none"}
+        driver : {"direct", "em"}
+            Direct maximisation, or Monte Carlo EM.
+
+        Returns
+        -------
+        LatentSkillResults
+
+        Raises
+        ------
+        DataError
+            For options that make no sense.
+        latentscale.estimation.fit.FitInterrupted
+            On Ctrl-C, with the best parameters so far.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the optimum was not reached, or the information is not positive definite.
+        BoundaryWarning
+            If an estimate lies on the edge of its space.
+        """
+        from ..estimation.fit import fit_latent_skill
+        from ..results.latent_skill import LatentSkillResults
+
+        results = LatentSkillResults(self, fit_latent_skill(self, **options))
+        for problem in results.problems:
+            warnings.warn(problem.message, problem.category, stacklevel=2)
+        return results
+
+    # --- what estimation works on ----------------------------------------------------------------------------
+
+    @cached_property
+    def recoding(self):
+        """Between users' covariates and the whitened ones of the optimisers."""
+        return Recoding.whitening(self.design.x)
+
+    @cached_property
+    def user_cells(self):
+        """Cells with users' covariates."""
+        prepared = self.prepared
+        return Cells.from_tables(prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x)
+
+    @cached_property
+    def internal_cells(self):
+        """Cells with whitened covariates."""
+        return self.user_cells.with_design(self.recoding.design(self.design.x))
+
+    @cached_property
+    def chance(self):
+        """Guessing levels, array (J,)."""
+        return self.panel.chance.to_numpy(dtype=float)
+
+    @cached_property
+    def penalty(self):
+        return AsymptotePenalty.for_table(self.table, self.chance, self.asymptote_sd)
+
+    @cached_property
+    def space(self):
+        return ParameterSpace(self.table)
+
+    @cached_property
+    def unrotated(self):
+        """The form without coordinates, and its parameter space, in which just-identified models are searched."""
+        pattern = unrotated(self.skills, len(self.benchmarks))
+        return pattern, ParameterSpace(self._parameter_table(pattern))
+
+    def _parameter_table(self, pattern: Pattern):
+        layout = Layout(len(self.benchmarks), pattern.n_skills, len(self.terms))
+        fixed = np.full(layout.size, np.nan)
+        fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
+        fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
+        if self.asymptotes != "both":
+            fixed[layout.slices["upper"]] = 1.0
+        if self.asymptotes == "chance":
+            fixed[layout.slices["lower"]] = self.panel.chance.to_numpy(dtype=float)
+        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed)
+
+    # --- checks ----------------------------------------------------------------------------------------------
+
+    def _check_families(self):
+        k = self.pattern.n_skills
+        if self.n_families <= k:
+            raise IdentificationError(
+                f"{k} skills but only {self.n_families} families with data: the covariance of family effects needs "
+                "more families than skills. Use fewer skills."
+            )
+        constant = within_family_constants(self.design.x, self.terms, self.family_codes)
+        if len(constant) == len(self.terms):
+            raise IdentificationError(
+                f"Within every family all LLMs have the same {', '.join(constant)}, so slopes cannot be told from "
+                "family efficiencies: at least one family needs two LLMs that differ."
+            )
+        self.between_only = tuple(constant)
+        if self.pattern.n_excess < 0:
+            raise IdentificationError(
+                f"The loading pattern leaves {-self.pattern.n_excess} directions of the skills {list(self.skills)} "
+                "free: fix more loadings, or use Anchored or Echelon."
+            )
+
+    def _check_scores(self):
+        seen = self.prepared.n_observed
+        empty = [name for name, count in zip(self.benchmarks, seen, strict=True) if count == 0]
+        if empty:
+            raise DataError(
+                f"The benchmarks {empty} have no score among the {self.n_llms} LLMs with covariates; leave them out."
+            )
+        y = self.prepared.y
+        flat = [name for name, col in zip(self.benchmarks, y.T, strict=True) if np.nanmax(col) == np.nanmin(col)]
+        if flat:
+            raise DataError(
+                f"The benchmarks {flat} have one and the same score for all LLMs with covariates; leave them out."
+            )

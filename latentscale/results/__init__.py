@@ -1,0 +1,1 @@
+"""Results objects, summaries, tidy tables, save and load."""

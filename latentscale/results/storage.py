@@ -1,0 +1,227 @@
+"""Saving and loading fits: one zip file of JSON and plain arrays, which executes nothing when read.
+
+Format 1. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column by column,
+the model's specification, scalars and options of the estimate) and ``arrays.npz`` (params, free, information,
+gradient, params_se, without pickled objects). Reading rebuilds the panel and the model from the table, with the
+same checks as for any table of a user, and attaches the estimate. Formulas may only do arithmetic on columns
+(see ``latentscale.components.scaling``).
+"""
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .._version import __version__
+from ..components.identification import Anchored, Confirmatory, Echelon
+from ..errors import DataError
+from ..estimation.fit import Estimate
+from ..estimation.rules import IntegrationError, Rule
+from ..panel import BenchmarkPanel
+
+FORMAT = "latentscale fit"
+FORMAT_VERSION = 1
+_ARRAYS = ("params", "free", "information", "gradient")
+
+
+def save_fit(fit, path):
+    """Write a fit; the file appears whole or not at all."""
+    path = Path(path)
+    estimate = fit.estimate
+    arrays = {name: getattr(estimate, name) for name in _ARRAYS}
+    if estimate.error.params_se is not None:
+        arrays["params_se"] = estimate.error.params_se
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "latentscale": __version__,
+        "panel": _panel_content(fit.model.panel),
+        "model": _model_content(fit.model),
+        "param_names": fit.model.param_names,
+        "estimate": {
+            "loglike": estimate.loglike,
+            "penalised": estimate.penalised,
+            "distance": estimate.distance,
+            "converged": estimate.converged,
+            "evaluations": estimate.evaluations,
+            "seconds": estimate.seconds,
+            "rule": asdict(estimate.rule),
+            "llf_se": estimate.error.se,
+            "llf_difference": estimate.error.difference,
+            "starts": {name: column.tolist() for name, column in estimate.starts.items()},
+            "options": estimate.options,
+        },
+    }
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("fit.json", json.dumps(content))
+            archive.writestr("arrays.npz", buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path):
+    """Read a fit that ``fit.save(path)`` wrote. Executes no code from the file.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    LatentSkillResults
+
+    Raises
+    ------
+    DataError
+        If the file is absent, truncated, of another kind, or of a newer format.
+    """
+    from .latent_skill import LatentSkillResults
+
+    content, arrays = _read(path)
+    try:
+        panel = _panel_from(content["panel"])
+        model = _model_from(content["model"], panel)
+        if model.param_names != content["param_names"]:
+            raise DataError("its parameters do not belong to its model")
+        estimate = _estimate_from(content["estimate"], arrays, model)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:  # DataError is a ValueError
+        raise DataError(f"{path} is damaged or was edited: {error}.") from error
+    return LatentSkillResults(model, estimate)
+
+
+def _read(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read("fit.json"))
+            with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise DataError(f"There is no saved fit at {path}.") from error
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, RuntimeError, NotImplementedError) as error:
+        raise DataError(
+            f"{path} cannot be read as a saved fit: it is truncated or of another kind. Save the fit again."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path} is not a saved latentscale fit.")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise DataError(
+            f"{path} has format {content.get('format_version')}, this version of latentscale reads {FORMAT_VERSION}; "
+            f"it was written by latentscale {content.get('latentscale')}."
+        )
+    return content, arrays
+
+
+def _panel_content(panel):
+    table = panel.to_frame()
+    return {
+        "columns": [_column_content(table[name]) for name in table.columns],
+        "benchmarks": list(panel.benchmarks),
+        "family": panel.family if isinstance(panel.family, str) else list(panel.family),
+        "llm": panel.llm,
+        "chance": panel.chance.to_dict(),
+        "rounding": panel.rounding.to_dict(),
+        "boundary": panel.boundary,
+    }
+
+
+def _column_content(column):
+    """Name, kind and values of a column; JSON's doubles are exact."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return {"name": column.name, "kind": "bool", "values": column.tolist()}
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return {"name": column.name, "kind": "int", "values": column.tolist()}
+    missing = column.isna()
+    if pd.api.types.is_float_dtype(column.dtype):
+        kind, values = "float", column.tolist()
+    elif pd.api.types.is_datetime64_any_dtype(column.dtype):
+        kind, values = "datetime", [str(value) for value in column]
+    else:
+        kind, values = "text", [value if isinstance(value, bool) else str(value) for value in column]
+    return {
+        "name": column.name,
+        "kind": kind,
+        "values": [None if gone else value for value, gone in zip(values, missing, strict=True)],
+    }
+
+
+def _panel_from(content):
+    columns = {}
+    for column in content["columns"]:
+        values, kind = column["values"], column["kind"]
+        if kind == "datetime":
+            columns[column["name"]] = pd.to_datetime(pd.Series(values, dtype=object), format="ISO8601")
+        else:
+            dtype = {"bool": bool, "int": np.int64, "float": float, "text": object}[kind]
+            columns[column["name"]] = pd.Series(values, dtype=dtype)
+    return BenchmarkPanel(
+        pd.DataFrame(columns),
+        benchmarks=content["benchmarks"],
+        family=content["family"],
+        llm=content["llm"],
+        chance=content["chance"],
+        boundary=content["boundary"],
+        rounding=content["rounding"],
+    )
+
+
+def _model_content(model):
+    form = model.form
+    if isinstance(form, Anchored):
+        skills = {"form": "anchored", "anchors": form.anchors, "correlated": form.correlated}
+    elif isinstance(form, Echelon):
+        skills = {"form": "echelon", "pivots": list(form.pivots), "names": list(form.names)}
+    else:
+        frame = form.loadings
+        values = [[None if np.isnan(value) else value for value in row] for row in frame.to_numpy()]
+        skills = {
+            "form": "confirmatory", "benchmarks": list(frame.index), "skills": list(frame.columns),
+            "loadings": values, "correlated": form.correlated,
+        }  # fmt: skip
+    return {
+        "skills": skills,
+        "scaling": model.scaling,
+        "asymptotes": model.asymptotes,
+        "asymptote_sd": model.asymptote_sd,
+    }
+
+
+def _model_from(content, panel):
+    from ..models import LatentSkillModel
+
+    skills = content["skills"]
+    if skills["form"] == "anchored":
+        form = Anchored(skills["anchors"], skills["correlated"])
+    elif skills["form"] == "echelon":
+        form = Echelon(skills["pivots"], skills["names"])
+    else:
+        frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
+        form = Confirmatory(frame, skills["correlated"])
+    return LatentSkillModel(panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"])
+
+
+def _estimate_from(content, arrays, model):
+    size = model.table.size
+    for name in _ARRAYS:
+        wanted = (size, size) if name == "information" else (size,)
+        if arrays[name].shape != wanted or arrays[name].dtype != np.float64:
+            raise DataError(f"the array {name!r} has the wrong shape")
+    model.table.read(arrays["params"])
+    starts = pd.DataFrame(content["starts"])
+    starts.index.name = "start"
+    return Estimate(
+        params=arrays["params"], free=arrays["free"], loglike=content["loglike"], penalised=content["penalised"],
+        information=arrays["information"], distance=content["distance"], gradient=arrays["gradient"],
+        converged=content["converged"], rule=Rule(**content["rule"]),
+        error=IntegrationError(content["llf_se"], content["llf_difference"], arrays.get("params_se")),
+        starts=starts, evaluations=content["evaluations"], options=content["options"], seconds=content["seconds"],
+    )  # fmt: skip

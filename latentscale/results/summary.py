@@ -1,0 +1,142 @@
+"""The summary of a latent skill fit: a statsmodels Summary in blocks."""
+
+import numpy as np
+from statsmodels.iolib.summary import Summary
+from statsmodels.iolib.table import SimpleTable
+from statsmodels.iolib.tableformatting import fmt_2, fmt_params
+
+_WIDTH = 4  # significant decimals in tables
+
+
+def _number(value, digits=_WIDTH):
+    if not np.isfinite(value):
+        return ""
+    return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3e}"
+
+
+def summarise(fit, alpha=0.05):
+    """Summary of LatentSkillResults; see ``LatentSkillResults.summary``."""
+    summary = Summary()
+    summary.tables.append(_header(fit))
+    table = fit.parameter_table(alpha)
+    summary.tables.append(_loadings(fit, table))
+    summary.tables.append(_coefficients(table, "slope[", "Slopes of skills", alpha))
+    names = [name for name in table.index if name.startswith(("corr[", "cov["))]
+    if names:
+        title = "Correlations of family effects" if names[0].startswith("corr[") else "Covariances of family effects"
+        summary.tables.append(_coefficients(table, ("corr[", "cov["), title, alpha))
+    summary.tables.append(_benchmarks(fit, table))
+    summary.add_extra_txt(_notes(fit))
+    return summary
+
+
+def _header(fit):
+    model, estimate = fit.model, fit.estimate
+    starts = estimate.starts
+    error = f" (MC s.e. {fit.llf_se:.3f})" if np.isfinite(fit.llf_se) else ""
+    if not error and np.isfinite(fit.llf_error):
+        error = f" (finer rule {fit.llf_error:+.3f})"
+    left = [
+        ("Model:", f"latent skills, K = {len(model.skills)}"),
+        ("Identification:", model.pattern.kind),
+        ("Scaling:", model.scaling),
+        ("Asymptotes:", model.asymptotes),
+        ("Boundary scores:", model.panel.boundary),
+        ("LLMs:", f"{fit.n_llms}"),
+        ("Families:", f"{fit.n_families}"),
+        ("Scores:", f"{fit.nobs}"),
+    ]
+    right = [
+        ("Log-likelihood:", f"{fit.llf:.4f}{error}"),
+        ("Penalised:", f"{fit.llf_penalised:.4f}"),
+        ("Parameters:", f"{fit.df_model}"),
+        ("AIC:", f"{fit.aic:.2f}"),
+        ("BIC (n = families):", f"{fit.bic:.2f}"),
+        ("Starts at best:", f"{int(starts['reached_best'].sum())} of {len(starts)}"),
+        ("Converged:", "yes" if fit.converged else "NO"),
+        ("Distance to optimum:", f"{estimate.distance:.1e} s.e." if np.isfinite(estimate.distance) else "unknown"),
+    ]
+    rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
+    return SimpleTable(rows, title="Latent skill scaling model", txt_fmt=fmt_2)
+
+
+def _loadings(fit, table):
+    """Benchmarks by skills, standard errors beneath; fixed loadings say so."""
+    model = fit.model
+    free = np.isnan(model.pattern.fixed)
+    rows, stubs = [], []
+    for j, benchmark in enumerate(model.benchmarks):
+        estimates, errors = [], []
+        for k, skill in enumerate(model.skills):
+            if free[j, k]:
+                row = table.loc[f"loading[{benchmark},{skill}]"]
+                estimates.append(_number(row["estimate"]))
+                errors.append(f"({_number(row['std_err'])})" if np.isfinite(row["std_err"]) else "( )")
+            else:
+                estimates.append(f"{model.pattern.fixed[j, k]:g}")
+                errors.append("(fixed)")
+        rows += [estimates, errors]
+        stubs += [benchmark, ""]
+    return SimpleTable(rows, list(model.skills), stubs, title="Loadings (standard errors)", txt_fmt=fmt_2)
+
+
+def _coefficients(table, prefix, title, alpha):
+    part = table[table.index.str.startswith(prefix)]
+    header = ["coef", "std err", "z", "P>|z|", f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
+    rows = [
+        [
+            _number(row["estimate"]), _number(row["std_err"]), _number(row["z"], 3), _number(row["p_value"], 3),
+            _number(row["ci_lower"], 3), _number(row["ci_upper"], 3),
+        ]
+        for _, row in part.iterrows()
+    ]  # fmt: skip
+    return SimpleTable(rows, header, list(part.index), title=title, txt_fmt=fmt_params)
+
+
+def _benchmarks(fit, table):
+    """Per benchmark: observed scores, intercept, precision, asymptotes, with standard errors where estimated."""
+    model, structure = fit.model, fit.structure
+
+    def cell(word, benchmark, value):
+        name = f"{word}[{benchmark}]"
+        if name not in table.index:
+            return [f"{value:g}", "(fixed)"]
+        error = table.loc[name, "std_err"]
+        return [_number(value, 3), f"({_number(error, 3)})"]
+
+    words = ("intercept", "precision", "lower", "upper")
+    header = ["scores", "at 0 or 1"] + [text for word in words for text in (word, "s.e.")]
+    rows = []
+    for j, benchmark in enumerate(model.benchmarks):
+        values = (structure.intercepts[j], structure.precision[j], structure.lower[j], structure.upper[j])
+        row = [str(model.prepared.n_observed[j]), str(model.prepared.boundary_counts[benchmark])]
+        for word, value in zip(words, values, strict=True):
+            row += cell(word, benchmark, value)
+        rows.append(row)
+    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=fmt_2)
+
+
+def _notes(fit):
+    model, rows = fit.model, fit.model.rows
+    notes = [f"WARNING: {problem.message}" for problem in fit.problems]
+    notes.append(f"Integration: {fit.estimate.rule}; seed {fit.estimate.options['seed']}.")
+    dropped = len(rows.no_covariate) + len(rows.no_score)
+    notes.append(
+        f"Dropped {dropped} of {len(rows.keep)} LLMs: {len(rows.no_covariate)} without a covariate, "
+        f"{len(rows.no_score)} without a score."
+    )
+    covariance = "none asked for" if fit.estimate.options["cov_type"] == "none" else "inverse observed information"
+    notes.append(f"Standard errors: {covariance}; intervals on log precision, Fisher z, logit asymptote.")
+    if model.between_only:
+        notes.append(f"Constant within every family, so resting on differences between them: {list(model.between_only)}.")
+    if np.isfinite(fit.llf_se):
+        worst = (fit.mc_se / fit.bse).max()
+        if np.isfinite(worst):
+            notes.append(f"Monte Carlo error of an estimate is at most {worst:.3f} of its standard error.")
+    return [line for number, note in enumerate(notes, 1) for line in _wrapped(f"[{number}] {note}")]
+
+
+def _wrapped(text, width=100):
+    import textwrap
+
+    return textwrap.wrap(text, width, subsequent_indent="    ")
