@@ -35,10 +35,14 @@ class FitInterrupted(KeyboardInterrupt):
 
     def __init__(self, params, llf, stage):
         self.params, self.llf = params, llf
-        state = "nothing had been estimated yet" if params is None else f"the best log-likelihood was {llf:.3f}"
+        state = (
+            "nothing had been estimated yet" if params is None else f"the best log-likelihood was {llf:.3f}"
+        )
         self.message = f"Fit interrupted during {stage}; {state}."
         if params is not None:
-            self.message += " Its parameters are in the exception's .params: go on with fit(start_params=...)."
+            self.message += (
+                " Its parameters are in the exception's .params: go on with fit(start_params=...)."
+            )
         super().__init__(self.message)
 
 
@@ -224,7 +228,11 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, st
 
     def in_users_form(start):
         structure = space.structure(start.u)
-        return model.pattern.rotate_from(structure) if model.pattern.reachable else model.pattern.reflect(structure)
+        return (
+            model.pattern.rotate_from(structure)
+            if model.pattern.reachable
+            else model.pattern.reflect(structure)
+        )
 
     def report(start):
         shown.start(start, SAME_OPTIMUM)
@@ -239,7 +247,10 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, st
             "give start_params."
         )
     table = pd.DataFrame(
-        [(end.kind, end.value, end.gradient, end.evaluations, end.value > best - SAME_OPTIMUM) for end in ends],
+        [
+            (end.kind, end.value, end.gradient, end.evaluations, end.value > best - SAME_OPTIMUM)
+            for end in ends
+        ],
         columns=["kind", "loglike", "gradient", "evaluations", "reached_best"],
     )
     table.index.name = "start"
@@ -263,7 +274,9 @@ def _polish(model, objective, rule, structures, driver, tolerance, max_rounds, s
         maximum = climber(objective, rule, model.space.free_vector(structure), tolerance, report, **rounds)
         turned = model.pattern.reflect(model.space.structure(maximum.u))
         if not np.array_equal(turned.loadings, model.space.structure(maximum.u).loadings):
-            maximum = climber(objective, maximum.rule, model.space.free_vector(turned), tolerance, report, **rounds)
+            maximum = climber(
+                objective, maximum.rule, model.space.free_vector(turned), tolerance, report, **rounds
+            )
         maxima.append(maximum)
     return max(maxima, key=lambda maximum: maximum.value)
 

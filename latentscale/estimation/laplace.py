@@ -3,7 +3,8 @@
 At the mode a of g_l(alpha) = sum h(eta) + log N(alpha; 0, Sigma), with H_l = -d2 g_l, Laplace's
 log-likelihood is g_l(a) + (K log 2 pi - log|H_l|) / 2. Both a and H move with the parameters xi:
 da/dxi = H^-1 d2g/da dxi, and dH brings in third derivatives of h. What any function of (a, H) owes to those
-movements is collected by one adjoint pass from its derivatives in a and in H; Laplace's determinant and adapted nodes both use it.
+movements is collected by one adjoint pass from its derivatives in a and in H; Laplace's determinant and
+adapted nodes both use it.
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,8 @@ direct driver's on moving draws; both fall as draws are added.
 import numpy as np
 
 from ..numerics.linalg import symmetrise
-from .polish import REFUSED, Maximum, decrement_of, scale_from, scaled_ascent, wants_more_draws
+from .ascent import REFUSED, decrement_of, scale_from, scaled_ascent
+from .polish import Maximum, wants_more_draws
 
 ACCELERATE_WITHIN = 1.0  # standard errors from the optimum, where the quadratic picture holds
 

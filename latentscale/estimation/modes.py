@@ -6,7 +6,7 @@ import numpy as np
 
 from ..components.complete import fixed_part
 from ..components.response import cell_parameters, cell_terms
-from ..numerics.linalg import positive_definite, solve_vectors
+from ..numerics.linalg import cholesky_or_none, positive_definite, solve_vectors
 
 MAX_STEPS = 200
 MAX_HALVINGS = 40
@@ -70,6 +70,8 @@ class _Problem:
     def curvature(self, terms):
         """Exact curvature where positive definite, Fisher's elsewhere."""
         exact = weighted_outer(self.loadings, -terms.ee[:, 0], self.cells) + self.prior
+        if cholesky_or_none(exact) is not None:
+            return exact, np.ones(len(exact), dtype=bool)
         good = positive_definite(exact)
         if not good.all():
             positive = np.maximum(terms.fisher[:, 0], 0.0)

@@ -55,7 +55,9 @@ class Objective:
         """Evaluation and modes; the value is -inf where there is no Laplace approximation."""
         s = self.space.structural(u)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
-            loglike, score, modes = laplace(self.space.layout.unflatten(s), self.cells, start, self.asymptotes)
+            loglike, score, modes = laplace(
+                self.space.layout.unflatten(s), self.cells, start, self.asymptotes
+            )
         return self._evaluation(u, s, loglike, score), modes
 
     def nodes(self, u, standard, start=None):
@@ -81,7 +83,9 @@ class Objective:
         """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
         s = self.space.structural(u)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            out = marginal(self.space.layout.unflatten(s), self.cells, nodes, order, self.asymptotes, posterior)
+            out = marginal(
+                self.space.layout.unflatten(s), self.cells, nodes, order, self.asymptotes, posterior
+            )
         loglike = float(out.loglike.sum())
         penalty, gradient, curvature = self.penalty.terms(s)
         if not np.isfinite(loglike):
@@ -92,4 +96,6 @@ class Objective:
         hessian = None
         if order == 2:
             hessian = jacobian.T @ (out.hessian + np.diag(curvature)) @ jacobian
-        return Evaluation(loglike + penalty, loglike, jacobian.T @ (out.score + gradient), hessian, out.posterior)
+        return Evaluation(
+            loglike + penalty, loglike, jacobian.T @ (out.score + gradient), hessian, out.posterior
+        )

@@ -7,13 +7,11 @@ Newton step in units of the estimates' standard errors. It is what every driver 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
 
 from ..numerics.differences import jacobian
-from ..numerics.linalg import cholesky_or_none, symmetrise
+from ..numerics.linalg import symmetrise
+from .ascent import REFUSED, LaplaceDescent, decrement_of, scale_from, scaled_ascent
 from .rules import MAX_DRAWS, monte_carlo_error
-from .search import REFUSED, LaplaceDescent
-
 
 
 @dataclass(frozen=True)
@@ -48,39 +46,6 @@ class Maximum:
     evaluations: int
     converged: bool
     rule: object
-
-
-def scale_from(information):
-    """Square root of an inverse information, (P, P); eigenvalues that are not positive count by their size."""
-    factor = cholesky_or_none(information)
-    if factor is not None:
-        return np.linalg.inv(factor).T
-    values, vectors = np.linalg.eigh(information)
-    floor = 1e-6 * np.abs(values).max()
-    return vectors / np.sqrt(np.maximum(np.abs(values), floor))
-
-
-def decrement_of(gradient, information):
-    """sqrt(g' V g), or NaN where V does not exist."""
-    if cholesky_or_none(information) is None:
-        return np.nan
-    return float(np.sqrt(max(gradient @ np.linalg.solve(information, gradient), 0.0)))
-
-
-def scaled_ascent(function, u, scale, gtol, max_iterations):
-    """BFGS in coordinates where the information is about the identity, so that its gradient is in SE units.
-
-    ``function(u)`` returns minus the objective and its gradient in u.
-    """
-
-    def scaled(w):
-        value, gradient = function(u + scale @ w)
-        return value, scale.T @ gradient
-
-    end = optimize.minimize(
-        scaled, np.zeros(scale.shape[1]), jac=True, method="BFGS", options={"maxiter": max_iterations, "gtol": gtol}
-    )
-    return u + scale @ end.x, end.nfev
 
 
 def laplace_information(objective, u, modes):

@@ -16,7 +16,9 @@ class Progress:
 
     def _line(self, text):
         if self.show:
-            self.console.print(f"[{time.perf_counter() - self.began:6.1f} s] {text}", markup=False, soft_wrap=True)
+            self.console.print(
+                f"[{time.perf_counter() - self.began:6.1f} s] {text}", markup=False, soft_wrap=True
+            )
 
     def start(self, start, same):
         """A start of the search has ended."""
@@ -37,5 +39,9 @@ class Progress:
 
     def round(self, number, loglike, distance):
         """A round of a driver has been evaluated."""
-        where = "curvature not positive definite" if distance != distance else f"{distance:.1e} SE from the optimum"
+        where = (
+            "curvature not positive definite"
+            if distance != distance
+            else f"{distance:.1e} SE from the optimum"
+        )
         self._line(f"  round {number}: log-likelihood {loglike:.4f}, {where}")

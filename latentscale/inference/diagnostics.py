@@ -70,7 +70,9 @@ def _not_converged(model, estimate, covariance):
         how = f"it is {estimate.distance:.2g} standard errors away"
     names = tuple(model.param_names[index] for index in worst)
     return Problem(
-        f"The optimum was not reached: {how}, most of it in {', '.join(names)}. {advice}", names, ConvergenceWarning
+        f"The optimum was not reached: {how}, most of it in {', '.join(names)}. {advice}",
+        names,
+        ConvergenceWarning,
     )
 
 

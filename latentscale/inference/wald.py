@@ -39,7 +39,9 @@ def linear_constraint(hypothesis, names):
         r = np.atleast_2d(np.asarray(hypothesis, dtype=float))
         q = np.zeros(len(r))
         if r.shape[1] != len(names):
-            raise DataError(f"A restriction matrix needs {len(names)} columns, one per parameter; got {r.shape[1]}.")
+            raise DataError(
+                f"A restriction matrix needs {len(names)} columns, one per parameter; got {r.shape[1]}."
+            )
     return r, q, [_label(row, value, names) for row, value in zip(r, q, strict=True)]
 
 
@@ -57,7 +59,11 @@ def _label(row, value, names):
 def _results(params, cov):
     """A statsmodels results object that knows parameters, covariance and names, and nothing else."""
     model = SimpleNamespace(data=SimpleNamespace(cov_names=list(params.index)), exog_names=list(params.index))
-    return LikelihoodModelResults(model, params.to_numpy(), normalized_cov_params=cov.to_numpy(), scale=1.0)
+    results = LikelihoodModelResults(
+        model, params.to_numpy(), normalized_cov_params=cov.to_numpy(), scale=1.0
+    )
+    results.df_resid = np.inf  # statsmodels reads it even for normal and chi-square tests
+    return results
 
 
 def _require(cov, r):

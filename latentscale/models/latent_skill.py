@@ -219,7 +219,9 @@ class LatentSkillModel:
         )
         skill = effects[self.family_codes] + self.design.x @ structure.slopes
         eta = skill @ structure.loadings.T + structure.intercepts
-        y = simulate_scores(rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper)
+        y = simulate_scores(
+            rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper
+        )
         if self.panel.boundary == "censor":
             edge = self.prepared.edge
             y = np.where(y <= edge, 0.0, np.where(y >= 1.0 - edge, 1.0, y))
@@ -349,7 +351,9 @@ class LatentSkillModel:
                 f"The benchmarks {empty} have no score among the {self.n_llms} LLMs with covariates; leave them out."
             )
         y = self.prepared.y
-        flat = [name for name, col in zip(self.benchmarks, y.T, strict=True) if np.nanmax(col) == np.nanmin(col)]
+        flat = [
+            name for name, col in zip(self.benchmarks, y.T, strict=True) if np.nanmax(col) == np.nanmin(col)
+        ]
         if flat:
             raise DataError(
                 f"The benchmarks {flat} have one and the same score for all LLMs with covariates; leave them out."

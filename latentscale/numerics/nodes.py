@@ -40,7 +40,7 @@ def normal_log_density(z):
 
 @lru_cache(maxsize=16)
 def gauss_hermite(points, dimension):
-    """Tensor grid of ``points`` Gauss-Hermite nodes a dimension (Golub-Welsch), ``points ** dimension`` long."""
+    """Tensor grid of ``points`` Gauss-Hermite nodes (Golub-Welsch) in each dimension."""
     x, weight = special.roots_hermitenorm(points)
     log_w = np.log(weight) - 0.5 * _LOG_2PI
     grid = np.stack(np.meshgrid(*[x] * dimension, indexing="ij"), axis=-1).reshape(-1, dimension)

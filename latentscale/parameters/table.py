@@ -105,10 +105,13 @@ class ParameterTable:
             outside the parameter space.
         """
         if isinstance(params, dict):
-            params = pd.Series(params, dtype=float)
+            params = pd.Series(params, dtype=object)
         if isinstance(params, pd.Series):
             params = self._by_name(params)
-        vector = np.asarray(params, dtype=float)
+        try:
+            vector = np.asarray(params, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"Parameters must be numbers: {error}.") from error
         if vector.shape != (self.size,):
             raise DataError(
                 f"Expected {self.size} parameters (see model.param_names), got shape {vector.shape}."
@@ -127,7 +130,7 @@ class ParameterTable:
                 f"Parameters do not match model.param_names. Missing: {missing[:5] or 'none'}"
                 f"{' and more' if len(missing) > 5 else ''}; unknown: {unknown[:5] or 'none'}."
             )
-        return params.reindex(self.names).to_numpy(dtype=float)
+        return params.reindex(self.names).to_numpy()
 
     def _check_feasible(self, vector):
         bad = [name for name, value in zip(self.names, vector, strict=True) if not np.isfinite(value)]

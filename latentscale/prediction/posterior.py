@@ -47,7 +47,9 @@ def prior_nodes(structure, rule):
     rule = rule.finer() if rule.kind == "laplace" else rule
     standard = rule.standard(1)
     z = standard.z.reshape(-1, standard.z.shape[-1])
-    log_weight = standard.log_weight.reshape(-1) - 0.5 * (np.sum(z * z, axis=1) + z.shape[1] * np.log(2.0 * np.pi))
+    log_weight = standard.log_weight.reshape(-1) - 0.5 * (
+        np.sum(z * z, axis=1) + z.shape[1] * np.log(2.0 * np.pi)
+    )
     weight = np.exp(log_weight)
     return z @ np.linalg.cholesky(structure.skill_cov).T, weight / weight.sum()
 

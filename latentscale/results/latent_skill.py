@@ -197,7 +197,9 @@ class LatentSkillResults:
     @property
     def loadings(self):
         """Lambda, DataFrame (J, K)."""
-        return pd.DataFrame(self.structure.loadings, index=list(self.model.benchmarks), columns=list(self.model.skills))
+        return pd.DataFrame(
+            self.structure.loadings, index=list(self.model.benchmarks), columns=list(self.model.skills)
+        )
 
     @property
     def intercepts(self):
@@ -207,7 +209,9 @@ class LatentSkillResults:
     @property
     def slopes(self):
         """B, DataFrame (p, K), per unit of the formula's terms."""
-        return pd.DataFrame(self.structure.slopes, index=list(self.model.terms), columns=list(self.model.skills))
+        return pd.DataFrame(
+            self.structure.slopes, index=list(self.model.terms), columns=list(self.model.skills)
+        )
 
     @property
     def skill_cov(self):
@@ -288,7 +292,11 @@ class LatentSkillResults:
         llm = model.panel.llm
         names = read_llms(table[llm]) if llm in table.columns else range(len(table))
         table = table.set_index(pd.Index(names, name=llm))
-        require_columns(table, [model.panel.family] if isinstance(model.panel.family, str) else model.panel.family, "family column")
+        require_columns(
+            table,
+            [model.panel.family] if isinstance(model.panel.family, str) else model.panel.family,
+            "family column",
+        )
         known = {family: code for code, family in enumerate(model.families)}
         codes = np.array([known.get(family, -1) for family in read_families(table, model.panel.family)])
         x = model.design.code(table)

@@ -94,7 +94,13 @@ def load(path):
         if model.param_names != content["param_names"]:
             raise DataError("its parameters do not belong to its model")
         estimate = _estimate_from(content["estimate"], arrays, model)
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:  # DataError is a ValueError
+    except (
+        KeyError,
+        TypeError,
+        IndexError,
+        ValueError,
+        AttributeError,
+    ) as error:  # DataError is a ValueError
         raise DataError(f"{path} is damaged or was edited: {error}.") from error
     return LatentSkillResults(model, estimate)
 
@@ -107,7 +113,15 @@ def _read(path):
                 arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError as error:
         raise DataError(f"There is no saved fit at {path}.") from error
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, RuntimeError, NotImplementedError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
         raise DataError(
             f"{path} cannot be read as a saved fit: it is truncated or of another kind. Save the fit again."
         ) from error
@@ -204,7 +218,9 @@ def _model_from(content, panel):
     elif skills["form"] == "echelon":
         form = Echelon(skills["pivots"], skills["names"])
     else:
-        frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
+        frame = pd.DataFrame(
+            skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float
+        )
         form = Confirmatory(frame, skills["correlated"])
     return LatentSkillModel(panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"])
 

@@ -3,8 +3,10 @@
 import numpy as np
 from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import SimpleTable
-from statsmodels.iolib.tableformatting import fmt_2, fmt_params
+from statsmodels.iolib.tableformatting import fmt_params
 
+_PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
+_MATRIX = {**fmt_params, "data_aligns": "r", "header_align": "r"}
 _WIDTH = 4  # significant decimals in tables
 
 
@@ -23,7 +25,11 @@ def summarise(fit, alpha=0.05):
     summary.tables.append(_coefficients(table, "slope[", "Slopes of skills", alpha))
     names = [name for name in table.index if name.startswith(("corr[", "cov["))]
     if names:
-        title = "Correlations of family effects" if names[0].startswith("corr[") else "Covariances of family effects"
+        title = (
+            "Correlations of family effects"
+            if names[0].startswith("corr[")
+            else "Covariances of family effects"
+        )
         summary.tables.append(_coefficients(table, ("corr[", "cov["), title, alpha))
     summary.tables.append(_benchmarks(fit, table))
     summary.add_extra_txt(_notes(fit))
@@ -54,10 +60,13 @@ def _header(fit):
         ("BIC (n = families):", f"{fit.bic:.2f}"),
         ("Starts at best:", f"{int(starts['reached_best'].sum())} of {len(starts)}"),
         ("Converged:", "yes" if fit.converged else "NO"),
-        ("Distance to optimum:", f"{estimate.distance:.1e} s.e." if np.isfinite(estimate.distance) else "unknown"),
+        (
+            "Distance to optimum:",
+            f"{estimate.distance:.1e} s.e." if np.isfinite(estimate.distance) else "unknown",
+        ),
     ]
     rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
-    return SimpleTable(rows, title="Latent skill scaling model", txt_fmt=fmt_2)
+    return SimpleTable(rows, title="Latent skill scaling model", txt_fmt=_PAIRS)
 
 
 def _loadings(fit, table):
@@ -77,7 +86,7 @@ def _loadings(fit, table):
                 errors.append("(fixed)")
         rows += [estimates, errors]
         stubs += [benchmark, ""]
-    return SimpleTable(rows, list(model.skills), stubs, title="Loadings (standard errors)", txt_fmt=fmt_2)
+    return SimpleTable(rows, list(model.skills), stubs, title="Loadings (standard errors)", txt_fmt=_MATRIX)
 
 
 def _coefficients(table, prefix, title, alpha):
@@ -113,7 +122,7 @@ def _benchmarks(fit, table):
         for word, value in zip(words, values, strict=True):
             row += cell(word, benchmark, value)
         rows.append(row)
-    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=fmt_2)
+    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
 
 
 def _notes(fit):
@@ -125,10 +134,14 @@ def _notes(fit):
         f"Dropped {dropped} of {len(rows.keep)} LLMs: {len(rows.no_covariate)} without a covariate, "
         f"{len(rows.no_score)} without a score."
     )
-    covariance = "none asked for" if fit.estimate.options["cov_type"] == "none" else "inverse observed information"
+    covariance = (
+        "none asked for" if fit.estimate.options["cov_type"] == "none" else "inverse observed information"
+    )
     notes.append(f"Standard errors: {covariance}; intervals on log precision, Fisher z, logit asymptote.")
     if model.between_only:
-        notes.append(f"Constant within every family, so resting on differences between them: {list(model.between_only)}.")
+        notes.append(
+            f"Constant within every family, so resting on differences between them: {list(model.between_only)}."
+        )
     if np.isfinite(fit.llf_se):
         worst = (fit.mc_se / fit.bse).max()
         if np.isfinite(worst):

@@ -1,0 +1,64 @@
+"""Quasi-Newton ascent in coordinates scaled by an information matrix, and distances in standard errors.
+
+With V the inverse information, g' V g is the squared length of a Newton step in units of the estimates'
+standard errors. It is what every driver stops on.
+"""
+
+import numpy as np
+from scipy import optimize
+
+from ..numerics.linalg import cholesky_or_none
+
+REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
+
+
+class LaplaceDescent:
+    """-(penalised Laplace log-likelihood) and its gradient, with modes kept warm from call to call."""
+
+    def __init__(self, objective):
+        self.objective, self.modes, self.evaluations = objective, None, 0
+
+    def __call__(self, u):
+        self.evaluations += 1
+        evaluation, modes = self.objective.laplace(u, None if self.modes is None else self.modes.alpha)
+        if not np.isfinite(evaluation.value):
+            return REFUSED, np.zeros_like(u)
+        self.modes = modes
+        return -evaluation.value, -evaluation.gradient
+
+
+def scale_from(information):
+    """Square root of an inverse information, (P, P); eigenvalues that are not positive count by their size."""
+    factor = cholesky_or_none(information)
+    if factor is not None:
+        return np.linalg.inv(factor).T
+    values, vectors = np.linalg.eigh(information)
+    floor = 1e-6 * np.abs(values).max()
+    return vectors / np.sqrt(np.maximum(np.abs(values), floor))
+
+
+def decrement_of(gradient, information):
+    """sqrt(g' V g), or NaN where V does not exist."""
+    if cholesky_or_none(information) is None:
+        return np.nan
+    return float(np.sqrt(max(gradient @ np.linalg.solve(information, gradient), 0.0)))
+
+
+def scaled_ascent(function, u, scale, gtol, max_iterations):
+    """BFGS in coordinates where the information is about the identity, so that its gradient is in SE units.
+
+    ``function(u)`` returns minus the objective and its gradient in u.
+    """
+
+    def scaled(w):
+        value, gradient = function(u + scale @ w)
+        return value, scale.T @ gradient
+
+    end = optimize.minimize(
+        scaled,
+        np.zeros(scale.shape[1]),
+        jac=True,
+        method="BFGS",
+        options={"maxiter": max_iterations, "gtol": gtol},
+    )
+    return u + scale @ end.x, end.nfev
