@@ -1,22 +1,29 @@
 """Scaling of skills: theta_i = alpha_l + B' x_i, with x_i the terms of a formula in the LLM's columns."""
 
 import ast
+import itertools
 import re
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula
-from formulaic.errors import FormulaicError
+from formulaic import Formula, SimpleFormula
+from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.parser import DefaultFormulaParser
 
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
 
 # Formulas are written by users and read back from files, so only arithmetic and these functions may run.
-FUNCTIONS = frozenset(
-    {"log", "log2", "log10", "exp", "exp2", "exp10", "bs", "cr", "cs", "cc", "poly", "center", "scale"}
-    | {"standardize", "C", "I"}
-)
+# Not exp10, which formulaic 1.2 defines as the tenth power.
+ELEMENTWISE = frozenset({"log", "log2", "log10", "exp", "exp2", "I"})
+FUNCTIONS = ELEMENTWISE | {"bs", "cr", "cs", "cc", "poly", "center", "scale", "standardize", "C"}
+MAX_POWER = 4  # of a sum of terms, whose expansion grows exponentially
+MAX_ARGUMENT = 100  # degrees and degrees of freedom
+# what formulaic, and numpy and scipy under it, raise for arguments that make no sense
+_FAILURES = (FormulaicError, DataMismatchWarning, ArithmeticError, AttributeError, LookupError, NameError)
+_FAILURES += (RuntimeError, SyntaxError, TypeError, ValueError)
 _NODES = (ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.UnaryOp, ast.keyword)
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
 
@@ -99,10 +106,15 @@ def parse_formula(formula):
     if "~" in formula:
         raise DataError(f"Give the right-hand side only: {formula!r} has a '~'.")
     try:
+        _check_powers(formula)
         parsed = Formula(formula)
-        factors = [factor for term in parsed for factor in term.factors]
     except (FormulaicError, SyntaxError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"Cannot read the scaling formula {formula!r}: {_plain(error)}") from error
+    if not isinstance(parsed, SimpleFormula):
+        raise DataError(f"A scaling formula has one part: {formula!r} has a '|'.")
+    factors = [factor for term in parsed for factor in term.factors]
     if not any(factor.eval_method.value != "literal" for factor in factors):
         raise DataError(f"The scaling formula {formula!r} has no covariate.")
     for factor in factors:
@@ -111,12 +123,29 @@ def parse_formula(formula):
     return parsed
 
 
+def _check_powers(formula):
+    """Refuse powers of sums that formulaic would be expanding for hours."""
+    tokens = list(DefaultFormulaParser().get_tokens(formula))
+    for before, after in itertools.pairwise(tokens):
+        if before.token in ("**", "^") and not (after.token.isdigit() and int(after.token) <= MAX_POWER):
+            raise DataError(
+                f"In the scaling formula {formula!r}, {before.token} expands interactions and takes a whole number "
+                f"up to {MAX_POWER}; a power of a column is I(column ** 2)."
+            )
+
+
 def _plain(error):
     """An error's first line without terminal colours."""
-    return re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines()[0]
+    lines = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _check_expression(expression, formula):
+    # formulaic and the pattern below agree on what stands between backticks only where no string holds one
+    if "`" in expression and ("'" in expression or '"' in expression):
+        raise DataError(
+            f"{expression!r} in the scaling formula {formula!r} has both backticks and quotes; rename the column."
+        )
     code = re.sub(r"`[^`]*`", "column", expression)
     try:
         tree = ast.parse(code, mode="eval")
@@ -124,16 +153,49 @@ def _check_expression(expression, formula):
         raise DataError(f"Cannot read {expression!r} in the scaling formula {formula!r}.") from error
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            if not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
-                raise DataError(
-                    f"{ast.unparse(node.func)!r} may not be called in a scaling formula ({formula!r}); "
-                    f"these may: {', '.join(sorted(FUNCTIONS))}. Compute other covariates as columns first."
-                )
-        elif not isinstance(node, _NODES + _OPERATORS):
+            _check_call(node, formula)
+        elif not (isinstance(node, _NODES + _OPERATORS) and _is_cheap(node)):
             raise DataError(
                 f"{expression!r} in the scaling formula {formula!r} is more than arithmetic on columns; "
                 "compute such covariates as columns first."
             )
+
+
+def _check_call(node, formula):
+    if not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
+        raise DataError(
+            f"{ast.unparse(node.func)!r} may not be called in a scaling formula ({formula!r}); "
+            f"these may: {', '.join(sorted(FUNCTIONS))}. Compute other covariates as columns first."
+        )
+    # names with an underscore are formulaic's own channels to its transforms; numpy's second argument is output
+    bad = [word for word in node.keywords if word.arg is None or word.arg.startswith("_")]
+    values = [*node.args, *(word.value for word in node.keywords)]
+    if node.func.id in ELEMENTWISE:
+        bad += values[1:] + node.keywords
+    for value in values:
+        if isinstance(value, ast.Constant) and isinstance(value.value, int) and value.value > MAX_ARGUMENT:
+            bad.append(value)
+    if bad:
+        raise DataError(
+            f"{ast.unparse(node)!r} in the scaling formula {formula!r} has an argument that is not allowed "
+            f"(one column for {', '.join(sorted(ELEMENTWISE))}; elsewhere whole numbers up to {MAX_ARGUMENT})."
+        )
+
+
+def _is_cheap(node):
+    """Whether a constant is a number or a plain word, and an operation involves a column and no word.
+
+    Arithmetic on constants alone can fill the memory (9**9**9, 'a' * 9999999999), and formulaic pastes words
+    into code that it evaluates.
+    """
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, int | float) or bool(re.fullmatch(r"\w*", str(node.value)))
+    if isinstance(node, ast.BinOp):
+        parts = (node.left, node.right)
+        if any(isinstance(part, ast.Constant) and not isinstance(part.value, int | float) for part in parts):
+            return False
+        return not isinstance(node.op, ast.Pow) or any(isinstance(part, ast.Name) for part in ast.walk(node))
+    return True
 
 
 def _columns(parsed, table):
@@ -160,9 +222,11 @@ def _missing_counts(parsed, table):
 def _materialise(recipe, rows, formula):
     """Model matrix of complete rows, finite or refused."""
     try:
-        with np.errstate(divide="ignore", invalid="ignore"):  # log of zero or less is reported just below
+        # values that are not finite are reported just below
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("error", DataMismatchWarning)  # else an unseen category is coded as the first
             frame = recipe.get_model_matrix(rows, na_action="ignore", output="pandas")
-    except (FormulaicError, TypeError, ValueError, KeyError) as error:
+    except _FAILURES as error:
         raise DataError(f"Cannot compute the scaling formula {formula!r}: {_plain(error)}") from error
     try:
         values = frame.to_numpy(dtype=float)

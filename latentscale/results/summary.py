@@ -1,5 +1,9 @@
 """The summary of a latent skill fit: a statsmodels Summary in blocks."""
 
+import copy
+import html
+import textwrap
+
 import numpy as np
 from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import SimpleTable
@@ -16,9 +20,30 @@ def _number(value, digits=_WIDTH):
     return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3e}"
 
 
+class SkillSummary(Summary):
+    """A statsmodels Summary whose HTML escapes the user's strings, which statsmodels leaves as they are."""
+
+    def as_html(self):
+        """Tables as HTML; names of benchmarks, skills and terms cannot become markup."""
+        plain = [_map_cells(table, html.escape) for table in self.tables]
+        tables = [table.as_html() for table in plain]
+        notes = html.escape(self.extra_txt or "").replace("\n", "<br/>\n")
+        return "\n".join(tables) + ("<br/><br/>" + notes if notes else "")
+
+
+def _map_cells(table, change):
+    """A copy of a SimpleTable with every text changed."""
+    copied = copy.deepcopy(table)
+    copied.title = change(copied.title or "")
+    for row in copied:
+        for cell in row:
+            cell.data = change(str(cell.data))
+    return copied
+
+
 def summarise(fit, alpha=0.05):
     """Summary of LatentSkillResults; see ``LatentSkillResults.summary``."""
-    summary = Summary()
+    summary = SkillSummary()
     summary.tables.append(_header(fit))
     table = fit.parameter_table(alpha)
     summary.tables.append(_loadings(fit, table))
@@ -150,6 +175,4 @@ def _notes(fit):
 
 
 def _wrapped(text, width=100):
-    import textwrap
-
     return textwrap.wrap(text, width, subsequent_indent="    ")
