@@ -10,9 +10,9 @@ import numpy as np
 
 from .special import gamma_derivatives
 
-# A shape below this is a mean that has left the range of doubles (|eta| > 690); the log-density there is
-# beyond -600 and only ever seen by a line search, which must be told a finite number.
-_SMALLEST_SHAPE = 1e-300
+# A shape below this is a mean at the far end of doubles (|eta| > 230); the log-density there is beyond -200 and
+# only ever seen by a line search, which must be told a finite number. Third derivatives still fit in a double.
+_SMALLEST_SHAPE = 1e-100
 
 
 class BetaTerms(NamedTuple):

@@ -287,8 +287,6 @@ class LatentSkillResults:
         """Index, family codes (-1 unknown) and covariates of a new table."""
         model = self.model
         table = read_table(data)
-        if len(table) == 0:
-            raise DataError("The table of LLMs to predict has no rows.")
         llm = model.panel.llm
         names = read_llms(table[llm]) if llm in table.columns else range(len(table))
         table = table.set_index(pd.Index(names, name=llm))

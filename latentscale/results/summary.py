@@ -11,6 +11,7 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 _PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
 _MATRIX = {**fmt_params, "data_aligns": "r", "header_align": "r"}
+_LATEX = str.maketrans({character: "\\" + character for character in "#$%&_{}"} | {"~": " ", "^": r"\^{}"})
 _WIDTH = 4  # significant decimals in tables
 
 
@@ -21,7 +22,17 @@ def _number(value, digits=_WIDTH):
 
 
 class SkillSummary(Summary):
-    """A statsmodels Summary whose HTML escapes the user's strings, which statsmodels leaves as they are."""
+    """A statsmodels Summary that is safe and whole in every form.
+
+    statsmodels leaves the user's strings as they are in HTML, and in LaTeX pours tables of different widths
+    into one tabular.
+    """
+
+    def as_latex(self):
+        """One tabular per block, notes beneath."""
+        tables = [table.as_latex_tabular() for table in self.tables]
+        notes = (self.extra_txt or "").translate(_LATEX).replace("\n", " \\newline\n")
+        return "\n\n".join([*tables, notes])
 
     def as_html(self):
         """Tables as HTML; names of benchmarks, skills and terms cannot become markup."""
