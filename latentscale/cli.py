@@ -98,10 +98,11 @@ def _words(error):
 
 
 def _report_interruption(stop, console, unwritten):
-    console.print(f"[yellow]{escape(getattr(stop, 'message', 'Interrupted.'))}[/yellow]", soft_wrap=True)
+    params = getattr(stop, "params", None)
+    state = "" if params is None else f" The best log-likelihood so far was {stop.llf:.3f}."
+    console.print(f"[yellow]Interrupted.{state}[/yellow]", soft_wrap=True)
     if unwritten is not None:
         console.print(f"[yellow]Nothing was written to {escape(str(unwritten))}.[/yellow]", soft_wrap=True)
-    params = getattr(stop, "params", None)
     if params is not None:
         console.print("[yellow]The parameters reached so far follow on standard output.[/yellow]")
         typer.echo(params.rename_axis("parameter").rename("estimate").to_csv(), nl=False)

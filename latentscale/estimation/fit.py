@@ -19,6 +19,7 @@ COV_TYPES = ("observed", "none")
 # Ends of the search this far below the best one may still win under the accurate rule.
 _WORTH_POLISHING = 3.0
 _MOST_POLISHED = 3
+_SEARCH_MODE_TOLERANCE = 1e-6
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -217,7 +218,7 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, st
     pattern, space = model.unrotated if model.pattern.reachable else (model.pattern, model.space)
     cells = model.internal_cells
     penalty = type(model.penalty).for_table(space.table, model.chance, model.asymptote_sd)
-    objective = Objective(space, cells, penalty)
+    objective = Objective(space, cells, penalty, _SEARCH_MODE_TOLERANCE)
     family_of_llm = model.family_codes
     candidates = list(starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed))
     if start_params is not None:

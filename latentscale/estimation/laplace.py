@@ -14,7 +14,7 @@ import numpy as np
 from ..components.complete import chain_score, fixed_part
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import log_determinant, solve_vectors, symmetrise
-from .modes import posterior_modes
+from .modes import MODE_TOLERANCE, posterior_modes
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class AtModes:
     mean_skill: np.ndarray
 
 
-def at_modes(structure, cells, start=None, asymptotes=False):
+def at_modes(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE):
     """Find the modes and differentiate the cells there."""
-    modes = posterior_modes(structure, cells, start)
+    modes = posterior_modes(structure, cells, start, tolerance)
     loadings = structure.loadings[cells.item]
     mean_skill, base = fixed_part(structure, cells)
     eta = base + np.einsum("ck,ck->c", loadings, modes.alpha[cells.family])
@@ -84,7 +84,7 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode):
     return sums, prior @ symmetrise(moment) @ prior
 
 
-def laplace(structure, cells, start=None, asymptotes=False):
+def laplace(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE):
     """Log-likelihood, score in s, and modes.
 
     Parameters
@@ -95,13 +95,15 @@ def laplace(structure, cells, start=None, asymptotes=False):
         Where to start the search for the modes.
     asymptotes : bool
         Whether the score in c and d is wanted.
+    tolerance : float
+        Newton decrement at which the search for modes stops.
 
     Returns
     -------
     (float, array (S,), Modes)
         The log-likelihood is -inf where a curvature is not positive definite (no Laplace approximation).
     """
-    at = at_modes(structure, cells, start, asymptotes)
+    at = at_modes(structure, cells, start, asymptotes, tolerance)
     modes, h = at.modes, at.terms
     prior = np.linalg.inv(structure.skill_cov)
     value = cells.sum_by_family(h["f"]) - 0.5 * np.einsum("lk,lk->l", modes.alpha, modes.alpha @ prior)

@@ -1,6 +1,7 @@
 """Posterior modes of the family effects, all families at once."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..numerics.linalg import cholesky_or_none, positive_definite, solve_vectors
 
 MAX_STEPS = 200
 MAX_HALVINGS = 40
+MODE_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,15 @@ class Modes:
     decrement: np.ndarray
 
 
+@lru_cache
+def _triangle(size):
+    return np.tril_indices(size)
+
+
 def weighted_outer(loadings, weights, cells):
     """sum_{cells of l} w lambda lambda', shape (L, K, K)."""
     k = loadings.shape[1]
-    rows, columns = np.tril_indices(k)
+    rows, columns = _triangle(k)
     products = loadings[:, rows] * loadings[:, columns] * weights[:, None]
     packed = cells.sum_by_family(products)
     out = np.empty((cells.n_families, k, k))
@@ -80,7 +87,7 @@ class _Problem:
         return exact, good
 
 
-def posterior_modes(structure, cells, start=None, tolerance=1e-10):
+def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     """Newton's method with Fisher-scoring curvature where needed, and step halving, family by family.
 
     Stops when every family's Newton decrement is below ``tolerance``; the step that is taken last leaves an

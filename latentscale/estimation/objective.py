@@ -7,7 +7,7 @@ import numpy as np
 from .adaptive import adaptive
 from .laplace import laplace
 from .marginal import adapted_nodes, marginal
-from .modes import posterior_modes
+from .modes import MODE_TOLERANCE, posterior_modes
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,13 @@ class Objective:
     space : ParameterSpace
     cells : Cells
     penalty : AsymptotePenalty
+    mode_tolerance : float
+        Newton decrement at which Laplace's search for modes stops; its square bounds the error left.
     """
 
-    def __init__(self, space, cells, penalty):
+    def __init__(self, space, cells, penalty, mode_tolerance=MODE_TOLERANCE):
         self.space, self.cells, self.penalty = space, cells, penalty
+        self.mode_tolerance = mode_tolerance
         slices = space.layout.slices
         free = space.table.free
         self.asymptotes = bool(free[slices["lower"]].any() or free[slices["upper"]].any())

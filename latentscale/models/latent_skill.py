@@ -78,7 +78,7 @@ class LatentSkillModel:
     >>> import latentscale as ls
     >>> model = ls.LatentSkillModel(ls.BenchmarkPanel(ls.load_leaderboard()), skills=ls.Echelon(["bbh", "ifeval"]))
     >>> model
-    <LatentSkillModel: 184 LLMs, 65 families, 12 benchmarks, 2 skills, 65 parameters>
+    <LatentSkillModel: 184 LLMs, 65 families, 12 benchmarks, 2 skills, 53 parameters>
     """
 
     def __init__(self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD):

@@ -14,6 +14,10 @@ from .special import gamma_derivatives
 # only ever seen by a line search, which must be told a finite number. Third derivatives still fit in a double.
 _SMALLEST_SHAPE = 1e-100
 
+# A tail needs some edge * phi terms of its series. A precision beyond this many terms, when scores vary far
+# less than they were rounded, is only ever seen by a line search too; it counts as the precision at the limit.
+_MOST_TERMS = 2000.0
+
 
 class BetaTerms(NamedTuple):
     """Log-likelihood f of one score and its derivatives in the mean m and the precision p.
@@ -29,6 +33,9 @@ class BetaTerms(NamedTuple):
     pp: np.ndarray = None
     mmm: np.ndarray = None
     mmp: np.ndarray = None
+
+
+_IN_PHI = {0: (), 1: ("p",), 2: ("p", "mp", "pp"), 3: ("p", "mp", "pp", "mmp")}
 
 
 def shapes(mu, nu, phi):
@@ -91,6 +98,11 @@ def log_tail_terms(mu, nu, phi, edge, upper, order):
     -------
     BetaTerms
     """
+    limit = _MOST_TERMS / edge
+    if np.any(phi > limit):
+        terms = log_tail_terms(mu, nu, np.minimum(phi, limit), edge, upper, order)
+        still = {name: np.where(phi > limit, 0.0, getattr(terms, name)) for name in _IN_PHI[order]}
+        return terms._replace(**still)
     a, b = shapes(mu, nu, phi)
     w = _log_lower_tail(np.where(upper, b, a), np.where(upper, a, b), edge, order)
     mean, rest = np.where(upper, nu, mu), np.where(upper, mu, nu)

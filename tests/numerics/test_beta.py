@@ -154,6 +154,23 @@ class TestTails:
         assert abs(terms.m[0, 0]) < 1e-13 * 600.0 * 600.0
         assert abs(terms.mm[0, 0]) < 1e-13 * 600.0**2
 
+    @pytest.mark.parametrize("edge", [5e-7, 0.005, 0.05, 0.5])
+    @pytest.mark.parametrize("mu", [1e-6, 0.3, 0.9])
+    def test_absurd_precisions_end_and_are_held(self, edge, mu):
+        """A line search may ask for any precision; the series must not run for ever or overflow."""
+        limit = 2000.0 / edge
+        phi = np.array([[0.5 * limit], [1.5 * limit], [1e15]])
+        one = np.ones((3, 1))
+        terms = tail(mu * one, phi, edge * one, np.zeros((3, 1), dtype=bool), 3)
+        for name, values in terms._asdict().items():
+            assert np.all(np.isfinite(values))
+            assert_array_equal(values[1], values[2])
+            if "p" in name:
+                assert_array_equal(values[1:], 0.0)
+        before = tail(mu * one, limit * one, edge * one, np.zeros((3, 1), dtype=bool), 3)
+        assert_allclose(terms.f[1], before.f[0], rtol=1e-13)  # no jump
+        assert_allclose(terms.mm[1], before.mm[0], rtol=1e-13)
+
     def test_the_two_tails_of_half_sum_to_one(self):
         mu, phi = np.array([[0.2, 0.5, 0.7]]), np.full((1, 1), 5.0)
         edge, no = np.full((1, 1), 0.5), np.zeros((1, 1), dtype=bool)

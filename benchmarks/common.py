@@ -1,0 +1,27 @@
+"""What the benchmarks share: one thread, and the main job's model."""
+
+import os
+import platform
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import latentscale as ls
+
+SKILLS = {"math": "math_lvl_5", "instruction": "ifeval", "commonsense": "hellaswag", "reasoning": "bbh"}
+
+
+def leaderboard_model():
+    """Four anchored skills on the shipped table."""
+    return ls.LatentSkillModel(ls.BenchmarkPanel(ls.load_leaderboard()), skills=ls.Anchored(SKILLS))
+
+
+def machine():
+    """Processor and Python of this machine, in a line."""
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    return f"{processor}, {os.cpu_count()} cores, one thread used, Python {platform.python_version()}"
