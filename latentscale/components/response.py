@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import expit
 
 from ..numerics.beta import BetaTerms, log_density_terms, log_tail_terms
-from ..numerics.special import gamma_derivatives
+from ..numerics.special import gamma_derivatives, logistic_pair
 
 
 class CellTerms(NamedTuple):
@@ -87,7 +87,7 @@ def cell_terms(eta, parameters, cells, where, order, asymptotes=False):
         Whether derivatives in c and d are wanted.
     """
     lower, upper = parameters.lower, parameters.upper
-    big_f, big_g = expit(eta), expit(-eta)
+    big_f, big_g = logistic_pair(eta)
     span = upper - lower
     mu, nu = lower + span * big_f, (1.0 - upper) + span * big_g
     beta = _beta_terms(mu, nu, parameters, cells, where, order)

@@ -9,7 +9,7 @@ from ..components.complete import fixed_part
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import cholesky_or_none, positive_definite, solve_vectors
 
-MAX_STEPS = 200
+MAX_STEPS = 100
 MAX_HALVINGS = 40
 MODE_TOLERANCE = 1e-10
 
@@ -54,25 +54,28 @@ def weighted_outer(loadings, weights, cells):
 
 
 class _Problem:
-    """g_l and its derivatives at given alpha, for one parameter value."""
+    """g_l and its derivatives for one parameter value, in whitened effects z with alpha = C z, C C' = Sigma.
+
+    In z the prior is standard normal and the curvature at least the identity where the scores say nothing, so
+    Newton's method behaves even where Sigma is close to singular.
+    """
 
     def __init__(self, structure, cells):
         self.cells = cells
-        self.loadings = structure.loadings[cells.item]
-        self.prior = np.linalg.inv(structure.skill_cov)
+        self.root = np.linalg.cholesky(structure.skill_cov)
+        self.loadings = (structure.loadings @ self.root)[cells.item]
+        self.prior = np.eye(len(self.root))
         _, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
 
-    def evaluate(self, alpha):
-        """g, its gradient, and the terms at alpha (L, K)."""
+    def evaluate(self, z):
+        """g, its gradient in z, and the terms at z (L, K)."""
         cells = self.cells
-        eta = self.base + np.einsum("ck,ck->c", self.loadings, alpha[cells.family])
+        eta = self.base + np.einsum("ck,ck->c", self.loadings, z[cells.family])
         terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), 2)
-        pulled = alpha @ self.prior
-        stacked = np.hstack([terms.f, terms.e * self.loadings])
-        sums = cells.sum_by_family(stacked)
-        value = sums[:, 0] - 0.5 * np.einsum("lk,lk->l", alpha, pulled)
-        return value, sums[:, 1:] - pulled, terms
+        sums = cells.sum_by_family(np.hstack([terms.f, terms.e * self.loadings]))
+        value = sums[:, 0] - 0.5 * np.einsum("lk,lk->l", z, z)
+        return value, sums[:, 1:] - z, terms
 
     def curvature(self, terms):
         """Exact curvature where positive definite, Fisher's elsewhere."""
@@ -98,25 +101,28 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     Modes
     """
     problem = _Problem(structure, cells)
-    alpha = np.zeros((cells.n_families, structure.loadings.shape[1])) if start is None else start.copy()
-    value, gradient, terms = problem.evaluate(alpha)
+    z = np.zeros((cells.n_families, structure.loadings.shape[1]))
+    if start is not None:
+        z = np.linalg.solve(problem.root, start.T).T
+    value, gradient, terms = problem.evaluate(z)
     if start is not None and not np.isfinite(value).all():
         return posterior_modes(structure, cells, None, tolerance)
     curvature, exact = problem.curvature(terms)
     for _ in range(MAX_STEPS):
         step = solve_vectors(curvature, gradient)
         decrement = np.einsum("lk,lk->l", step, gradient)
-        size = np.ones(len(alpha))
+        size = np.ones(len(z))
         for _ in range(MAX_HALVINGS):
-            trial = alpha + size[:, None] * step
+            trial = z + size[:, None] * step
             new_value, new_gradient, new_terms = problem.evaluate(trial)
             slack = 1e-12 * (1.0 + np.abs(value))
             worse = ~(new_value >= value - slack)
             if not worse.any():
                 break
             size[worse] *= 0.5
-        alpha, value, gradient, terms = trial, new_value, new_gradient, new_terms
+        z, value, gradient, terms = trial, new_value, new_gradient, new_terms
         curvature, exact = problem.curvature(terms)
         if decrement.max() < tolerance:
             break
-    return Modes(alpha, curvature, exact, decrement)
+    inverse_root = np.linalg.inv(problem.root)
+    return Modes(z @ problem.root.T, inverse_root.T @ curvature @ inverse_root, exact, decrement)

@@ -35,6 +35,9 @@ class Evaluation:
     posterior: np.ndarray = None
 
 
+_NOWHERE = Evaluation(-np.inf, -np.inf)
+
+
 class Objective:
     """Penalised log-likelihood of a parameter space on a set of cells.
 
@@ -58,9 +61,12 @@ class Objective:
         """Evaluation and modes; the value is -inf where there is no Laplace approximation."""
         s = self.space.structural(u)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
-            loglike, score, modes = laplace(
-                self.space.layout.unflatten(s), self.cells, start, self.asymptotes
-            )
+            try:
+                loglike, score, modes = laplace(
+                    self.space.layout.unflatten(s), self.cells, start, self.asymptotes, self.mode_tolerance
+                )
+            except np.linalg.LinAlgError:  # Sigma is singular to double precision
+                return _NOWHERE, None
         return self._evaluation(u, s, loglike, score), modes
 
     def nodes(self, u, standard, start=None):
@@ -73,26 +79,31 @@ class Objective:
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            loglike, score, modes = adaptive(structure, self.cells, standard, start, self.asymptotes)
+            try:
+                loglike, score, modes = adaptive(structure, self.cells, standard, start, self.asymptotes)
+            except np.linalg.LinAlgError:
+                return _NOWHERE, None
         return self._evaluation(u, s, loglike, score), modes
 
     def _evaluation(self, u, s, loglike, score):
         penalty, gradient, _ = self.penalty.terms(s)
         if not (np.isfinite(loglike) and np.isfinite(score).all()):
-            return Evaluation(-np.inf, -np.inf)
+            return _NOWHERE
         return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient))
 
     def frozen(self, u, nodes, order=1, posterior=None):
         """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
         s = self.space.structural(u)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            out = marginal(
-                self.space.layout.unflatten(s), self.cells, nodes, order, self.asymptotes, posterior
-            )
+            try:
+                structure = self.space.layout.unflatten(s)
+                out = marginal(structure, self.cells, nodes, order, self.asymptotes, posterior)
+            except np.linalg.LinAlgError:
+                return _NOWHERE
         loglike = float(out.loglike.sum())
         penalty, gradient, curvature = self.penalty.terms(s)
         if not np.isfinite(loglike):
-            return Evaluation(-np.inf, -np.inf)
+            return _NOWHERE
         if order == 0:
             return Evaluation(loglike + penalty, loglike, posterior=out.posterior)
         jacobian = self.space.jacobian(u)

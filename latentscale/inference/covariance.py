@@ -52,7 +52,7 @@ def observed_covariance(space, recoding, u, information):
     values, vectors = np.linalg.eigh(scaled)
     if cholesky_or_none(scaled) is None:
         nothing = np.full((size, size), np.nan)
-        weak = _heaviest(space.table.names, vectors[:, 0])
+        weak = _heaviest(space.labels, vectors[:, 0])
         return Covariance(nothing, nothing, jacobian, values, weak)
     free = np.linalg.inv(scaled) / np.outer(scale, scale)
     return Covariance(jacobian @ free @ jacobian.T, free, jacobian, values, ())

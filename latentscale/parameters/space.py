@@ -55,6 +55,17 @@ class ParameterSpace:
     def size(self):
         return self.table.size
 
+    @cached_property
+    def labels(self):
+        """The natural parameter that each coordinate of u stands for; the order differs from the natural one."""
+        layout, free, names = self.layout, self.table.free, self.table.all_names
+        rows, columns = layout.triangle
+        cov = np.arange(layout.slices["skill_cov"].start, layout.slices["skill_cov"].stop)
+        positions = [self._linear]
+        positions += [layout.index(block)[self._free_items(block)] for block in ("precision", "lower", "upper")]
+        positions += [cov[free[cov] & (rows != columns)], cov[free[cov] & (rows == columns)]]
+        return [names[position] for position in np.concatenate(positions)]
+
     def _free_items(self, block):
         return np.flatnonzero(self.table.free[self.layout.slices[block]])
 

@@ -94,3 +94,11 @@ def test_an_upper_asymptote_follows_its_lower_one(make_space):
     assert after.upper[1] > before.upper[1]
     share = (before.upper - before.lower) / (1.0 - before.lower)
     assert_allclose((after.upper - after.lower) / (1.0 - after.lower), share, rtol=1e-12)
+
+
+def test_every_coordinate_moves_the_parameter_it_is_labelled_with(space):
+    assert sorted(space.labels) == sorted(space.table.names)
+    at = random_points(space)[0]
+    natural = space.jacobian(at)[space.table.free]
+    for coordinate, label in enumerate(space.labels):
+        assert natural[space.table.names.index(label), coordinate] != 0.0
