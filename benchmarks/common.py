@@ -4,12 +4,13 @@ import os
 import platform
 from pathlib import Path
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
+from threadpoolctl import threadpool_limits
 
-import latentscale as ls  # noqa: E402  (numpy reads the thread counts when it is first imported)
+import latentscale as ls
 
 SKILLS = {"math": "math_lvl_5", "instruction": "ifeval", "commonsense": "hellaswag", "reasoning": "bbh"}
+
+threadpool_limits(1)  # linear algebra on one thread, for as long as the process lives
 
 
 def leaderboard_model():

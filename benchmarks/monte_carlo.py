@@ -14,9 +14,9 @@ def main():
     model = leaderboard_model()
     exact = model.fit(integration="quadrature", points=7, starts=1)
     rows = []
-    for seed in range(5):
-        direct = model.fit(starts=1, seed=seed, draws=128)
-        em = model.fit(starts=1, seed=seed, draws=128, driver="em")
+    for seed in range(4):
+        direct = model.fit(starts=1, seed=seed, draws=256)
+        em = model.fit(starts=1, seed=seed, draws=256, driver="em")
         there = model.loglike(direct.params, "quadrature", points=7)
         rows.append(
             {

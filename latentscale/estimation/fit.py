@@ -179,9 +179,10 @@ def fit_latent_skill(
     FitInterrupted
         On Ctrl-C, with the best parameters so far.
     """
-    options = {k: v for k, v in locals().items() if k not in ("model", "start_params", "progress", "n_jobs")}
+    kept = {k: v for k, v in locals().items() if k not in ("model", "start_params", "progress", "n_jobs")}
+    options = {name: value.item() if isinstance(value, np.generic) else value for name, value in kept.items()}
     began = time.perf_counter()
-    _check_options(starts, cov_type, driver, integration)
+    _check_options(**options)
     rule = Rule.build(integration, model.pattern.n_skills, points, draws, llf_tolerance, t_df, seed)
     objective = Objective(model.space, model.internal_cells, model.penalty)
     shown = Progress(progress, starts + (start_params is not None))
@@ -202,15 +203,20 @@ def fit_latent_skill(
     )  # fmt: skip
 
 
-def _check_options(starts, cov_type, driver, integration):
-    if not (isinstance(starts, (int, np.integer)) and starts >= 1):
+def _check_options(integration, starts, seed, cov_type, driver, **others):
+    if not (isinstance(starts, int) and starts >= 1):
         raise DataError(f"starts is a whole number, at least 1; got {starts!r}.")
+    if not (isinstance(seed, int) and seed >= 0):
+        raise DataError(f"seed is a whole number, at least 0; got {seed!r}.")
     if cov_type not in COV_TYPES:
         raise DataError(f"cov_type is one of {', '.join(COV_TYPES)}, not {cov_type!r}.")
     if driver not in DRIVERS:
         raise DataError(f"driver is one of {', '.join(DRIVERS)}, not {driver!r}.")
     if driver == "em" and integration == "laplace":
         raise DataError("EM needs nodes: use integration='monte_carlo' or 'quadrature' with driver='em'.")
+    for name in ("tolerance", "llf_tolerance", "max_iterations", "max_rounds"):
+        if others[name] is not None and not others[name] > 0:
+            raise DataError(f"{name} must be positive; got {others[name]!r}.")
 
 
 def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, state):
@@ -254,6 +260,7 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, st
         ],
         columns=["kind", "loglike", "gradient", "evaluations", "reached_best"],
     )
+    table["loglike"] = table["loglike"].replace(-np.inf, np.nan)  # a start that failed
     table.index.name = "start"
     chosen = [end for end in best_distinct(ends, _MOST_POLISHED) if end.value > best - _WORTH_POLISHING]
     return table, [in_users_form(end) for end in chosen]

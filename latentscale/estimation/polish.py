@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import DataError
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
 from .ascent import REFUSED, LaplaceDescent, decrement_of, scale_from, scaled_ascent
@@ -63,8 +64,7 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
     evaluations = 0
     for rounds in range(1, max_rounds + 1):
         evaluation, modes = objective.laplace(u)
-        if not np.isfinite(evaluation.value):
-            break
+        _require_finite(evaluation)
         information = laplace_information(objective, u, modes)
         evaluations += 1 + 4 * len(u)
         decrement = decrement_of(evaluation.gradient, information)
@@ -92,7 +92,9 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
     for rounds in range(1, max_rounds + 1):
         nodes, modes = objective.nodes(u, standard, alpha)
         alpha = modes.alpha
-        information = -symmetrise(objective.frozen(u, nodes, order=2).hessian)
+        frozen = objective.frozen(u, nodes, order=2)
+        _require_finite(frozen)
+        information = -symmetrise(frozen.hessian)
         evaluation, _ = objective.moving(u, standard, alpha)
         evaluations += 2
         decrement = decrement_of(evaluation.gradient, information)
@@ -124,6 +126,14 @@ class _MovingAscent:
             return REFUSED, np.zeros_like(u)
         self.alpha = modes.alpha
         return -evaluation.value, -evaluation.gradient
+
+
+def _require_finite(evaluation):
+    if not np.isfinite(evaluation.value):
+        raise DataError(
+            "The log-likelihood is not finite where the search ended. Check for scores that jump between extremes "
+            "within a family; try more starts, another integration rule, or start_params."
+        )
 
 
 def wants_more_draws(objective, rule, u, standard, decrement, tolerance):

@@ -48,25 +48,37 @@ def save_fit(fit, path):
         "estimate": {
             "loglike": estimate.loglike,
             "penalised": estimate.penalised,
-            "distance": estimate.distance,
+            "distance": _or_null(estimate.distance),
             "converged": estimate.converged,
             "evaluations": estimate.evaluations,
-            "seconds": estimate.seconds,
+            "seconds": _or_null(estimate.seconds),
             "rule": asdict(estimate.rule),
-            "llf_se": estimate.error.se,
-            "llf_difference": estimate.error.difference,
-            "starts": {name: column.tolist() for name, column in estimate.starts.items()},
+            "llf_se": _or_null(estimate.error.se),
+            "llf_difference": _or_null(estimate.error.difference),
+            "starts": {
+                name: [None if value != value else value for value in column.tolist()]
+                for name, column in estimate.starts.items()
+            },
             "options": estimate.options,
         },
     }
     temporary = path.with_name(path.name + ".part")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("fit.json", json.dumps(content))
+            archive.writestr("fit.json", json.dumps(content, allow_nan=False))
             archive.writestr("arrays.npz", buffer.getvalue())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _or_null(value):
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def _or_nan(value):
+    return np.nan if value is None else value
 
 
 def load(path):
@@ -218,9 +230,7 @@ def _model_from(content, panel):
     elif skills["form"] == "echelon":
         form = Echelon(skills["pivots"], skills["names"])
     else:
-        frame = pd.DataFrame(
-            skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float
-        )
+        frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
         form = Confirmatory(frame, skills["correlated"])
     return LatentSkillModel(panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"])
 
@@ -236,8 +246,11 @@ def _estimate_from(content, arrays, model):
     starts.index.name = "start"
     return Estimate(
         params=arrays["params"], free=arrays["free"], loglike=content["loglike"], penalised=content["penalised"],
-        information=arrays["information"], distance=content["distance"], gradient=arrays["gradient"],
+        information=arrays["information"], distance=_or_nan(content["distance"]), gradient=arrays["gradient"],
         converged=content["converged"], rule=Rule(**content["rule"]),
-        error=IntegrationError(content["llf_se"], content["llf_difference"], arrays.get("params_se")),
-        starts=starts, evaluations=content["evaluations"], options=content["options"], seconds=content["seconds"],
+        error=IntegrationError(
+            _or_nan(content["llf_se"]), _or_nan(content["llf_difference"]), arrays.get("params_se")
+        ),
+        starts=starts, evaluations=content["evaluations"], options=content["options"],
+        seconds=_or_nan(content["seconds"]),
     )  # fmt: skip

@@ -27,11 +27,11 @@ def test_fewer_skills_reach_the_best_known_optimum(leaderboard, pivots, points):
 
 
 def test_monte_carlo_agrees_with_quadrature_and_em_with_direct(leaderboard_model, leaderboard_quadrature):
-    direct = leaderboard_model.fit(starts=1, draws=128)
+    direct = leaderboard_model.fit(starts=1, draws=256)
     exact = leaderboard_model.loglike(direct.params, "quadrature", points=7)
     assert abs(direct.llf - exact) < 3.0 * direct.llf_se
     assert 0.0 < direct.llf_se < 0.05
-    em = leaderboard_model.fit(starts=1, draws=128, driver="em")
+    em = leaderboard_model.fit(starts=1, draws=256, driver="em")
     assert em.converged
     assert np.max(np.abs(em.params - direct.params) / direct.bse) < 0.1
     far = np.abs(direct.params - leaderboard_quadrature.params) / leaderboard_quadrature.bse
