@@ -7,6 +7,7 @@ from ..components.penalty import UPPER_CENTRE, starting_lower
 from ..parameters.structure import Structure
 
 _START_PRECISION = 20.0
+_RANDOM_SIZE = (0.5, 1.0)  # standard deviation of random loadings and slopes
 _MARGIN = 0.02  # scores are kept this far from their asymptotes before the logit, for starting values only
 
 
@@ -50,11 +51,15 @@ def data_start(cells, chance, n_skills, family_of_llm):
 
 
 def random_start(rng, cells, chance, n_skills):
-    """Unrotated Structure with normal loadings and slopes."""
+    """Unrotated Structure with normal loadings and slopes, their size drawn too.
+
+    Small ones mostly end where the data start does; large ones find other optima, and now and then none.
+    """
     z = transformed_scores(cells, chance, len(cells.design))
     intercepts, slopes = _coefficients(z, cells.design)
-    loadings = 0.3 * rng.standard_normal((cells.n_items, n_skills))
-    skill_slopes = 0.3 * rng.standard_normal((slopes.shape[0], n_skills))
+    size = rng.uniform(*_RANDOM_SIZE)
+    loadings = size * rng.standard_normal((cells.n_items, n_skills))
+    skill_slopes = size * rng.standard_normal((slopes.shape[0], n_skills))
     return _structure(loadings, intercepts, skill_slopes, chance)
 
 
