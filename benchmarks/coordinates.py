@@ -19,8 +19,7 @@ def main():
     pattern, space = model.unrotated
     columns = {}
     for name, form, parameters in [("unrotated", pattern, space), ("anchored", model.pattern, model.space)]:
-        penalty = type(model.penalty).for_table(parameters.table, model.chance)
-        objective = Objective(parameters, model.internal_cells, penalty, 1e-6)
+        objective = Objective(parameters, model.internal_cells, model.penalty_on(parameters.table), 1e-6)
         structures = list(starting_structures(objective, form, model.chance, model.family_codes, STARTS, 0))
         ends = search(objective, structures)
         columns[name] = [round(end.value, 3) for end in ends]

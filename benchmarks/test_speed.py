@@ -17,7 +17,7 @@ def model():
 @pytest.fixture(scope="module")
 def search(model):
     pattern, space = model.unrotated
-    objective = Objective(space, model.internal_cells, type(model.penalty).for_table(space.table, model.chance), 1e-6)
+    objective = Objective(space, model.internal_cells, model.penalty_on(space.table), 1e-6)
     return objective, list(starting_structures(objective, pattern, model.chance, model.family_codes, 2, 0))
 
 

@@ -222,9 +222,7 @@ def _check_options(integration, starts, seed, cov_type, driver, **others):
 def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, state):
     """Table of starts, and the internal structures worth polishing, best first."""
     pattern, space = model.unrotated if model.pattern.reachable else (model.pattern, model.space)
-    cells = model.internal_cells
-    penalty = type(model.penalty).for_table(space.table, model.chance, model.asymptote_sd)
-    objective = Objective(space, cells, penalty, _SEARCH_MODE_TOLERANCE)
+    objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE)
     family_of_llm = model.family_codes
     candidates = list(starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed))
     if start_params is not None:

@@ -11,11 +11,6 @@ from .modes import posterior_modes
 from .rules import Rule
 
 
-def _asymptotes_free(table):
-    free = table.free
-    return bool(free[table.layout.slices["lower"]].any() or free[table.layout.slices["upper"]].any())
-
-
 def _rule(model, integration, options):
     return Rule.build(integration, model.pattern.n_skills, **options)
 
@@ -37,7 +32,7 @@ def natural_score(model, params, integration, options):
 
 def _score(model, params, rule, start=None):
     cells, table = model.user_cells, model.table
-    structure, asymptotes = table.structure(params), _asymptotes_free(table)
+    structure, asymptotes = table.structure(params), table.asymptotes_free
     if rule.kind == "laplace":
         return laplace(structure, cells, start, asymptotes)[1][table.free]
     return adaptive(structure, cells, rule.standard(cells.n_families), start, asymptotes)[1][table.free]
@@ -52,5 +47,5 @@ def natural_hessian(model, params, integration, options):
         step = 1e-3 * np.maximum(0.1, np.abs(params))
         return symmetrise(jacobian(lambda point: _score(model, point, rule, modes.alpha), params, step))
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
-    hessian = marginal(structure, cells, nodes, 2, _asymptotes_free(table)).hessian
+    hessian = marginal(structure, cells, nodes, 2, table.asymptotes_free).hessian
     return symmetrise(hessian[np.ix_(table.free, table.free)])

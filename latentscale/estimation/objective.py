@@ -53,9 +53,7 @@ class Objective:
     def __init__(self, space, cells, penalty, mode_tolerance=MODE_TOLERANCE):
         self.space, self.cells, self.penalty = space, cells, penalty
         self.mode_tolerance = mode_tolerance
-        slices = space.layout.slices
-        free = space.table.free
-        self.asymptotes = bool(free[slices["lower"]].any() or free[slices["upper"]].any())
+        self.asymptotes = space.table.asymptotes_free
 
     def laplace(self, u, start=None):
         """Evaluation and modes; the value is -inf where there is no Laplace approximation."""

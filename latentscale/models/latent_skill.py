@@ -298,7 +298,11 @@ class LatentSkillModel:
 
     @cached_property
     def penalty(self):
-        return AsymptotePenalty.for_table(self.table, self.chance, self.asymptote_sd)
+        return self.penalty_on(self.table)
+
+    def penalty_on(self, table):
+        """The penalty on the free asymptotes of a parameter table of this model."""
+        return AsymptotePenalty.for_table(table, self.chance, self.asymptote_sd)
 
     @cached_property
     def space(self):

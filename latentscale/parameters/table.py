@@ -46,6 +46,12 @@ class ParameterTable:
         """Bool array (S,): the entries of s that make up the natural vector."""
         return np.isnan(self.fixed)
 
+    @cached_property
+    def asymptotes_free(self):
+        """Whether any lower or upper asymptote is a free parameter."""
+        slices = self.layout.slices
+        return bool(self.free[slices["lower"]].any() or self.free[slices["upper"]].any())
+
     @property
     def size(self):
         """Number of free parameters."""
