@@ -16,7 +16,7 @@ STARTS = 11
 
 def main():
     model = leaderboard_model()
-    pattern, space = model.unrotated
+    pattern, space = model.search_form
     columns = {}
     for name, form, parameters in [("unrotated", pattern, space), ("anchored", model.pattern, model.space)]:
         objective = Objective(parameters, model.internal_cells, model.penalty_on(parameters.table), 1e-6)

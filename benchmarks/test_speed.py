@@ -16,7 +16,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def search(model):
-    pattern, space = model.unrotated
+    pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), 1e-6)
     return objective, list(starting_structures(objective, pattern, model.chance, model.family_codes, 2, 0))
 
@@ -30,7 +30,7 @@ def test_laplace_value_and_gradient(benchmark, search):
 
 def test_quadrature_value_and_gradient_625_nodes(benchmark, model):
     objective = Objective(model.space, model.internal_cells, model.penalty)
-    pattern, _ = model.unrotated
+    pattern, _ = model.search_form
     _, structure = next(starting_structures(objective, pattern, model.chance, model.family_codes, 1, 0))
     u = model.space.free_vector(model.pattern.rotate_from(structure))
     standard = Rule.build("quadrature", 4, points=5).standard(model.n_families)

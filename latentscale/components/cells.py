@@ -23,6 +23,8 @@ class Cells:
     design : array (N, p)
         Covariates x_i of the LLMs.
     n_items, n_families : int
+    random : array (N, r) or None
+        Covariates of random slopes, about their means.
     """
 
     row: np.ndarray
@@ -35,9 +37,10 @@ class Cells:
     design: np.ndarray
     n_items: int
     n_families: int
+    random: np.ndarray = None
 
     @classmethod
-    def from_tables(cls, y, state, edge, family, design):
+    def from_tables(cls, y, state, edge, family, design, random=None):
         """Cells of an N x J score table; ``family`` holds codes 0..L-1, every family with a score."""
         row, item = np.nonzero(state >= 0)
         order = np.argsort(family[row], kind="stable")
@@ -45,7 +48,7 @@ class Cells:
         score = y[row, item]
         return cls(
             row, item, family[row], np.log(score), np.log1p(-score), state[row, item], edge[item],
-            np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1,
+            np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1, random,
         )  # fmt: skip
 
     @property
@@ -67,6 +70,18 @@ class Cells:
         """Sparse (J, C) matrix that sums a column of cell values over each benchmark's cells."""
         ones = np.ones(self.n_cells)
         return sparse.csr_array((ones, (self.item, np.arange(self.n_cells))), (self.n_items, self.n_cells))
+
+    @cached_property
+    def by_family_item(self):
+        """Sparse (L J, C) matrix that sums a column of cell values over each family's cells of each benchmark."""
+        where = self.family * self.n_items + self.item
+        shape = (self.n_families * self.n_items, self.n_cells)
+        return sparse.csr_array((np.ones(self.n_cells), (where, np.arange(self.n_cells))), shape)
+
+    @cached_property
+    def random_cells(self):
+        """Covariates of random slopes of every cell's LLM, (C, r)."""
+        return self.random[self.row]
 
     @cached_property
     def censored(self):

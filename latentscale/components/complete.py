@@ -1,7 +1,11 @@
 """From derivatives at the cells to derivatives in the structural vector s.
 
-The linear predictor of a cell in LLM i and benchmark j is eta = lambda_j'(alpha_l + B' x_i) + b_j. Every
-integration rule ends with sums over its nodes, one row a cell; the chain rule from there on is here.
+The linear predictor of a cell in LLM i and benchmark j is eta = lambda_j'(alpha_l + B' x_i) + b_j, and with
+random slopes eta = lambda_j'(alpha_l + sum_q v_iq tau_q z_lq + B' x_i) + b_j, where v are covariates about their
+means and z_lq ~ N(0, I) effects in units of their standard deviations tau_q. A family's effects are then
+(alpha_l, z_l), D = K (1 + r) of them, and a cell's *effect loadings* w = (lambda_j, v_iq tau_q lambda_j). Every
+integration rule works on effects and effect loadings, and ends with sums over its nodes, one row a cell; the chain
+rule from there on is here.
 """
 
 import numpy as np
@@ -12,17 +16,39 @@ from ..parameters.structure import Layout
 def layout_of(structure):
     """Layout of a Structure."""
     (j, k), p = structure.loadings.shape, len(structure.slopes)
-    return Layout(j, k, p)
+    return Layout(j, k, p, len(structure.slope_sd))
 
 
 def fixed_part(structure, cells):
-    """Per cell: x_i' B (C, K) and the part of eta that does not depend on alpha (C,)."""
+    """Per cell: x_i' B (C, K) and the part of eta that does not depend on the effects (C,)."""
     mean_skill = (cells.design @ structure.slopes)[cells.row]
     base = np.einsum("ck,ck->c", mean_skill, structure.loadings[cells.item])
     return mean_skill, base + structure.intercepts[cells.item]
 
 
-def chain_score(structure, cells, mean_skill, sums, cov_gradient):
+def spread_loadings(structure, loadings, random):
+    """Effect loadings (C, D) from lambda_j (C, K) and the covariates v (C, r) of random slopes."""
+    if len(structure.slope_sd) == 0:
+        return loadings
+    varying = random[:, :, None] * structure.slope_sd * loadings[:, None, :]
+    return np.hstack([loadings, varying.reshape(len(loadings), -1)])
+
+
+def effect_loadings(structure, cells):
+    """w of every cell, shape (C, D)."""
+    random = cells.random_cells if len(structure.slope_sd) else None
+    return spread_loadings(structure, structure.loadings[cells.item], random)
+
+
+def effects_cov(structure):
+    """Covariance of a family's effects (alpha, z), shape (D, D)."""
+    k, size = len(structure.skill_cov), layout_of(structure).n_effects
+    cov = np.eye(size)
+    cov[:k, :k] = structure.skill_cov
+    return cov
+
+
+def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=False):
     """Score in s from cell sums.
 
     Parameters
@@ -30,27 +56,59 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient):
     mean_skill : array (C, K)
         x_i' B per cell.
     sums : dict of arrays
-        ``e`` (C,): derivative in eta; ``e_alpha`` (C, K): the same times alpha; ``p`` (C,); and, when the
-        asymptotes count, ``c`` and ``d`` (C,).
-    cov_gradient : array (K, K)
-        Symmetric G with dl = <dSigma, G>.
+        ``e`` (C,): derivative in eta; ``e_alpha`` (C, D): in the effect loadings, as far as the effects go;
+        ``p`` (C,); and, when the asymptotes count, ``c`` and ``d`` (C,).
+    cov_gradient : array (L, K, K)
+        Symmetric G_l with dl_l = <dSigma, G_l>.
+    by_family : bool
+        Whether the scores of the families are wanted one by one.
+
+    Returns
+    -------
+    array (S,), or (L, S) by family
     """
     layout = layout_of(structure)
-    k = layout.n_skills
-    e = sums["e"]
-    columns = [sums["e_alpha"] + e[:, None] * mean_skill, e[:, None], sums["p"][:, None]]
+    k, r = layout.n_skills, layout.n_random
+    loadings, e = structure.loadings[cells.item], sums["e"][:, None]
+    in_loadings = sums["e_alpha"][:, :k] + e * mean_skill
+    in_slopes = e * loadings
+    parts = {}
+    if r:
+        spread = sums["e_alpha"][:, k:].reshape(-1, r, k) * cells.random_cells[:, :, None]
+        in_loadings = in_loadings + np.einsum("crk,rk->ck", spread, structure.slope_sd)
+        parts["slope_sd"] = _total((spread * loadings[:, None, :]).reshape(len(e), -1), cells, by_family)
+    columns = [in_loadings, e, sums["p"][:, None]]
     columns += [sums[name][:, None] for name in ("c", "d") if name in sums]
-    by_item = cells.by_item @ np.hstack(columns)
-    by_llm = np.zeros((len(cells.design), k))
-    np.add.at(by_llm, cells.row, e[:, None] * structure.loadings[cells.item])
-    score = np.zeros(layout.size)
-    where = layout.slices
-    score[where["loadings"]] = by_item[:, :k].ravel()
-    score[where["intercepts"]] = by_item[:, k]
-    score[where["precision"]] = by_item[:, k + 1]
-    score[where["slopes"]] = (cells.design.T @ by_llm).ravel()
-    full = 2.0 * cov_gradient - np.diag(np.diag(cov_gradient))
-    score[where["skill_cov"]] = full[layout.triangle]
+    by_item = _by_item(np.hstack(columns), cells, by_family)
+    groups = len(by_item)
+    parts["loadings"] = by_item[:, :, :k].reshape(groups, -1)
+    parts["intercepts"], parts["precision"] = by_item[:, :, k], by_item[:, :, k + 1]
     if "c" in sums:
-        score[where["lower"]], score[where["upper"]] = by_item[:, k + 2], by_item[:, k + 3]
-    return score
+        parts["lower"], parts["upper"] = by_item[:, :, k + 2], by_item[:, :, k + 3]
+    parts["slopes"] = _slopes(in_slopes, cells, by_family)
+    full = cov_gradient if by_family else cov_gradient.sum(axis=0, keepdims=True)
+    rows, columns = layout.triangle
+    parts["skill_cov"] = np.where(rows == columns, 1.0, 2.0) * full[:, rows, columns]
+    score = np.zeros((groups, layout.size))
+    for name, values in parts.items():
+        score[:, layout.slices[name]] = values
+    return score if by_family else score[0]
+
+
+def _by_item(values, cells, by_family):
+    """Sums over each benchmark's cells, (1, J, ...), or over each family's cells of it, (L, J, ...)."""
+    if not by_family:
+        return (cells.by_item @ values)[None]
+    return (cells.by_family_item @ values).reshape(cells.n_families, cells.n_items, -1)
+
+
+def _total(values, cells, by_family):
+    return cells.sum_by_family(values) if by_family else values.sum(axis=0, keepdims=True)
+
+
+def _slopes(in_slopes, cells, by_family):
+    """Derivative in B, rows by covariate: (1, pK) or (L, pK)."""
+    x = cells.design[cells.row]
+    if not by_family:
+        return (x.T @ in_slopes).reshape(1, -1)
+    return cells.sum_by_family((x[:, :, None] * in_slopes[:, None, :]).reshape(len(x), -1))

@@ -5,7 +5,13 @@ from .marginal import adapted_nodes, marginal
 
 
 def adaptive(structure, cells, standard, start=None, asymptotes=False):
-    """Log-likelihood, score in s, and modes, on nodes that move with the parameters.
+    """Log-likelihood, score in s, and modes, on nodes that move; see ``adaptive_by_family``."""
+    loglike, score, modes = adaptive_by_family(structure, cells, standard, start, asymptotes, by_family=False)
+    return float(loglike.sum()), score, modes
+
+
+def adaptive_by_family(structure, cells, standard, start=None, asymptotes=False, by_family=True):
+    """Log-likelihood of each family, scores in s, and modes, on nodes that move with the parameters.
 
     The score through the nodes is what makes a modest rule accurate: the integrand in z is close to constant,
     so the error of the log-likelihood is small and smooth, and so is its derivative; the score at nodes held
@@ -20,13 +26,15 @@ def adaptive(structure, cells, standard, start=None, asymptotes=False):
         Where to start the search for the modes.
     asymptotes : bool
         Whether the score in c and d is wanted.
+    by_family : bool
+        Whether the scores are wanted family by family, (L, S), or summed, (S,).
 
     Returns
     -------
-    (float, array (S,), Modes)
+    (array (L,), array (L, S) or (S,), Modes)
     """
     at = at_modes(structure, cells, start, asymptotes)
     nodes = adapted_nodes(standard, at.modes)
-    out = marginal(structure, cells, nodes, 1, asymptotes)
-    moved = moving_score(structure, cells, at, nodes, out.pull, out.twist)
-    return float(out.loglike.sum()), out.score + moved, at.modes
+    out = marginal(structure, cells, nodes, 1, asymptotes, by_family=by_family)
+    moved = moving_score(structure, cells, at, nodes, out.pull, out.twist, by_family)
+    return out.loglike, out.score + moved, at.modes

@@ -1,25 +1,29 @@
 """Fit a latent skill model: search, polish, covariance, and what to warn of."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..parameters.restrictions import RestrictedSpace, Restriction, independent, natural_vector, read_restriction
 from .mcem import mcem
 from .objective import Objective
 from .polish import polish_laplace, polish_nodes
 from .progress import Progress
 from .rules import Rule, rule_error
-from .search import SAME_OPTIMUM, best_distinct, search, starting_structures
+from .search import SAME_OPTIMUM, best_distinct, climb, complete_metric, search, starting_structures
 
 DRIVERS = ("direct", "em")
-COV_TYPES = ("observed", "none")
+COV_TYPES = ("observed", "cluster", "opg", "bootstrap", "none")
 # Ends of the search this far below the best one may still win under the accurate rule.
 _WORTH_POLISHING = 3.0
 _MOST_POLISHED = 3
 _SEARCH_MODE_TOLERANCE = 1e-6
+# Under restrictions, or with random slopes, the order of the search's ends may change: more of them are climbed.
+_WORTH_CLIMBING = 20.0
+_RANDOM_SLOPE_START = 0.3  # family slopes of a standard deviation of their covariate, in units of the skill
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -59,11 +63,12 @@ class Estimate:
         The same in the optimiser's coordinates.
     loglike, penalised : float
         Log-likelihood, without and with the penalty on asymptotes.
-    information : array (P, P)
-        Minus the Hessian of the penalised log-likelihood in the optimiser's coordinates.
+    information : array (d, d)
+        Minus the Hessian of the penalised log-likelihood in the optimiser's coordinates; under restrictions in
+        the d = P - q of them that are left (``RestrictedSpace``).
     distance : float
         Distance to the optimum in standard errors.
-    gradient : array (P,)
+    gradient : array (d,)
         Of the penalised log-likelihood in the optimiser's coordinates.
     converged : bool
     rule : Rule
@@ -74,6 +79,10 @@ class Estimate:
         Passes over the data in the last stage.
     options : dict
     seconds : float
+    restriction : Restriction or None
+        What the parameters were made to satisfy.
+    kept : int array (d,) or None
+        Under a restriction, which of the coordinates ``free`` are left.
     """
 
     params: np.ndarray
@@ -90,6 +99,24 @@ class Estimate:
     evaluations: int
     options: dict
     seconds: float = field(default=np.nan, compare=False)
+    restriction: Restriction = None
+    kept: np.ndarray = None
+
+    @property
+    def coordinates(self):
+        """The estimate in the optimiser's coordinates, array (d,)."""
+        return self.free if self.kept is None else self.free[self.kept]
+
+    def space(self, model):
+        """The space of those coordinates."""
+        if self.kept is None:
+            return model.space
+        solved = np.setdiff1d(np.arange(model.space.size), self.kept)
+        return RestrictedSpace(model.space, model.recoding, independent(self.restriction), solved, self.free)
+
+    def objective(self, model):
+        """The log-likelihood that was maximised, on that space."""
+        return Objective(self.space(model), model.internal_cells, model.penalty)
 
 
 @dataclass
@@ -110,6 +137,7 @@ class _State:
             return FitInterrupted(None, np.nan, self.stage)
         model = self.model
         user = model.recoding.user(model.pattern.reflect(self.structure))
+        user = replace(user, slope_sd=np.abs(user.slope_sd))
         params = pd.Series(model.table.natural(user), index=model.param_names)
         return FitInterrupted(params, self.llf, self.stage)
 
@@ -131,6 +159,7 @@ def fit_latent_skill(
     max_iterations=1000,
     max_rounds=None,
     start_params=None,
+    constraints=None,
 ):
     """Marginal maximum likelihood of a LatentSkillModel.
 
@@ -147,8 +176,8 @@ def fit_latent_skill(
         Starts climbed in parallel (joblib).
     progress : bool
         Report on the standard error stream.
-    cov_type : {"observed", "none"}
-        Whether standard errors are wanted.
+    cov_type : {"observed", "cluster", "opg", "bootstrap", "none"}
+        Covariance of the estimates; see ``LatentSkillResults.get_robust``.
     driver : {"direct", "em"}
         Direct maximisation, or EM with draws or nodes held still in each M-step.
     points : int, optional
@@ -166,7 +195,9 @@ def fit_latent_skill(
     max_rounds : int, optional
         Rounds (direct) or cycles (EM) of the final stage; 12 and 500 by default.
     start_params : Series, dict or array, optional
-        Natural parameters of one more start, put first.
+        Natural parameters of one more start, put first; with them ``starts`` may be 0.
+    constraints : str, list of str or array, optional
+        Linear restrictions on the natural parameters, such as ``"slope[log(params_b),math] = 0"``.
 
     Returns
     -------
@@ -179,33 +210,39 @@ def fit_latent_skill(
     FitInterrupted
         On Ctrl-C, with the best parameters so far.
     """
-    kept = {k: v for k, v in locals().items() if k not in ("model", "start_params", "progress", "n_jobs")}
+    apart = ("model", "start_params", "progress", "n_jobs", "constraints")
+    kept = {k: v for k, v in locals().items() if k not in apart}
     options = {name: value.item() if isinstance(value, np.generic) else value for name, value in kept.items()}
     began = time.perf_counter()
-    _check_options(**options)
-    rule = Rule.build(integration, model.pattern.n_skills, points, draws, llf_tolerance, t_df, seed)
-    objective = Objective(model.space, model.internal_cells, model.penalty)
+    _check_options(**options, given=start_params is not None)
+    rule = Rule.build(integration, model.table.layout.n_effects, points, draws, llf_tolerance, t_df, seed)
+    restriction = None if constraints is None else read_restriction(constraints, model.param_names)
     shown = Progress(progress, starts + (start_params is not None))
     state = _State(model)
     try:
-        ends, structures = _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, state)
-        maximum = _polish(model, objective, rule, structures, driver, tolerance, max_rounds, shown, state)
+        reordered = restriction is not None or bool(model.random_terms)
+        ends, structures = _search(
+            model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state
+        )
+        candidates = _candidates(model, restriction, structures, reordered, max_iterations)
+        maximum, objective = _polish(model, candidates, rule, driver, tolerance, max_rounds, shown, state)
         state.stage = "the error estimate"
         covariance = _inverse_or_none(maximum.information)
         error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)
     except KeyboardInterrupt as stop:
         raise state.interrupted() from stop
-    structure = model.recoding.user(model.space.structure(maximum.u))
+    u = maximum.u if restriction is None else objective.space.free(maximum.u)
     return Estimate(
-        model.table.natural(structure), maximum.u, maximum.loglike, maximum.value, maximum.information,
+        natural_vector(model.space, model.recoding, u), u, maximum.loglike, maximum.value, maximum.information,
         maximum.decrement, maximum.gradient, maximum.converged, maximum.rule, error,
-        ends, maximum.evaluations, options, time.perf_counter() - began,
+        ends, maximum.evaluations, options, time.perf_counter() - began, restriction,
+        None if restriction is None else objective.space.kept,
     )  # fmt: skip
 
 
-def _check_options(integration, starts, seed, cov_type, driver, **others):
-    if not (isinstance(starts, int) and starts >= 1):
-        raise DataError(f"starts is a whole number, at least 1; got {starts!r}.")
+def _check_options(integration, starts, seed, cov_type, driver, given, **others):
+    if not (isinstance(starts, int) and starts >= 1 - given):
+        raise DataError(f"starts is a whole number, at least 1 (0 with start_params); got {starts!r}.")
     if not (isinstance(seed, int) and seed >= 0):
         raise DataError(f"seed is a whole number, at least 0; got {seed!r}.")
     if cov_type not in COV_TYPES:
@@ -219,25 +256,28 @@ def _check_options(integration, starts, seed, cov_type, driver, **others):
             raise DataError(f"{name} must be positive; got {others[name]!r}.")
 
 
-def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, state):
+def _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state):
     """Table of starts, and the internal structures worth polishing, best first."""
-    pattern, space = model.unrotated if model.pattern.reachable else (model.pattern, model.space)
+    pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE)
     family_of_llm = model.family_codes
     candidates = list(starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed))
+    slope_sd = _RANDOM_SLOPE_START / model.random_design.std(axis=0)[:, None] * np.ones(pattern.n_skills)
     if start_params is not None:
         given = model.recoding.internal(model.table.structure(model.table.read(start_params)))
+        slope_sd, given = given.slope_sd, replace(given, slope_sd=None)
         if model.pattern.reachable:
             given = given.transformed(np.linalg.cholesky(given.skill_cov))
         candidates.insert(0, ("given", given))
 
     def in_users_form(start):
         structure = space.structure(start.u)
-        return (
+        turned = (
             model.pattern.rotate_from(structure)
             if model.pattern.reachable
             else model.pattern.reflect(structure)
         )
+        return replace(turned, slope_sd=slope_sd)
 
     def report(start):
         shown.start(start, SAME_OPTIMUM)
@@ -260,31 +300,67 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, shown, st
     )
     table["loglike"] = table["loglike"].replace(-np.inf, np.nan)  # a start that failed
     table.index.name = "start"
-    chosen = [end for end in best_distinct(ends, _MOST_POLISHED) if end.value > best - _WORTH_POLISHING]
+    within = _WORTH_CLIMBING if reordered else _WORTH_POLISHING
+    chosen = [end for end in best_distinct(ends, _MOST_POLISHED) if end.value > best - within]
     return table, [in_users_form(end) for end in chosen]
 
 
-def _polish(model, objective, rule, structures, driver, tolerance, max_rounds, shown, state):
-    """The best maximum over the structures, by the accurate rule."""
+def _candidates(model, restriction, structures, reordered, max_iterations):
+    """(objective, starting coordinates) of what is to be polished.
+
+    Under a restriction each has a space of its own, about its start. What the search knew nothing of, restrictions
+    and random slopes, is climbed to by Laplace first, and only the best ends are kept.
+    """
+    candidates = []
+    for number, structure in enumerate(structures):
+        u, space = model.space.free_vector(structure), model.space
+        if restriction is not None:
+            scale = complete_metric(Objective(space, model.internal_cells, model.penalty), u)
+            space = RestrictedSpace.near(space, model.recoding, restriction, u, scale @ scale.T)
+            u = space.start[space.kept]
+        objective = Objective(space, model.internal_cells, model.penalty)
+        value = np.inf
+        if reordered:
+            end = climb(objective, number, "restricted", space.structure(u), max_iterations)
+            u, value = end.u, end.value
+        candidates.append((objective, u, value))
+    best = max(value for _, _, value in candidates)
+    return [(objective, u) for objective, u, value in candidates if value >= best - _WORTH_POLISHING]
+
+
+def _polish(model, candidates, rule, driver, tolerance, max_rounds, shown, state):
+    """The best maximum over the candidates, by the accurate rule, and its objective."""
     climber = {"laplace": polish_laplace}.get(rule.kind, mcem if driver == "em" else polish_nodes)
     rounds = {} if max_rounds is None else {"max_rounds": max_rounds}
     state.stage, state.llf = f"the {rule.kind} stage", np.nan
     maxima = []
-    for number, structure in enumerate(structures, 1):
-        shown.stage(f"optimum {number} of {len(structures)}: {rule}")
+    for number, (objective, start) in enumerate(candidates, 1):
+        shown.stage(f"optimum {number} of {len(candidates)}: {rule}")
+        space = objective.space
 
-        def report(round_number, loglike, distance, u):
+        def report(round_number, loglike, distance, u, space=space):
             shown.round(round_number, loglike, distance)
-            state.keep(model.space.structure(u), loglike)
+            state.keep(space.structure(u), loglike)
 
-        maximum = climber(objective, rule, model.space.free_vector(structure), tolerance, report, **rounds)
-        turned = model.pattern.reflect(model.space.structure(maximum.u))
-        if not np.array_equal(turned.loadings, model.space.structure(maximum.u).loadings):
-            maximum = climber(
-                objective, maximum.rule, model.space.free_vector(turned), tolerance, report, **rounds
-            )
-        maxima.append(maximum)
-    return max(maxima, key=lambda maximum: maximum.value)
+        maximum = climber(objective, rule, start, tolerance, report, **rounds)
+        turned = _turned(model, space, maximum.u)
+        if turned is not None:
+            maximum = climber(objective, maximum.rule, turned, tolerance, report, **rounds)
+        maxima.append((maximum, objective))
+    return max(maxima, key=lambda pair: pair[0].value)
+
+
+def _turned(model, space, u):
+    """The same law with signs as the form wants them, or None if they are so, or if a restriction forbids it."""
+    structure = space.structure(u)
+    wanted = model.pattern.reflect(structure)
+    wanted = replace(wanted, slope_sd=np.abs(wanted.slope_sd))
+    if np.array_equal(space.layout.flatten(wanted), space.layout.flatten(structure)):
+        return None
+    turned = space.free_vector(wanted)
+    reached = space.layout.flatten(space.structure(turned))
+    same = np.allclose(reached, space.layout.flatten(wanted), rtol=1e-8, atol=1e-8)
+    return turned if same else None
 
 
 def _inverse_or_none(information):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..components.complete import chain_score, fixed_part
+from ..components.complete import chain_score, effect_loadings, effects_cov, fixed_part
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import log_determinant, solve_vectors, symmetrise
 from .modes import MODE_TOLERANCE, posterior_modes
@@ -26,8 +26,10 @@ class AtModes:
     modes : Modes
     terms : dict of arrays (C,)
         Third-order ``CellTerms`` by name.
-    loadings, mean_skill : arrays (C, K)
-        lambda_j and x_i' B of each cell.
+    loadings : array (C, D)
+        Effect loadings of each cell.
+    mean_skill : array (C, K)
+        x_i' B of each cell.
     """
 
     modes: object
@@ -39,7 +41,7 @@ class AtModes:
 def at_modes(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE):
     """Find the modes and differentiate the cells there."""
     modes = posterior_modes(structure, cells, start, tolerance)
-    loadings = structure.loadings[cells.item]
+    loadings = effect_loadings(structure, cells)
     mean_skill, base = fixed_part(structure, cells)
     eta = base + np.einsum("ck,ck->c", loadings, modes.alpha[cells.family])
     terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, asymptotes)
@@ -53,18 +55,18 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode):
     Parameters
     ----------
     at : AtModes
-    in_curvature : array (L, K, K)
+    in_curvature : array (L, D, D)
         Symmetric derivative G of the objective in H_l.
-    in_mode : array (L, K)
+    in_mode : array (L, D)
         Its derivative in the mode, beyond what G brings.
 
     Returns
     -------
-    (dict of cell sums, array (K, K))
+    (dict of cell sums, array (L, K, K))
         In the form that ``chain_score`` takes.
     """
     h, loadings, modes = at.terms, at.loadings, at.modes
-    prior = np.linalg.inv(structure.skill_cov)
+    prior, k = np.linalg.inv(structure.skill_cov), len(structure.skill_cov)
     spread = np.einsum("ckm,cm->ck", in_curvature[cells.family], loadings)  # G lambda
     bent = np.einsum("ck,ck->c", spread, loadings)  # lambda' G lambda
     v = in_mode - cells.sum_by_family((h["eee"] * bent)[:, None] * loadings)
@@ -80,12 +82,18 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode):
     for name in "cd":
         if name in h:
             sums[name] = h["e" + name] * drift - h["ee" + name] * bent
-    moment = np.einsum("lk,lm->km", u, modes.alpha) - in_curvature.sum(axis=0)
+    moment = u[:, :k, None] * modes.alpha[:, None, :k] - in_curvature[:, :k, :k]
     return sums, prior @ symmetrise(moment) @ prior
 
 
 def laplace(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE):
-    """Log-likelihood, score in s, and modes.
+    """Log-likelihood, score in s, and modes; see ``laplace_by_family``."""
+    value, score, modes = laplace_by_family(structure, cells, start, asymptotes, tolerance, by_family=False)
+    return float(value.sum()), score, modes
+
+
+def laplace_by_family(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE, by_family=True):
+    """Log-likelihood of each family, scores in s, and modes.
 
     Parameters
     ----------
@@ -97,15 +105,18 @@ def laplace(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLER
         Whether the score in c and d is wanted.
     tolerance : float
         Newton decrement at which the search for modes stops.
+    by_family : bool
+        Whether the scores are wanted family by family, (L, S), or summed, (S,).
 
     Returns
     -------
-    (float, array (S,), Modes)
+    (array (L,), array (L, S) or (S,), Modes)
         The log-likelihood is -inf where a curvature is not positive definite (no Laplace approximation).
     """
     at = at_modes(structure, cells, start, asymptotes, tolerance)
     modes, h = at.modes, at.terms
-    prior = np.linalg.inv(structure.skill_cov)
+    k = len(structure.skill_cov)
+    prior = np.linalg.inv(effects_cov(structure))
     value = cells.sum_by_family(h["f"]) - 0.5 * np.einsum("lk,lk->l", modes.alpha, modes.alpha @ prior)
     value -= 0.5 * (log_determinant(structure.skill_cov) + log_determinant(modes.curvature))
     if not modes.exact.all():
@@ -115,20 +126,21 @@ def laplace(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLER
     direct = {"e": h["e"], "e_alpha": h["e"][:, None] * modes.alpha[cells.family]}
     for name in sums:
         sums[name] = sums[name] + (direct[name] if name in direct else h[name])
-    cov_gradient += 0.5 * (prior @ (modes.alpha.T @ modes.alpha) @ prior - cells.n_families * prior)
-    return float(value.sum()), chain_score(structure, cells, at.mean_skill, sums, cov_gradient), modes
+    pulled = modes.alpha[:, :k] @ prior[:k, :k]
+    cov_gradient += 0.5 * (pulled[:, :, None] * pulled[:, None, :] - prior[:k, :k])
+    return value, chain_score(structure, cells, at.mean_skill, sums, cov_gradient, by_family), modes
 
 
-def moving_score(structure, cells, at, nodes, pull, twist):
+def moving_score(structure, cells, at, nodes, pull, twist, by_family=False):
     """Score owed to nodes alpha_m = a + C z_m, C C' = H^-1, moving with the parameters.
 
     Parameters
     ----------
     at : AtModes
     nodes : Nodes
-    pull : array (L, K)
+    pull : array (L, D)
         sum_m p_m r_m, with r_m the gradient of the log joint density at node m.
-    twist : array (L, K, K)
+    twist : array (L, D, D)
         sum_m p_m r_m alpha_m'.
     """
     modes = at.modes
@@ -145,4 +157,4 @@ def moving_score(structure, cells, at, nodes, pull, twist):
     in_curvature[~modes.exact] = 0.0
     pull = np.where(modes.exact[:, None], pull, 0.0)
     sums, cov_gradient = mode_adjoint(structure, cells, at, in_curvature, pull)
-    return chain_score(structure, cells, at.mean_skill, sums, cov_gradient)
+    return chain_score(structure, cells, at.mean_skill, sums, cov_gradient, by_family)

@@ -1,4 +1,7 @@
-"""The pieces of Louis's identity: complete-data scores at the nodes and expected complete-data Hessians."""
+"""The pieces of Louis's identity: complete-data scores at the nodes and expected complete-data Hessians.
+
+A parameter's derivative of eta is affine in the family's effects: d eta / d xi = g + M alpha at a cell.
+"""
 
 import numpy as np
 
@@ -8,13 +11,24 @@ _LOG_2PI = np.log(2.0 * np.pi)
 
 
 class CovarianceBlock:
-    """log N(alpha; 0, Sigma) and its derivatives in the lower triangle of Sigma."""
+    """log density of a family's effects: alpha ~ N(0, Sigma), z ~ N(0, I), and its derivatives in Sigma's triangle.
 
-    def __init__(self, cov):
-        self.cov = cov
-        self.precision = np.linalg.inv(cov)
-        self.constant = -0.5 * (np.linalg.slogdet(cov)[1] + len(cov) * _LOG_2PI)
-        rows, columns = np.tril_indices(len(cov))
+    Parameters
+    ----------
+    cov : array (K, K)
+        Sigma.
+    n_effects : int
+        D; effects beyond the first K are standard normal.
+    """
+
+    def __init__(self, cov, n_effects=None):
+        k = len(cov)
+        size = n_effects or k
+        self.cov, self.k = cov, k
+        self.precision = np.eye(size)
+        self.precision[:k, :k] = np.linalg.inv(cov)
+        self.constant = -0.5 * (np.linalg.slogdet(cov)[1] + size * _LOG_2PI)
+        rows, columns = np.tril_indices(k)
         self.rows, self.columns = rows, columns
         basis = np.zeros((len(rows), *cov.shape))
         index = np.arange(len(rows))
@@ -22,30 +36,36 @@ class CovarianceBlock:
         self.basis = basis  # dSigma / d s
 
     def log_density(self, alpha):
-        """Over the last axis of alpha."""
+        """Over the last axis of alpha, (..., D)."""
         return self.constant - 0.5 * np.sum((alpha @ self.precision) * alpha, axis=-1)
 
-    def gradient(self, second_moment, count):
-        """G with dl = <dSigma, G>, from the sum over ``count`` families of E[alpha alpha']."""
-        return 0.5 * (self.precision @ second_moment @ self.precision - count * self.precision)
+    def gradient(self, second_moment):
+        """G_l with dl_l = <dSigma, G_l>, from E[alpha alpha'] of each family (L, D, D); shape (L, K, K)."""
+        k = self.k
+        inverse = self.precision[:k, :k]
+        return 0.5 * (inverse @ second_moment[:, :k, :k] @ inverse - inverse)
 
     def scores(self, alpha):
-        """Score of log N(alpha; 0, Sigma) in the triangle, at nodes (M, K); shape (M, K(K+1)/2)."""
-        pulled = alpha @ self.precision
-        outer = pulled[:, self.rows] * pulled[:, self.columns] - self.precision[self.rows, self.columns]
+        """Score of the log density in the triangle, at nodes (M, D); shape (M, K(K+1)/2)."""
+        k = self.k
+        inverse = self.precision[:k, :k]
+        pulled = alpha[:, :k] @ inverse
+        outer = pulled[:, self.rows] * pulled[:, self.columns] - inverse[self.rows, self.columns]
         return np.where(self.rows == self.columns, 0.5, 1.0) * outer
 
     def hessian(self, second_moment, count):
         """Expected Hessian in the triangle: (count/2) tr(P V_i P V_j) - tr(P V_i P V_j P E[aa'])."""
-        weighted = np.einsum("km,imn->ikn", self.precision, self.basis)  # P V_i
+        k = self.k
+        inverse = self.precision[:k, :k]
+        weighted = np.einsum("km,imn->ikn", inverse, self.basis)  # P V_i
         trace = np.einsum("ikm,jmk->ij", weighted, weighted)
-        pulled = self.precision @ second_moment
+        pulled = inverse @ second_moment[:k, :k]
         cubic = np.einsum("ikm,jmn,nk->ij", weighted, weighted, pulled)
         return 0.5 * count * trace - 0.5 * (cubic + cubic.T)
 
 
 def _eta_design(structure, cells, where, mean_skill):
-    """Derivative of eta in (lambda_j, b_j, B) at alpha = 0, for cells ``where``: shape (C, K + 1 + pK)."""
+    """Derivative g of eta in (lambda_j, b_j, B) at effects of zero, for cells ``where``: shape (C, K + 1 + pK)."""
     x = cells.design[cells.row[where]]
     loadings = structure.loadings[cells.item[where]]
     slopes = (x[:, :, None] * loadings[:, None, :]).reshape(len(x), -1)
@@ -55,7 +75,7 @@ def _eta_design(structure, cells, where, mean_skill):
 def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
     """Complete-data scores of one family at its nodes, shape (M, S).
 
-    ``terms`` holds first derivatives (C, M) at the family's cells ``where``; ``alpha`` is (M, K).
+    ``terms`` holds first derivatives (C, M) at the family's cells ``where``; ``alpha`` is (M, D).
     """
     layout = layout_of(structure)
     k, slices = layout.n_skills, layout.slices
@@ -65,9 +85,15 @@ def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
     scores = np.zeros((len(alpha), layout.size))
     e = terms["e"].T
     by_item = e @ one_hot
-    by_skill = by_item[:, :, None] * alpha[:, None, :]
+    by_skill = by_item[:, :, None] * alpha[:, None, :k]
     for skill in range(k):
         by_skill[:, :, skill] += e @ (one_hot * design[:, skill, None])
+    for number in range(layout.n_random):
+        varying = e * cells.random_cells[where][:, number]
+        z = alpha[:, k * (1 + number) : k * (2 + number)]
+        by_skill += (varying @ one_hot)[:, :, None] * (structure.slope_sd[number] * z)[:, None, :]
+        columns = np.arange(slices["slope_sd"].start, slices["slope_sd"].stop)[number * k : (number + 1) * k]
+        scores[:, columns] = (varying @ structure.loadings[cells.item[where]]) * z
     scores[:, slices["loadings"]] = by_skill.reshape(len(alpha), -1)
     scores[:, slices["intercepts"]] = by_item
     scores[:, slices["slopes"]] = e @ design[:, k + 1 :]
@@ -78,50 +104,75 @@ def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
     return scores
 
 
-def chain_hessian(structure, cells, mean_skill, sums):
+def chain_hessian(structure, cells, mean_skill, sums, within=None):
     """Expected complete-data Hessian in s, the Sigma block apart, from expected derivatives at the cells.
 
-    ``sums`` holds, one row a cell: first derivatives in column 0 of ``e``; of each second derivative that
-    involves eta the expectations of it times (1, alpha, alpha alpha'); the others in one column.
+    ``sums`` holds, one row a cell: of each derivative that involves eta the expectations of it times
+    (1, alpha, alpha alpha'), as far as they are needed; the others in one column. ``within``, a slice of the
+    cells, restricts the sum to them.
     """
     layout = layout_of(structure)
     index = {name: layout.index(name) for name in layout.slices}
     hessian = np.zeros((layout.size, layout.size))
-    for item in range(layout.n_items):
-        where = np.flatnonzero(cells.item == item)
+    first = 0 if within is None else within.start
+    items = cells.item if within is None else cells.item[within]
+    for item in np.unique(items):
+        where = first + np.flatnonzero(items == item)
         local = _item_hessian(structure, cells, where, mean_skill, sums)
         blocks = [index["loadings"][item], index["intercepts"][[item]], index["slopes"].ravel()]
+        blocks += [index["slope_sd"].ravel()]
         blocks += [index[name][[item]] for name in ("precision", "lower", "upper")]
         here = np.concatenate(blocks)
         hessian[np.ix_(here, here)] += local
     return hessian
 
 
+def _affine_design(structure, cells, where, mean_skill):
+    """(g, M) of eta's derivative in (lambda_j, b_j, B, tau) at cells of one benchmark, shape (C, W, 1 + D)."""
+    layout = layout_of(structure)
+    k, p, r = layout.n_skills, layout.n_covariates, layout.n_random
+    fixed = _eta_design(structure, cells, where, mean_skill)
+    width = fixed.shape[1]
+    out = np.zeros((len(fixed), width + r * k, 1 + layout.n_effects))
+    out[:, :width, 0] = fixed
+    skill = np.arange(k)
+    out[:, skill, 1 + skill] = 1.0
+    for number in range(r):
+        varying = cells.random_cells[where][:, number, None]
+        effect = 1 + k * (1 + number) + skill
+        out[:, skill, effect] = varying * structure.slope_sd[number]
+        out[:, 1 + k + p * k + number * k + skill, effect] = varying * structure.loadings[cells.item[where]]
+    return out
+
+
 def _item_hessian(structure, cells, where, mean_skill, sums):
-    """Of one benchmark's cells, in (lambda_j, b_j, B, phi_j, c_j, d_j)."""
-    k, p = structure.loadings.shape[1], len(structure.slopes)
-    design = _eta_design(structure, cells, where, mean_skill)
+    """Of one benchmark's cells, in (lambda_j, b_j, B, tau, phi_j, c_j, d_j)."""
+    layout = layout_of(structure)
+    k, p, r, size = layout.n_skills, layout.n_covariates, layout.n_random, layout.n_effects
+    design = _affine_design(structure, cells, where, mean_skill)
     width = design.shape[1]
     out = np.zeros((width + 3, width + 3))
     ee = sums["ee"][where]
-    out[:width, :width] = (design * ee[:, :1]).T @ design
-    cross = design.T @ ee[:, 1 : k + 1]  # design x lambda_j, the part linear in alpha
-    out[:width, :k] += cross
-    out[:k, :width] += cross.T
-    out[:k, :k] += ee[:, k + 1 :].sum(axis=0).reshape(k, k)
-    # d2 eta / d lambda_jk d B_qk = x_q
-    by_covariate = sums["e"][where, 0] @ cells.design[cells.row[where]]
+    moments = np.empty((len(where), 1 + size, 1 + size))
+    moments[:, 0], moments[:, 1:, 0] = ee[:, : 1 + size], ee[:, 1 : 1 + size]
+    moments[:, 1:, 1:] = ee[:, 1 + size :].reshape(-1, size, size)
+    out[:width, :width] = np.tensordot(design @ moments, design, axes=([0, 2], [0, 2]))
+    first = sums["e"][where]
+    by_covariate = first[:, 0] @ cells.design[cells.row[where]]  # d2 eta / d lambda_jk d B_qk = x_q
     for skill in range(k):
         columns = k + 1 + np.arange(p) * k + skill
         out[skill, columns] += by_covariate
         out[columns, skill] += by_covariate
+    for number in range(r):  # d2 eta / d lambda_jk d tau_qk = v_q z_qk
+        effects = first[:, 1 + k * (1 + number) : 1 + k * (2 + number)]
+        mixed = cells.random_cells[where][:, number] @ effects
+        columns = k + 1 + p * k + number * k + np.arange(k)
+        out[np.arange(k), columns] += mixed
+        out[columns, np.arange(k)] += mixed
     for offset, name in enumerate("pcd"):
-        if "e" + name not in sums:
-            continue
-        mixed = sums["e" + name][where]
-        column = design.T @ mixed[:, 0]
-        column[:k] += mixed[:, 1 : k + 1].sum(axis=0)
-        out[width + offset, :width] = out[:width, width + offset] = column
+        if "e" + name in sums:
+            column = np.einsum("cwd,cd->w", design, sums["e" + name][where][:, : 1 + size])
+            out[width + offset, :width] = out[:width, width + offset] = column
     for a, name_a in enumerate("pcd"):
         for b, name_b in enumerate("pcd"):
             name = name_a + name_b

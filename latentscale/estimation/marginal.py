@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..components.complete import chain_score, fixed_part, layout_of
+from ..components.complete import chain_score, effect_loadings, fixed_part, layout_of
 from ..components.response import cell_parameters, cell_terms
 from .louis import CovarianceBlock, chain_hessian, node_scores
 
@@ -26,9 +26,10 @@ class Nodes:
 
     Attributes
     ----------
-    alpha : array (L, M, K)
+    alpha : array (L, M, D)
+        D = K without random slopes.
     log_weight : array (L, M)
-    root : array (L, K, K)
+    root : array (L, D, D)
         C, the lower triangular factor that spread them.
     """
 
@@ -53,11 +54,11 @@ class Marginal:
     ----------
     loglike : array (L,)
         Log-likelihood of each family.
-    score : array (S,) or None
-    hessian : array (S, S) or None
+    score : array (S,), by family (L, S), or None
+    hessian : array (S, S), by family (L, S, S), or None
     posterior : array (L, M)
         Posterior weights of the nodes, rows sum to one.
-    pull, twist : arrays (L, K), (L, K, K), or None
+    pull, twist : arrays (L, D), (L, D, D), or None
         sum_m p_m r_m and sum_m p_m r_m alpha_m', with r_m the gradient of the log joint density at node m.
     """
 
@@ -80,7 +81,7 @@ def family_blocks(cells, n_nodes):
         first = last
 
 
-def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None):
+def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None, by_family=False):
     """One pass over all cells and nodes.
 
     Parameters
@@ -95,8 +96,10 @@ def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None)
     posterior : array (L, M), optional
         Weights to hold fixed: the pass then gives Q, the expected complete-data log-likelihood of an EM
         step, and its score, instead of the marginal ones.
+    by_family : bool
+        Whether score and Hessian are wanted family by family.
     """
-    sweep = _Sweep(structure, cells, nodes, order, asymptotes, posterior)
+    sweep = _Sweep(structure, cells, nodes, order, asymptotes, posterior, by_family)
     for first, last in family_blocks(cells, nodes.alpha.shape[1]):
         sweep.block(first, last)
     return sweep.result()
@@ -105,15 +108,15 @@ def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None)
 class _Sweep:
     """Accumulates one pass; a block of families at a time so that temporaries stay in cache."""
 
-    def __init__(self, structure, cells, nodes, order, asymptotes, posterior):
+    def __init__(self, structure, cells, nodes, order, asymptotes, posterior, by_family):
         self.structure, self.cells, self.nodes = structure, cells, nodes
-        self.order, self.asymptotes, self.fixed = order, asymptotes, posterior
+        self.order, self.asymptotes, self.fixed, self.by_family = order, asymptotes, posterior, by_family
         self.layout = layout_of(structure)
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
-        self.prior = CovarianceBlock(structure.skill_cov)
-        self.loadings = structure.loadings[cells.item]
-        n, k = cells.n_cells, self.layout.n_skills
+        n, k = cells.n_cells, self.layout.n_effects
+        self.prior = CovarianceBlock(structure.skill_cov, k)
+        self.loadings = effect_loadings(structure, cells)
         self.moments = 1 if order < 2 else 2
         first = ["e", "p", "c", "d"] if asymptotes else ["e", "p"]
         second = ["ee", "ep", "pp"]
@@ -123,9 +126,10 @@ class _Sweep:
         self.sums = {name: np.empty((n, width if name[0] == "e" else 1)) for name in self.wanted}
         self.loglike = np.empty(cells.n_families)
         self.posterior = np.empty(nodes.log_weight.shape)
-        self.second_moment = np.zeros((k, k))
+        self.second_moment = np.zeros((cells.n_families, k, k))
         self.pull, self.twist = np.empty((cells.n_families, k)), np.empty((cells.n_families, k, k))
-        self.hessian = np.zeros((self.layout.size, self.layout.size)) if order == 2 else None
+        groups = cells.n_families if by_family else 1
+        self.hessian = np.zeros((groups, self.layout.size, self.layout.size)) if order == 2 else None
 
     def block(self, first, last):
         cells, alpha = self.cells, self.nodes.alpha
@@ -176,7 +180,7 @@ class _Sweep:
         for name in self.wanted:
             sums = self.sums[name]
             sums[where] = terms[name][local] @ basis[:, : sums.shape[1]]
-        self.second_moment += alpha.T @ basis[:, 1 : k + 1]
+        self.second_moment[f] = alpha.T @ basis[:, 1 : k + 1]
         gradient = terms["e"][local].T @ self.loadings[where] - alpha @ self.prior.precision
         moments = gradient.T @ basis[:, : k + 1]
         self.pull[f], self.twist[f] = moments[:, 0], moments[:, 1:]
@@ -188,18 +192,31 @@ class _Sweep:
                 self.structure, self.cells, where, self.mean_skill, alpha, first_order, self.prior
             )
             mean = p @ scores
-            self.hessian += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
+            self.hessian[f if self.by_family else 0] += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
 
     def result(self):
         if self.order == 0:
             return Marginal(self.loglike, None, None, self.posterior)
-        k = self.layout.n_skills
+        k = self.layout.n_effects
         score_sums = {name: self.sums[name][:, 0] for name in "epcd" if name in self.sums}
         score_sums["e_alpha"] = self.sums["e"][:, 1 : k + 1]
-        gradient = self.prior.gradient(self.second_moment, self.cells.n_families)
-        score = chain_score(self.structure, self.cells, self.mean_skill, score_sums, gradient)
-        if self.order == 2:
-            self.hessian += chain_hessian(self.structure, self.cells, self.mean_skill, self.sums)
-            block = self.layout.slices["skill_cov"]
-            self.hessian[block, block] += self.prior.hessian(self.second_moment, self.cells.n_families)
-        return Marginal(self.loglike, score, self.hessian, self.posterior, self.pull, self.twist)
+        gradient = self.prior.gradient(self.second_moment)
+        score = chain_score(self.structure, self.cells, self.mean_skill, score_sums, gradient, self.by_family)
+        if self.order < 2:
+            return Marginal(self.loglike, score, None, self.posterior, self.pull, self.twist)
+        self._complete_hessian()
+        hessian = self.hessian if self.by_family else self.hessian[0]
+        return Marginal(self.loglike, score, hessian, self.posterior, self.pull, self.twist)
+
+    def _complete_hessian(self):
+        """Add the expected complete-data Hessian to Louis's covariance."""
+        cells, block = self.cells, self.layout.slices["skill_cov"]
+        if not self.by_family:
+            self.hessian[0] += chain_hessian(self.structure, cells, self.mean_skill, self.sums)
+            moment = self.second_moment.sum(axis=0)
+            self.hessian[0, block, block] += self.prior.hessian(moment, cells.n_families)
+            return
+        for f in range(cells.n_families):
+            within = slice(cells.bounds[f], cells.bounds[f + 1])
+            self.hessian[f] += chain_hessian(self.structure, cells, self.mean_skill, self.sums, within)
+            self.hessian[f, block, block] += self.prior.hessian(self.second_moment[f], 1)

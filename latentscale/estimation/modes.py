@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..components.complete import fixed_part
+from ..components.complete import effect_loadings, effects_cov, fixed_part
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import cholesky_or_none, positive_definite, solve_vectors
 
@@ -18,10 +18,12 @@ MODE_TOLERANCE = 1e-10
 class Modes:
     """Modes of g_l(alpha) = sum_cells h + log N(alpha; 0, Sigma), and the curvature there.
 
+    With random slopes alpha stands for all D effects of a family and Sigma for their covariance.
+
     Attributes
     ----------
-    alpha : array (L, K)
-    curvature : array (L, K, K)
+    alpha : array (L, D)
+    curvature : array (L, D, D)
         H_l = -d2 g_l / d alpha d alpha' at the mode (exact), or its Fisher form where the exact one is not
         positive definite.
     exact : bool array (L,)
@@ -62,8 +64,8 @@ class _Problem:
 
     def __init__(self, structure, cells):
         self.cells = cells
-        self.root = np.linalg.cholesky(structure.skill_cov)
-        self.loadings = (structure.loadings @ self.root)[cells.item]
+        self.root = np.linalg.cholesky(effects_cov(structure))
+        self.loadings = effect_loadings(structure, cells) @ self.root
         self.prior = np.eye(len(self.root))
         _, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
@@ -101,7 +103,7 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     Modes
     """
     problem = _Problem(structure, cells)
-    z = np.zeros((cells.n_families, structure.loadings.shape[1]))
+    z = np.zeros((cells.n_families, len(problem.root)))
     if start is not None:
         z = np.linalg.solve(problem.root, start.T).T
     value, gradient, terms = problem.evaluate(z)

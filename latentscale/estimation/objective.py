@@ -23,7 +23,7 @@ class Evaluation:
     gradient : array (P,) or None
         Of ``value`` in u.
     hessian : array (P, P) or None
-        Of ``value`` in u, without the second derivatives of s(u), which vanish with the gradient.
+        Of ``value`` in u; without the second derivatives of s(u) where they vanish at the optimum.
     posterior : array (L, M) or None
         Posterior weights of the nodes.
     """
@@ -43,7 +43,7 @@ class Objective:
 
     Parameters
     ----------
-    space : ParameterSpace
+    space : ParameterSpace or RestrictedSpace
     cells : Cells
     penalty : AsymptotePenalty
     mode_tolerance : float
@@ -108,6 +108,7 @@ class Objective:
         hessian = None
         if order == 2:
             hessian = jacobian.T @ (out.hessian + np.diag(curvature)) @ jacobian
+            hessian += self.space.curvature(u, out.score + gradient)
         return Evaluation(
             loglike + penalty, loglike, jacobian.T @ (out.score + gradient), hessian, out.posterior
         )

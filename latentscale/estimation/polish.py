@@ -116,7 +116,7 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
             continue
         if decrement < tolerance:
             break
-        ascent = _MovingAscent(objective, standard, alpha)
+        ascent = MovingAscent(objective, standard, alpha)
         moved, count = scaled_ascent(ascent, u, scale_from(information), 0.1 * tolerance, 200)
         evaluations += count
         if np.array_equal(moved, u):
@@ -125,10 +125,10 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
 
 
-class _MovingAscent:
+class MovingAscent:
     """Minus the objective on moving nodes, with modes kept warm."""
 
-    def __init__(self, objective, standard, alpha):
+    def __init__(self, objective, standard, alpha=None):
         self.objective, self.standard, self.alpha = objective, standard, alpha
 
     def __call__(self, u):

@@ -1,25 +1,37 @@
-"""Observed information, carried from the optimiser's coordinates to natural parameters by the delta method."""
+"""Covariances of estimates: observed information, family-clustered sandwich, outer product.
 
+All are computed in the optimiser's coordinates and carried to natural parameters by the delta method, which at an
+optimum is exact. Under linear restrictions the coordinates are those that are left, so that every covariance has the
+null-space form Z (Z' I Z)^-1 Z'.
+"""
+
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import DataError
+from ..estimation.families import family_information, family_scores
 from ..numerics.linalg import cholesky_or_none
+from ..parameters.restrictions import RestrictedSpace, natural_jacobian
+
+CORRECTIONS = ("leverage", "df", "none")
+FEW_FAMILIES = 40
 
 
 @dataclass(frozen=True)
-class Covariance:
-    """Covariance of the natural parameters.
+class Observed:
+    """Inverse observed information.
 
     Attributes
     ----------
     matrix : array (P, P)
-        NaN throughout where it does not exist.
-    free : array (P, P)
-        In the optimiser's coordinates u; NaN likewise.
-    jacobian : array (P, P)
-        d natural / d u at the estimate.
-    eigenvalues : array (P,)
+        Covariance of the natural parameters; NaN throughout where it does not exist.
+    free : array (d, d)
+        In the optimiser's coordinates; NaN likewise.
+    jacobian : array (P, d)
+        d natural / d coordinates at the estimate.
+    eigenvalues : array (d,)
         Of the information scaled to unit diagonal, ascending.
     weak : tuple of str
         Parameters that make up the direction of a smallest eigenvalue that is not positive.
@@ -32,34 +44,153 @@ class Covariance:
     weak: tuple
 
 
-def natural_jacobian(space, recoding, u):
-    """d natural / d u, shape (P, P), exact."""
-    in_z = space.jacobian(u)
-    carried = recoding.jacobian(space.layout, space.structure(u)) @ in_z
-    return carried[space.table.free]
+@dataclass(frozen=True)
+class Covariance:
+    """The covariance that standard errors, tests and intervals use.
+
+    Attributes
+    ----------
+    matrix : array (P, P)
+        NaN where absent.
+    kind : {"observed", "cluster", "opg", "bootstrap", "rotated", "none"}
+    description : str
+        For the notes under a summary.
+    """
+
+    matrix: np.ndarray
+    kind: str
+    description: str
 
 
-def observed_covariance(space, recoding, u, information):
+def coordinate_jacobian(space, recoding, v):
+    """d natural / d coordinates, shape (P, d)."""
+    if isinstance(space, RestrictedSpace):
+        u = space.free(v)
+        return natural_jacobian(space.space, recoding, u) @ space.basis(u)
+    return natural_jacobian(space, recoding, v)
+
+
+def observed_covariance(space, recoding, v, information):
     """Inverse observed information on the natural scale.
 
-    At an optimum the gradient vanishes, so that the delta method from u is exact for the inverse Hessian on
+    At an optimum the gradient vanishes, so that the delta method from v is exact for the inverse Hessian on
     the natural scale too.
     """
-    jacobian = natural_jacobian(space, recoding, u)
-    size = len(u)
+    jacobian = coordinate_jacobian(space, recoding, v)
+    size = len(v)
     scale = np.sqrt(np.abs(np.diag(information)))
     scaled = information / np.outer(scale, scale) if np.all(scale > 0) else information
     values, vectors = np.linalg.eigh(scaled)
     if cholesky_or_none(scaled) is None:
         nothing = np.full((size, size), np.nan)
-        weak = _heaviest(space.labels, vectors[:, 0])
-        return Covariance(nothing, nothing, jacobian, values, weak)
+        weak = heaviest(space.labels, vectors[:, 0])
+        return Observed(np.full((len(jacobian),) * 2, np.nan), nothing, jacobian, values, weak)
     free = np.linalg.inv(scaled) / np.outer(scale, scale)
-    return Covariance(jacobian @ free @ jacobian.T, free, jacobian, values, ())
+    return Observed(jacobian @ free @ jacobian.T, free, jacobian, values, ())
 
 
-def _heaviest(names, direction, share=0.1):
+def heaviest(names, direction, share=0.1):
     """Parameters with the largest entries of a direction, at most six."""
     size = np.abs(direction) / np.abs(direction).max()
     order = np.argsort(-size)
     return tuple(names[index] for index in order[:6] if size[index] >= share)
+
+
+def cluster_covariance(objective, v, rule, observed, families, correction="leverage"):
+    """Family-clustered sandwich V (sum_l s_l s_l') V, families being the independent units.
+
+    Parameters
+    ----------
+    objective : Objective
+    v : array (d,)
+    rule : Rule
+    observed : Observed
+    families : sequence of str
+        Their names, for warnings.
+    correction : {"leverage", "df", "none"}
+        For the scores at the estimate being smaller than those at the truth. ``"leverage"``: each s_l is replaced
+        by (I - H_l V)^-1 s_l, H_l the family's information, and the sum multiplied by (L - 1) / L, a one-step
+        jackknife over families (Mancl and DeRouen 2001). ``"df"``: L / (L - 1). ``"none"``: neither.
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer than 40 families, or fewer than twice the parameters.
+
+    Raises
+    ------
+    DataError
+        If the information is not positive definite, or the correction is unknown.
+    """
+    if correction not in CORRECTIONS:
+        raise DataError(f"correction is one of {', '.join(CORRECTIONS)}, not {correction!r}.")
+    _require_observed(observed, "sandwich")
+    scores = family_scores(objective, v, rule)
+    count, size = scores.shape
+    moves = scores @ observed.free
+    if correction == "leverage":
+        information = family_information(objective, v, rule)
+        total = np.linalg.inv(observed.free)
+        moves = _left_out(total, information, scores, families) * np.sqrt((count - 1.0) / count)
+    elif correction == "df":
+        moves = moves * np.sqrt(count / (count - 1.0))
+    if count < FEW_FAMILIES or count < 2 * size:
+        warnings.warn(
+            f"The sandwich rests on {count} families for {size} parameters; with so few it is noisy, and without the "
+            "leverage correction too small. Compare with the observed information and the parametric bootstrap.",
+            UserWarning,
+            stacklevel=3,
+        )
+    carried = moves @ observed.jacobian.T
+    words = {"leverage": "leverage-corrected", "df": "L/(L-1)-corrected", "none": "uncorrected"}[correction]
+    return Covariance(carried.T @ carried, "cluster", f"sandwich clustered by {count} families, {words}")
+
+
+def _left_out(total, information, scores, families):
+    """One Newton step to the estimate without each family: (H - H_l)^-1 s_l, shape (L, d)."""
+    out = np.empty_like(scores)
+    alone = []
+    for number, (own, score) in enumerate(zip(information, scores, strict=True)):
+        rest = total - own
+        if cholesky_or_none(rest) is None:
+            alone.append(str(families[number]))
+            out[number] = np.linalg.solve(total, score)
+        else:
+            out[number] = np.linalg.solve(rest, score)
+    if alone:
+        warnings.warn(
+            f"Without the families {alone[:5]} the information is not positive definite, so some parameters rest on "
+            "them alone; their leverage was left uncorrected.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return out
+
+
+def opg_covariance(objective, v, rule, observed):
+    """Inverse outer product of the families' scores, (sum_l s_l s_l')^-1.
+
+    Raises
+    ------
+    DataError
+        If there are not more families than parameters: the outer product is then singular.
+    """
+    scores = family_scores(objective, v, rule)
+    count, size = scores.shape
+    if count <= size:
+        raise DataError(
+            f"cov_type='opg' needs more families than parameters; there are {count} families and {size} parameters. "
+            "Use 'observed', 'cluster' or 'bootstrap'."
+        )
+    product = scores.T @ scores
+    if np.linalg.cond(product) > 1e14:
+        raise DataError("The outer product of the families' scores is singular; use cov_type='observed'.")
+    matrix = observed.jacobian @ np.linalg.solve(product, observed.jacobian.T)
+    return Covariance(matrix, "opg", f"inverse outer product of the scores of {count} families")
+
+
+def _require_observed(observed, what):
+    if not np.isfinite(observed.free).all():
+        raise DataError(
+            f"There is no {what} covariance, as the observed information is not positive definite: see fit.diagnose()."
+        )

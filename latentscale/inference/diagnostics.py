@@ -68,7 +68,8 @@ def _not_converged(model, estimate, covariance):
         step = np.abs(covariance.free @ estimate.gradient) / np.sqrt(np.diag(covariance.free))
         worst = np.argsort(-step)[:4]
         how = f"it is {estimate.distance:.2g} standard errors away"
-    names = tuple(model.space.labels[index] for index in worst)
+    labels = estimate.space(model).labels
+    names = tuple(labels[index] for index in worst)
     return Problem(
         f"The optimum was not reached: {how}, most of it in {', '.join(names)}. {advice}",
         names,

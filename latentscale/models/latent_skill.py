@@ -47,8 +47,10 @@ class LatentSkillModel:
         Y_ij ~ Beta(mu_ij phi_j, (1 - mu_ij) phi_j),  mu_ij = c_j + (d_j - c_j) F(lambda_j' theta_i + b_j),
         theta_i = alpha_l + B' x_i,  alpha_l ~ N(0, Sigma),
 
-    with F logistic. Missing scores are left out of the likelihood. Main effects of logged size and tokens are
-    slopes at one billion parameters and one trillion tokens.
+    with F logistic. With ``random_slopes`` the slopes B of the named terms vary between families, independently,
+    with standard deviations tau: theta_i = alpha_l + (B + Delta_l)' x_i, where Delta_l counts from the mean of x
+    over the LLMs, so that alpha_l is a family's efficiency there. Missing scores are left out of the likelihood.
+    Main effects of logged size and tokens are slopes at one billion parameters and one trillion tokens.
 
     Parameters
     ----------
@@ -65,6 +67,9 @@ class LatentSkillModel:
         about 3.5.
     asymptote_sd : float
         Standard deviation of those penalties on the logit scale.
+    random_slopes : str, sequence of str or True, optional
+        Terms of ``scaling`` whose slopes vary between families, for instance ``"log(params_b)"``; True for all
+        that vary within families.
 
     Raises
     ------
@@ -81,7 +86,9 @@ class LatentSkillModel:
     <LatentSkillModel: 184 LLMs, 65 families, 12 benchmarks, 2 skills, 53 parameters>
     """
 
-    def __init__(self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD):
+    def __init__(
+        self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None
+    ):
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
         if asymptotes not in ASYMPTOTES:
@@ -104,7 +111,8 @@ class LatentSkillModel:
         self.families, self.family_codes = np.unique(labels, return_inverse=True)
         self._check_families()
         self._check_scores()
-        self.table = self._parameter_table(self.pattern)
+        self.random_terms = self._random_terms(random_slopes)
+        self.table = self._parameter_table(self.pattern, self.random_terms)
 
     def __repr__(self):
         return (
@@ -218,6 +226,9 @@ class LatentSkillModel:
             np.zeros(self.pattern.n_skills), structure.skill_cov, size=self.n_families, method="cholesky"
         )
         skill = effects[self.family_codes] + self.design.x @ structure.slopes
+        for number in range(len(self.random_terms)):
+            slopes = structure.slope_sd[number] * rng.standard_normal(effects.shape)
+            skill += self.random_design[:, number, None] * slopes[self.family_codes]
         eta = skill @ structure.loadings.T + structure.intercepts
         y = simulate_scores(
             rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper
@@ -284,7 +295,19 @@ class LatentSkillModel:
     def user_cells(self):
         """Cells with users' covariates."""
         prepared = self.prepared
-        return Cells.from_tables(prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x)
+        return Cells.from_tables(
+            prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x, self.random_design
+        )
+
+    @cached_property
+    def random_design(self):
+        """Covariates of the random slopes about their means over the LLMs, (n, r)."""
+        return self.random_covariates(self.design.x)
+
+    def random_covariates(self, x):
+        """Those of LLMs with covariates x, (m, r)."""
+        where = [self.terms.index(term) for term in self.random_terms]
+        return x[:, where] - self.design.x[:, where].mean(axis=0)
 
     @cached_property
     def internal_cells(self):
@@ -309,13 +332,16 @@ class LatentSkillModel:
         return ParameterSpace(self.table)
 
     @cached_property
-    def unrotated(self):
-        """The form without coordinates, and its parameter space, in which just-identified models are searched."""
-        pattern = unrotated(self.skills, len(self.benchmarks))
+    def search_form(self):
+        """Pattern and parameter space of the search over starts, in which slopes do not vary between families.
+
+        For just-identified models that is the form without coordinates.
+        """
+        pattern = unrotated(self.skills, len(self.benchmarks)) if self.pattern.reachable else self.pattern
         return pattern, ParameterSpace(self._parameter_table(pattern))
 
-    def _parameter_table(self, pattern: Pattern):
-        layout = Layout(len(self.benchmarks), pattern.n_skills, len(self.terms))
+    def _parameter_table(self, pattern: Pattern, random_terms=()):
+        layout = Layout(len(self.benchmarks), pattern.n_skills, len(self.terms), len(random_terms))
         fixed = np.full(layout.size, np.nan)
         fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
         fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
@@ -323,7 +349,23 @@ class LatentSkillModel:
             fixed[layout.slices["upper"]] = 1.0
         if self.asymptotes == "chance":
             fixed[layout.slices["lower"]] = self.panel.chance.to_numpy(dtype=float)
-        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed)
+        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed, random_terms)
+
+    def _random_terms(self, wanted):
+        varying = [term for term in self.terms if term not in self.between_only]
+        if wanted is None or wanted is False:
+            return ()
+        wanted = varying if wanted is True else [wanted] if isinstance(wanted, str) else list(wanted)
+        unknown = [term for term in wanted if term not in self.terms]
+        if unknown or len(set(wanted)) < len(wanted):
+            raise DataError(f"random_slopes names terms of the scaling, each once: {list(self.terms)}; got {wanted}.")
+        constant = [term for term in wanted if term in self.between_only]
+        if constant:
+            raise IdentificationError(
+                f"Within every family all LLMs have the same {', '.join(constant)}, so its slope cannot vary between "
+                f"families; leave it out of random_slopes. These vary: {varying}."
+            )
+        return tuple(wanted)
 
     # --- checks ----------------------------------------------------------------------------------------------
 

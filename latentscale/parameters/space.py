@@ -3,7 +3,8 @@
 Loadings, intercepts and slopes are free as they are. A precision is exp(u). The asymptotes are
 c = F(u) and d = c + (1 - c) F(u'), so that c < d <= 1 always. Sigma = D R D with sd exp(u) where a variance
 is free, and the correlation matrix R = C C' with rows of C proportional to (u_1, ..., u_{k-1}, 1): every u
-gives a positive definite R with unit diagonal, and every such R has one u.
+gives a positive definite R with unit diagonal, and every such R has one u. The standard deviations tau of random slopes
+are free with either sign: the law depends on their squares, so that zero, the edge of their space, lies inside.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class ParameterSpace:
     def _linear(self):
         """Entries of s that are free as they are."""
         plain = np.zeros(self.layout.size, dtype=bool)
-        for block in ("loadings", "intercepts", "slopes"):
+        for block in ("loadings", "intercepts", "slopes", "slope_sd"):
             plain[self.layout.slices[block]] = True
         return np.flatnonzero(plain & self.table.free)
 
@@ -174,3 +175,7 @@ class ParameterSpace:
     def pull_back(self, u, score):
         """Gradient in u from a score in s."""
         return self.jacobian(u).T @ score
+
+    def curvature(self, u, score):
+        """The part of a Hessian in u that the second derivatives of s(u) bring: nothing where the score vanishes."""
+        return np.zeros((self.size, self.size))

@@ -24,6 +24,9 @@ class Structure:
         phi, positive.
     lower, upper : arrays (J,)
         Asymptotes c and d, 0 <= c < d <= 1.
+    slope_sd : array (r, K)
+        tau, standard deviations of the families' random slopes, r of the covariates; (0, K) without any. The
+        law depends on their squares, so optimisers may pass through negative values.
     """
 
     loadings: np.ndarray
@@ -33,15 +36,26 @@ class Structure:
     precision: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    slope_sd: np.ndarray = None
+
+    def __post_init__(self):
+        if self.slope_sd is None:
+            object.__setattr__(self, "slope_sd", np.zeros((0, self.loadings.shape[1])))
 
     def transformed(self, a_inverse):
-        """The same law of the data with skills theta -> A theta, given A^-1 (K, K)."""
+        """The same law of the data with skills theta -> A theta, given A^-1 (K, K).
+
+        Independent random slopes stay independent only if A is diagonal.
+        """
         a = np.linalg.inv(a_inverse)
+        if len(self.slope_sd) and np.any(a_inverse != np.diag(np.diag(a_inverse))):
+            raise ValueError("random slopes with a diagonal covariance cannot be rotated")
         return replace(
             self,
             loadings=self.loadings @ a_inverse,
             slopes=self.slopes @ a.T,
             skill_cov=a @ self.skill_cov @ a.T,
+            slope_sd=self.slope_sd * np.diag(a),
         )
 
     def recoded(self, transform, centre):
@@ -57,12 +71,19 @@ class Structure:
 class Layout:
     """Where each block of a Structure lies in the flat structural vector s.
 
-    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d.
+    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, and tau row
+    by row.
     """
 
     n_items: int
     n_skills: int
     n_covariates: int
+    n_random: int = 0
+
+    @property
+    def n_effects(self):
+        """Random effects a family has, D = K (1 + r)."""
+        return self.n_skills * (1 + self.n_random)
 
     @cached_property
     def slices(self):
@@ -76,6 +97,7 @@ class Layout:
             "precision": j,
             "lower": j,
             "upper": j,
+            "slope_sd": self.n_random * k,
         }
         ends = np.cumsum(list(sizes.values()))
         spans = zip(sizes, sizes.values(), ends, strict=True)
@@ -83,7 +105,7 @@ class Layout:
 
     @property
     def size(self):
-        return self.slices["upper"].stop
+        return self.slices["slope_sd"].stop
 
     @cached_property
     def triangle(self):
@@ -95,6 +117,7 @@ class Layout:
         shapes = {
             "loadings": (self.n_items, self.n_skills),
             "slopes": (self.n_covariates, self.n_skills),
+            "slope_sd": (self.n_random, self.n_skills),
         }
         where = self.slices[block]
         return np.arange(where.start, where.stop).reshape(shapes.get(block, (-1,)))
@@ -112,6 +135,7 @@ class Layout:
         values = {name: s[where] for name, where in self.slices.items()}
         values["loadings"] = values["loadings"].reshape(self.n_items, self.n_skills)
         values["slopes"] = values["slopes"].reshape(self.n_covariates, self.n_skills)
+        values["slope_sd"] = values["slope_sd"].reshape(self.n_random, self.n_skills)
         cov = np.zeros((self.n_skills, self.n_skills))
         cov[self.triangle] = values["skill_cov"]
         values["skill_cov"] = cov + np.tril(cov, -1).T

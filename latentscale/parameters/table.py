@@ -17,6 +17,7 @@ BLOCKS = {
     "precision": "precision",
     "lower": "lower",
     "upper": "upper",
+    "slope_sd": "slope_sd",
 }
 
 
@@ -30,16 +31,19 @@ class ParameterTable:
         Labels of the items, the skills and the columns of the design.
     fixed : array (S,)
         Fixed values, NaN where the entry is a free parameter.
+    random_terms : tuple of str
+        Columns of the design whose slopes vary between families.
     """
 
     benchmarks: tuple
     skills: tuple
     terms: tuple
     fixed: np.ndarray
+    random_terms: tuple = ()
 
     @cached_property
     def layout(self):
-        return Layout(len(self.benchmarks), len(self.skills), len(self.terms))
+        return Layout(len(self.benchmarks), len(self.skills), len(self.terms), len(self.random_terms))
 
     @cached_property
     def free(self):
@@ -63,6 +67,7 @@ class ParameterTable:
         pairs = {
             "loadings": [(b, k) for b in self.benchmarks for k in self.skills],
             "slopes": [(t, k) for t in self.terms for k in self.skills],
+            "slope_sd": [(t, k) for t in self.random_terms for k in self.skills],
         }
         names = []
         for block, word in BLOCKS.items():
@@ -151,6 +156,8 @@ class ParameterTable:
         if wrong.any():
             names = [b for b, v in zip(self.benchmarks, wrong, strict=True) if v]
             raise DataError(f"Asymptotes must satisfy 0 <= lower < upper <= 1; they do not for {names}.")
+        if np.any(structure.slope_sd < 0):
+            raise DataError("A standard deviation of random slopes (slope_sd[...]) cannot be negative.")
         if np.linalg.eigvalsh(structure.skill_cov)[0] <= 0:
             raise DataError("The skill covariance (corr[...], cov[...]) is not positive definite.")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..components.complete import effects_cov, spread_loadings
 from ..components.response import mean_score
 from ..estimation.marginal import adapted_nodes, marginal
 from ..estimation.modes import posterior_modes
@@ -15,7 +16,8 @@ class FamilyPosterior:
 
     Attributes
     ----------
-    alpha : array (L, M, K)
+    alpha : array (L, M, D)
+        All effects of a family: alpha, and with random slopes their z.
     weight : array (L, M)
         Rows sum to one.
     """
@@ -25,12 +27,12 @@ class FamilyPosterior:
 
     @property
     def mean(self):
-        """Array (L, K)."""
+        """Array (L, D)."""
         return np.einsum("lm,lmk->lk", self.weight, self.alpha)
 
     @property
     def sd(self):
-        """Array (L, K)."""
+        """Array (L, D)."""
         centred = self.alpha - self.mean[:, None, :]
         return np.sqrt(np.einsum("lm,lmk->lk", self.weight, centred**2))
 
@@ -43,7 +45,7 @@ def family_posterior(structure, cells, rule):
 
 
 def prior_nodes(structure, rule):
-    """Nodes (M, K) and weights (M,) of N(0, Sigma), for families that were never seen."""
+    """Nodes (M, D) and weights (M,) of a family's effects, for families that were never seen."""
     rule = rule.finer() if rule.kind == "laplace" else rule
     standard = rule.standard(1)
     z = standard.z.reshape(-1, standard.z.shape[-1])
@@ -51,10 +53,10 @@ def prior_nodes(structure, rule):
         np.sum(z * z, axis=1) + z.shape[1] * np.log(2.0 * np.pi)
     )
     weight = np.exp(log_weight)
-    return z @ np.linalg.cholesky(structure.skill_cov).T, weight / weight.sum()
+    return z @ np.linalg.cholesky(effects_cov(structure)).T, weight / weight.sum()
 
 
-def expected_scores(structure, x, codes, posterior, prior):
+def expected_scores(structure, x, codes, posterior, prior, random=None):
     """E[mu_ij | data] for LLMs with covariates x, shape (n, J).
 
     Parameters
@@ -63,14 +65,17 @@ def expected_scores(structure, x, codes, posterior, prior):
     codes : int array (n,)
         Family of each LLM; -1 for an unknown one, which is predicted from ``prior``.
     posterior : FamilyPosterior
-    prior : (array (M, K), array (M,))
+    prior : (array (M, D), array (M,))
+    random : array (n, r), optional
+        Covariates of random slopes.
     """
     out = np.empty((len(x), len(structure.intercepts)))
     fixed = x @ structure.slopes @ structure.loadings.T + structure.intercepts
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
         alpha, weight = prior if code < 0 else (posterior.alpha[code], posterior.weight[code])
-        shift = alpha @ structure.loadings.T  # (M, J)
         for row in rows:
+            varying = None if random is None else np.tile(random[row], (len(structure.loadings), 1))
+            shift = alpha @ spread_loadings(structure, structure.loadings, varying).T  # (M, J)
             out[row] = weight @ mean_score(fixed[row] + shift, structure.lower, structure.upper)
     return out

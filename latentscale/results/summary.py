@@ -67,6 +67,9 @@ def summarise(fit, alpha=0.05):
             else "Covariances of family effects"
         )
         summary.tables.append(_coefficients(table, ("corr[", "cov["), title, alpha))
+    if fit.model.random_terms:
+        title = "Standard deviations of families' slopes"
+        summary.tables.append(_coefficients(table, "slope_sd[", title, alpha))
     summary.tables.append(_benchmarks(fit, table))
     summary.add_extra_txt(_notes(fit))
     return summary
@@ -170,10 +173,10 @@ def _notes(fit):
         f"Dropped {dropped} of {len(rows.keep)} LLMs: {len(rows.no_covariate)} without a covariate, "
         f"{len(rows.no_score)} without a score."
     )
-    covariance = (
-        "none asked for" if fit.estimate.options["cov_type"] == "none" else "inverse observed information"
-    )
-    notes.append(f"Standard errors: {covariance}; intervals on log precision, Fisher z, logit asymptote.")
+    description = fit.covariance.description
+    notes.append(f"Standard errors: {description}; intervals on log precision, Fisher z, logit asymptote.")
+    if fit.estimate.restriction is not None:
+        notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
     if model.between_only:
         notes.append(
             f"Constant within every family, so resting on differences between them: {list(model.between_only)}."

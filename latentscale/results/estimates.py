@@ -1,0 +1,220 @@
+"""Estimates, standard errors, intervals and the numbers of a fit."""
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..errors import DataError
+from ..inference.covariance import Covariance, observed_covariance
+from ..inference.diagnostics import find_problems
+from ..inference.intervals import wald_intervals
+
+
+class Estimates:
+    """What ``LatentSkillResults`` reports of parameters and fit; reads ``model``, ``estimate`` and ``covariance``."""
+
+    # --- estimates and their uncertainty -----------------------------------------------------------------------
+
+    @property
+    def params(self):
+        """Natural parameters, Series (P,)."""
+        return pd.Series(self.estimate.params, index=self.model.param_names, name="estimate")
+
+    @cached_property
+    def observed(self):
+        """Inverse observed information, in the optimiser's coordinates and carried to natural parameters."""
+        model, estimate = self.model, self.estimate
+        return observed_covariance(
+            estimate.space(model), model.recoding, estimate.coordinates, estimate.information
+        )
+
+    def _default_covariance(self):
+        if self.estimate.options["cov_type"] == "none":
+            return Covariance(np.full_like(self.observed.matrix, np.nan), "none", "none asked for")
+        return Covariance(self.observed.matrix, "observed", "inverse observed information")
+
+    @property
+    def cov_type(self):
+        """Kind of covariance in use."""
+        return self.covariance.kind
+
+    def cov_params(self):
+        """Covariance of the natural parameters, of kind ``cov_type``: DataFrame (P, P), NaN where absent."""
+        names = self.model.param_names
+        return pd.DataFrame(self.covariance.matrix, index=names, columns=names)
+
+    @property
+    def bse(self):
+        """Standard errors, Series (P,); NaN where they do not exist."""
+        # restricted parameters have variance zero up to rounding
+        variance = np.maximum(np.diag(self.covariance.matrix), 0.0)
+        return pd.Series(np.sqrt(variance), index=self.model.param_names, name="std_err")
+
+    @property
+    def mc_se(self):
+        """Monte Carlo standard error of each estimate from the draws, Series (P,); NaN for other rules."""
+        in_u = self.estimate.error.params_se
+        jacobian = self.observed.jacobian
+        # draws move the coordinates together; without their covariance the sum of sizes bounds the error
+        values = np.full(len(jacobian), np.nan) if in_u is None else np.abs(jacobian) @ in_u
+        return pd.Series(values, index=self.model.param_names, name="mc_se")
+
+    @property
+    def tvalues(self):
+        """Wald z statistics against zero, Series (P,)."""
+        return (self.params / self.bse).rename("z")
+
+    @property
+    def pvalues(self):
+        """Two-sided normal p-values of ``tvalues``, Series (P,)."""
+        values = 2.0 * stats.norm.sf(np.abs(self.tvalues))
+        return pd.Series(values, index=self.model.param_names, name="p_value")
+
+    def conf_int(self, alpha=0.05, method="wald"):
+        """Confidence intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the confidence level, in (0, 1).
+        method : {"wald"}
+            Endpoints are computed on log phi, Fisher's z of correlations, log of variances and the logit of
+            asymptotes, and carried back.
+        """
+        if method != "wald":
+            raise DataError(f"conf_int knows method='wald', not {method!r}.")
+        if not 0.0 < alpha < 1.0:
+            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        return wald_intervals(self.params, self.bse, alpha)
+
+    def parameter_table(self, alpha=0.05):
+        """One row per free parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, mc_se."""
+        interval = self.conf_int(alpha).set_axis(["ci_lower", "ci_upper"], axis=1)
+        columns = [self.params, self.bse, self.tvalues, self.pvalues, interval, self.mc_se]
+        return pd.concat(columns, axis=1).rename_axis("parameter")
+
+    # --- fit -----------------------------------------------------------------------------------------------------
+
+    @property
+    def llf(self):
+        """Marginal log-likelihood, without the penalty on asymptotes."""
+        return self.estimate.loglike
+
+    @property
+    def llf_penalised(self):
+        """Marginal log-likelihood with the penalty, what was maximised."""
+        return self.estimate.penalised
+
+    @property
+    def llf_se(self):
+        """Monte Carlo standard error of ``llf``; NaN for rules without draws."""
+        return self.estimate.error.se
+
+    @property
+    def llf_error(self):
+        """``llf_se``, or for the other rules the change of ``llf`` under a finer rule."""
+        error = self.estimate.error
+        return error.se if np.isfinite(error.se) else error.difference
+
+    @property
+    def aic(self):
+        """-2 llf + 2 P."""
+        return -2.0 * self.llf + 2.0 * self.df_model
+
+    @property
+    def bic(self):
+        """-2 llf + P log L: families are the independent units."""
+        return -2.0 * self.llf + self.df_model * np.log(self.n_families)
+
+    @property
+    def nobs(self):
+        """Observed scores."""
+        return self.model.nobs
+
+    @property
+    def n_llms(self):
+        """LLMs in the likelihood."""
+        return self.model.n_llms
+
+    @property
+    def n_families(self):
+        """Families in the likelihood, L."""
+        return self.model.n_families
+
+    @property
+    def df_model(self):
+        """Free parameters: P, less the restrictions."""
+        return len(self.estimate.gradient)
+
+    @property
+    def converged(self):
+        """Whether the optimum was reached and the observed information is positive definite."""
+        return bool(self.estimate.converged and not self.observed.weak)
+
+    @property
+    def starts(self):
+        """One row per start: kind, penalised Laplace log-likelihood, gradient, evaluations, reached_best."""
+        return self.estimate.starts.copy()
+
+    @cached_property
+    def problems(self):
+        """What a reader must know of this fit, tuple of Problem."""
+        return find_problems(self.model, self.estimate, self.observed)
+
+    # --- parameters as tables ------------------------------------------------------------------------------------
+
+    @cached_property
+    def structure(self):
+        """Parameters as matrices, in the user's covariates."""
+        return self.model.table.structure(self.estimate.params)
+
+    @property
+    def loadings(self):
+        """Lambda, DataFrame (J, K)."""
+        return pd.DataFrame(
+            self.structure.loadings, index=list(self.model.benchmarks), columns=list(self.model.skills)
+        )
+
+    @property
+    def intercepts(self):
+        """b, Series (J,)."""
+        return pd.Series(self.structure.intercepts, index=list(self.model.benchmarks), name="intercept")
+
+    @property
+    def slopes(self):
+        """B, DataFrame (p, K), per unit of the formula's terms."""
+        return pd.DataFrame(
+            self.structure.slopes, index=list(self.model.terms), columns=list(self.model.skills)
+        )
+
+    @property
+    def skill_cov(self):
+        """Sigma, DataFrame (K, K)."""
+        skills = list(self.model.skills)
+        return pd.DataFrame(self.structure.skill_cov, index=skills, columns=skills)
+
+    @property
+    def skill_corr(self):
+        """Correlations of family effects, DataFrame (K, K)."""
+        sd = np.sqrt(np.diag(self.structure.skill_cov))
+        return self.skill_cov / np.outer(sd, sd)
+
+    @property
+    def precision(self):
+        """phi, Series (J,)."""
+        return pd.Series(self.structure.precision, index=list(self.model.benchmarks), name="precision")
+
+    @property
+    def slope_sd(self):
+        """tau, standard deviations of the families' random slopes, DataFrame (r, K)."""
+        return pd.DataFrame(
+            self.structure.slope_sd, index=list(self.model.random_terms), columns=list(self.model.skills)
+        )
+
+    @property
+    def asymptotes(self):
+        """c and d, DataFrame (J, 2) with columns ``lower`` and ``upper``."""
+        values = {"lower": self.structure.lower, "upper": self.structure.upper}
+        return pd.DataFrame(values, index=list(self.model.benchmarks))
