@@ -12,7 +12,7 @@ from .rules import Rule
 
 
 def _rule(model, integration, options):
-    return Rule.build(integration, model.pattern.n_skills, **options)
+    return Rule.build(integration, model.table.layout.n_effects, **options)
 
 
 def natural_loglike(model, params, integration, options):
@@ -27,11 +27,12 @@ def natural_loglike(model, params, integration, options):
 
 def natural_score(model, params, integration, options):
     """Its gradient (P,)."""
-    return _score(model, params, _rule(model, integration, options))
+    return rule_score(model, params, _rule(model, integration, options))
 
 
-def _score(model, params, rule, start=None):
-    cells, table = model.user_cells, model.table
+def rule_score(model, params, rule, start=None, table=None):
+    """Score by a Rule at a natural vector (P,) of ``table``, by default the model's own."""
+    cells, table = model.user_cells, model.table if table is None else table
     structure, asymptotes = table.structure(params), table.asymptotes_free
     if rule.kind == "laplace":
         return laplace(structure, cells, start, asymptotes)[1][table.free]
@@ -40,12 +41,39 @@ def _score(model, params, rule, start=None):
 
 def natural_hessian(model, params, integration, options):
     """Its second derivatives (P, P)."""
-    rule, cells, table = _rule(model, integration, options), model.user_cells, model.table
+    return table_hessian(model, model.table, params, _rule(model, integration, options))
+
+
+def penalised_derivatives(model, params, rule, table=None):
+    """Gradient (P,) and Hessian (P, P) of the penalised log-likelihood at a natural vector of ``table``.
+
+    ``table`` is the parameter table, which may free parameters that the model's own holds fixed.
+    """
+    table = model.table if table is None else table
+    _, gradient, curvature = model.penalty.terms(table.layout.flatten(table.structure(params)))
+    score = rule_score(model, params, rule, table=table) + gradient[table.free]
+    return score, table_hessian(model, table, params, rule) + np.diag(curvature[table.free])
+
+
+def _step(table, params):
+    """Steps of differences, which must not leave the parameter space: asymptotes may lie close to its edge."""
+    full = np.zeros(table.layout.size)
+    full[table.free] = params
+    step = 1e-3 * np.maximum(0.1, np.abs(full))
+    for name in ("lower", "upper"):
+        where = table.layout.slices[name]
+        step[where] = 1e-3 * full[where] * (1.0 - full[where])
+    return step[table.free]
+
+
+def table_hessian(model, table, params, rule):
+    """Second derivatives of the log-likelihood in the natural vector of a table."""
+    cells = model.user_cells
     structure = table.structure(params)
     modes = posterior_modes(structure, cells)
     if rule.kind == "laplace":
-        step = 1e-3 * np.maximum(0.1, np.abs(params))
-        return symmetrise(jacobian(lambda point: _score(model, point, rule, modes.alpha), params, step))
+        step = _step(table, params)
+        return symmetrise(jacobian(lambda point: rule_score(model, point, rule, modes.alpha, table), params, step))
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
     hessian = marginal(structure, cells, nodes, 2, table.asymptotes_free).hessian
     return symmetrise(hessian[np.ix_(table.free, table.free)])

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..numerics.linalg import symmetrise
 from ..parameters.restrictions import RestrictedSpace
 from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
+from .modes import posterior_modes
 from .objective import Objective
-from .polish import MovingAscent
+from .polish import MovingAscent, laplace_information
 
 _GOAL = 1e-3  # standard errors
 _ACCEPTED = 1e-2
@@ -86,6 +88,14 @@ def refit(objective, rule, v, information, goal=_GOAL, max_iterations=200):
         objective.space, end, -minus_value, -minus_value - penalty, -minus_gradient, distance, evaluations + 1,
         bool(distance < _ACCEPTED),
     )  # fmt: skip
+
+
+def information_at(objective, rule, v):
+    """Minus the Hessian of the penalised log-likelihood in the coordinates of the objective's space: (d, d)."""
+    if rule.kind == "laplace":
+        return laplace_information(objective, v, posterior_modes(objective.space.structure(v), objective.cells))
+    nodes, _ = objective.nodes(v, rule.standard(objective.cells.n_families))
+    return -symmetrise(objective.frozen(v, nodes, order=2).hessian)
 
 
 def restricted_refit(model, rule, restriction, u, information, goal=_GOAL):

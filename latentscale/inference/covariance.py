@@ -14,7 +14,10 @@ from ..errors import DataError
 from ..estimation.families import family_information, family_scores
 from ..numerics.linalg import cholesky_or_none
 from ..parameters.restrictions import RestrictedSpace, natural_jacobian
+from .flat_rotations import flat_rotations
 
+# An eigenvalue this much smaller than the largest is below the error of an information by differences, 1e-9 relative.
+_SINGULAR = 1e-9
 CORRECTIONS = ("leverage", "df", "none")
 FEW_FAMILIES = 40
 
@@ -34,7 +37,9 @@ class Observed:
     eigenvalues : array (d,)
         Of the information scaled to unit diagonal, ascending.
     weak : tuple of str
-        Parameters that make up the direction of a smallest eigenvalue that is not positive.
+        Parameters that make up the direction of a smallest eigenvalue that is not positive, or the directions in
+        which the form lets the skills turn. There the exact information is singular, and what draws or differences
+        make of it, on either side of zero, is their error.
     """
 
     matrix: np.ndarray
@@ -81,9 +86,11 @@ def observed_covariance(space, recoding, v, information):
     scale = np.sqrt(np.abs(np.diag(information)))
     scaled = information / np.outer(scale, scale) if np.all(scale > 0) else information
     values, vectors = np.linalg.eigh(scaled)
-    if cholesky_or_none(scaled) is None:
+    turns, _ = flat_rotations(space, v)
+    if turns.shape[1] or cholesky_or_none(scaled) is None or values[0] <= _SINGULAR * values[-1]:
         nothing = np.full((size, size), np.nan)
-        weak = heaviest(space.labels, vectors[:, 0])
+        direction = np.linalg.norm(turns * scale[:, None], axis=1) if turns.shape[1] else vectors[:, 0]
+        weak = heaviest(space.labels, direction)
         return Observed(np.full((len(jacobian),) * 2, np.nan), nothing, jacobian, values, weak)
     free = np.linalg.inv(scaled) / np.outer(scale, scale)
     return Observed(jacobian @ free @ jacobian.T, free, jacobian, values, ())
@@ -94,6 +101,26 @@ def heaviest(names, direction, share=0.1):
     size = np.abs(direction) / np.abs(direction).max()
     order = np.argsort(-size)
     return tuple(names[index] for index in order[:6] if size[index] >= share)
+
+
+def robust_covariance(fit, cov_type, **options):
+    """Covariance of a fit of the kind wanted; see ``LatentSkillResults.get_robust``."""
+    observed, estimate, model = fit.observed, fit.estimate, fit.model
+    if cov_type not in ("cluster", "bootstrap") and options:
+        raise DataError(f"cov_type={cov_type!r} takes no options; got {', '.join(options)}.")
+    if cov_type == "observed":
+        return Covariance(observed.matrix, "observed", "inverse observed information")
+    if cov_type == "none":
+        return Covariance(np.full_like(observed.matrix, np.nan), "none", "none asked for")
+    if cov_type == "bootstrap":
+        results = options.pop("results", None)
+        return (fit.bootstrap(**options) if results is None else results).covariance()
+    objective, v = estimate.objective(model), estimate.coordinates
+    if cov_type == "cluster":
+        return cluster_covariance(objective, v, estimate.rule, observed, model.families, **options)
+    if cov_type == "opg":
+        return opg_covariance(objective, v, estimate.rule, observed)
+    raise DataError(f"cov_type is one of observed, cluster, opg, bootstrap, none; not {cov_type!r}.")
 
 
 def cluster_covariance(objective, v, rule, observed, families, correction="leverage"):
@@ -108,9 +135,7 @@ def cluster_covariance(objective, v, rule, observed, families, correction="lever
     families : sequence of str
         Their names, for warnings.
     correction : {"leverage", "df", "none"}
-        For the scores at the estimate being smaller than those at the truth. ``"leverage"``: each s_l is replaced
-        by (I - H_l V)^-1 s_l, H_l the family's information, and the sum multiplied by (L - 1) / L, a one-step
-        jackknife over families (Mancl and DeRouen 2001). ``"df"``: L / (L - 1). ``"none"``: neither.
+        See ``sandwich``.
 
     Warns
     -----
@@ -127,44 +152,60 @@ def cluster_covariance(objective, v, rule, observed, families, correction="lever
     _require_observed(observed, "sandwich")
     scores = family_scores(objective, v, rule)
     count, size = scores.shape
-    moves = scores @ observed.free
-    if correction == "leverage":
-        information = family_information(objective, v, rule)
-        total = np.linalg.inv(observed.free)
-        moves = _left_out(total, information, scores, families) * np.sqrt((count - 1.0) / count)
-    elif correction == "df":
-        moves = moves * np.sqrt(count / (count - 1.0))
+    information = family_information(objective, v, rule) if correction == "leverage" else None
+    matrix, alone = sandwich(scores, observed, correction, information)
+    if alone:
+        warnings.warn(
+            f"Without the families {[str(families[number]) for number in alone[:5]]} the information is not positive "
+            "definite, so some parameters rest on them alone; their leverage was left uncorrected.",
+            UserWarning,
+            stacklevel=4,
+        )
     if count < FEW_FAMILIES or count < 2 * size:
         warnings.warn(
             f"The sandwich rests on {count} families for {size} parameters; with so few it is noisy, and without the "
             "leverage correction too small. Compare with the observed information and the parametric bootstrap.",
             UserWarning,
-            stacklevel=3,
-        )
-    carried = moves @ observed.jacobian.T
-    words = {"leverage": "leverage-corrected", "df": "L/(L-1)-corrected", "none": "uncorrected"}[correction]
-    return Covariance(carried.T @ carried, "cluster", f"sandwich clustered by {count} families, {words}")
-
-
-def _left_out(total, information, scores, families):
-    """One Newton step to the estimate without each family: (H - H_l)^-1 s_l, shape (L, d)."""
-    out = np.empty_like(scores)
-    alone = []
-    for number, (own, score) in enumerate(zip(information, scores, strict=True)):
-        rest = total - own
-        if cholesky_or_none(rest) is None:
-            alone.append(str(families[number]))
-            out[number] = np.linalg.solve(total, score)
-        else:
-            out[number] = np.linalg.solve(rest, score)
-    if alone:
-        warnings.warn(
-            f"Without the families {alone[:5]} the information is not positive definite, so some parameters rest on "
-            "them alone; their leverage was left uncorrected.",
-            UserWarning,
             stacklevel=4,
         )
-    return out
+    words = {"leverage": "leverage-corrected", "df": "L/(L-1)-corrected", "none": "uncorrected"}[correction]
+    return Covariance(matrix, "cluster", f"sandwich clustered by {count} families, {words}")
+
+
+def sandwich(scores, observed, correction, information=None):
+    """The sandwich from the families' scores.
+
+    Parameters
+    ----------
+    scores : array (L, d)
+    observed : Observed
+    correction : {"leverage", "df", "none"}
+        For the scores at the estimate being smaller than those at the truth. ``"leverage"``: each s_l is replaced
+        by (I - H_l V)^-1 s_l, H_l the family's information, and the sum multiplied by (L - 1) / L, a one-step
+        jackknife over families (Mancl and DeRouen 2001). ``"df"``: L / (L - 1). ``"none"``: neither.
+    information : array (L, d, d), optional
+        H_l, for ``"leverage"``.
+
+    Returns
+    -------
+    (array (P, P), list of int)
+        Natural scale; and the families whose leverage was not corrected, because without them the information is
+        not positive definite.
+    """
+    count, alone = len(scores), []
+    moves = scores @ observed.free
+    if correction == "df":
+        moves *= np.sqrt(count / (count - 1.0))
+    elif correction == "leverage":
+        total = np.linalg.inv(observed.free)
+        for number, (own, score) in enumerate(zip(information, scores, strict=True)):
+            if cholesky_or_none(total - own) is None:
+                alone.append(number)
+            else:  # one Newton step to the estimate without the family
+                moves[number] = np.linalg.solve(total - own, score)
+        moves *= np.sqrt((count - 1.0) / count)
+    carried = moves @ observed.jacobian.T
+    return carried.T @ carried, alone
 
 
 def opg_covariance(objective, v, rule, observed):

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import DataError
-from ..inference.covariance import Covariance, observed_covariance
+from ..inference.covariance import Covariance, observed_covariance, robust_covariance
 from ..inference.diagnostics import find_problems
 from ..inference.intervals import wald_intervals
 
@@ -31,9 +31,11 @@ class Estimates:
         )
 
     def _default_covariance(self):
-        if self.estimate.options["cov_type"] == "none":
-            return Covariance(np.full_like(self.observed.matrix, np.nan), "none", "none asked for")
-        return Covariance(self.observed.matrix, "observed", "inverse observed information")
+        kind = self.estimate.options["cov_type"]
+        if self.observed.weak and kind in ("cluster", "opg", "bootstrap"):
+            nothing = np.full_like(self.observed.matrix, np.nan)
+            return Covariance(nothing, kind, f"{kind} covariance absent, as the information is not positive definite")
+        return robust_covariance(self, kind)
 
     @property
     def cov_type(self):
@@ -72,22 +74,37 @@ class Estimates:
         values = 2.0 * stats.norm.sf(np.abs(self.tvalues))
         return pd.Series(values, index=self.model.param_names, name="p_value")
 
-    def conf_int(self, alpha=0.05, method="wald"):
+    def conf_int(self, alpha=0.05, method="wald", parameters=None, n_jobs=1, progress=False):
         """Confidence intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
 
         Parameters
         ----------
         alpha : float
             One minus the confidence level, in (0, 1).
-        method : {"wald"}
-            Endpoints are computed on log phi, Fisher's z of correlations, log of variances and the logit of
-            asymptotes, and carried back.
+        method : {"wald", "profile"}
+            Wald: endpoints are computed on log phi, Fisher's z of correlations, log of variances and the logit of
+            asymptotes, and carried back. Profile: where the likelihood ratio reaches its bound, several fits for
+            each end. Bootstrap intervals come from ``bootstrap().conf_int()``.
+        parameters : list of str, optional
+            The parameters wanted, all by default.
+        n_jobs : int
+            Parameters profiled in parallel; the numbers do not depend on it.
+        progress : bool
+            Report on the standard error stream while profiling.
         """
-        if method != "wald":
-            raise DataError(f"conf_int knows method='wald', not {method!r}.")
+        if method not in ("wald", "profile"):
+            raise DataError(f"conf_int knows method='wald' and 'profile', not {method!r}.")
         if not 0.0 < alpha < 1.0:
             raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-        return wald_intervals(self.params, self.bse, alpha)
+        names = self.model.param_names if parameters is None else np.atleast_1d(parameters).tolist()
+        unknown = [name for name in names if name not in self.params.index]
+        if unknown:
+            raise DataError(f"Unknown parameters {unknown[:5]}; they are named as in fit.params.")
+        if method == "profile":
+            from ..inference.profile import profile_intervals
+
+            return profile_intervals(self, list(names), alpha, n_jobs, progress)
+        return wald_intervals(self.params, self.bse, alpha).loc[list(names)]
 
     def parameter_table(self, alpha=0.05):
         """One row per free parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, mc_se."""

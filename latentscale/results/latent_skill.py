@@ -4,10 +4,11 @@ from .estimates import Estimates
 from .predictions import Predictions
 from .storage import save_fit
 from .summary import summarise
-from .tests import Tests
+from .uncertainty import Uncertainty
+from .hypotheses import Tests
 
 
-class LatentSkillResults(Estimates, Tests, Predictions):
+class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions):
     """Results of a fit. Immutable; every table handed out is a new one.
 
     Attributes

@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..errors import DataError
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
+from ..prediction.residuals import fitted_scores, residual_tests, residuals
 from ..tables import read_families, read_llms, read_table, require_columns
 
 
@@ -78,6 +79,28 @@ class Predictions:
         random = model.random_covariates(x) if model.random_terms else None
         means = expected_scores(self.structure, x, codes, self._posterior, prior, random)
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
+
+    def residuals(self, kind="quantile", seed=0):
+        """Residuals of the observed scores, DataFrame (n, J), NaN where a score is missing.
+
+        Parameters
+        ----------
+        kind : {"quantile", "pearson", "response"}
+            Quantile: standard normal under the model, from one draw per family of its effects given its scores.
+            Response: y - E[Y | data]; Pearson: the same over its standard deviation.
+        seed : int
+            Of the draws of quantile residuals.
+        """
+        model = self.model
+        return residuals(
+            self.structure, model.user_cells, self.estimate.rule, model.llms, list(model.benchmarks), kind, seed
+        )
+
+    def residual_tests(self, kind="quantile", seed=0):
+        """Tests of the residuals, one row per benchmark and one overall; see ``residual_tests`` of the module."""
+        model = self.model
+        shared = (self.structure, model.user_cells, self.estimate.rule, model.llms, list(model.benchmarks), kind, seed)
+        return residual_tests(residuals(*shared), fitted_scores(*shared))
 
     def _read_new(self, data):
         """Index, family codes (-1 unknown) and covariates of a new table."""

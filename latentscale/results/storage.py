@@ -1,8 +1,9 @@
 """Saving and loading fits: one zip file of JSON and plain arrays, which executes nothing when read.
 
-Format 1. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column by column,
-the model's specification, scalars and options of the estimate) and ``arrays.npz`` (params, free, information,
-gradient, params_se, without pickled objects). Reading rebuilds the panel and the model from the table, with the
+Format 2. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column by column,
+the model's specification, scalars and options of the estimate, kind of the covariance) and ``arrays.npz`` (params,
+free, information, gradient, covariance, and where there are any params_se, the restriction's matrix and value and the
+coordinates kept under it; no pickled objects). Reading rebuilds the panel and the model from the table, with the
 same checks as for any table of a user, and attaches the estimate. Formulas may only do arithmetic on columns
 (see ``latentscale.components.scaling``).
 """
@@ -22,10 +23,12 @@ from ..components.identification import Anchored, Confirmatory, Echelon
 from ..errors import DataError
 from ..estimation.fit import Estimate
 from ..estimation.rules import IntegrationError, Rule
+from ..inference.covariance import Covariance
 from ..panel import BenchmarkPanel
+from ..parameters.restrictions import Restriction
 
 FORMAT = "latentscale fit"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _ARRAYS = ("params", "free", "information", "gradient")
 
 
@@ -36,6 +39,10 @@ def save_fit(fit, path):
     arrays = {name: getattr(estimate, name) for name in _ARRAYS}
     if estimate.error.params_se is not None:
         arrays["params_se"] = estimate.error.params_se
+    arrays["covariance"] = fit.covariance.matrix
+    restriction = estimate.restriction
+    if restriction is not None:
+        arrays |= {"restriction": restriction.matrix, "restriction_value": restriction.value, "kept": estimate.kept}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     content = {
@@ -60,7 +67,9 @@ def save_fit(fit, path):
                 for name, column in estimate.starts.items()
             },
             "options": estimate.options,
+            "restriction": None if restriction is None else list(restriction.labels),
         },
+        "covariance": {"kind": fit.covariance.kind, "description": fit.covariance.description},
     }
     temporary = path.with_name(path.name + ".part")
     try:
@@ -106,6 +115,7 @@ def load(path):
         if model.param_names != content["param_names"]:
             raise DataError("its parameters do not belong to its model")
         estimate = _estimate_from(content["estimate"], arrays, model)
+        covariance = Covariance(_array(arrays, "covariance", (model.table.size,) * 2), **content["covariance"])
     except (
         KeyError,
         TypeError,
@@ -114,7 +124,7 @@ def load(path):
         AttributeError,
     ) as error:  # DataError is a ValueError
         raise DataError(f"{path} is damaged or was edited: {error}.") from error
-    return LatentSkillResults(model, estimate)
+    return LatentSkillResults(model, estimate, covariance)
 
 
 def _read(path):
@@ -218,6 +228,7 @@ def _model_content(model):
         "scaling": model.scaling,
         "asymptotes": model.asymptotes,
         "asymptote_sd": model.asymptote_sd,
+        "random_slopes": list(model.random_terms),
     }
 
 
@@ -232,15 +243,30 @@ def _model_from(content, panel):
     else:
         frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
         form = Confirmatory(frame, skills["correlated"])
-    return LatentSkillModel(panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"])
+    return LatentSkillModel(
+        panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], content["random_slopes"] or None
+    )
+
+
+def _array(arrays, name, shape, kind=np.float64):
+    if arrays[name].shape != shape or arrays[name].dtype != kind:
+        raise DataError(f"the array {name!r} has the wrong shape")
+    return arrays[name]
 
 
 def _estimate_from(content, arrays, model):
-    size = model.table.size
-    for name in _ARRAYS:
-        wanted = (size, size) if name == "information" else (size,)
-        if arrays[name].shape != wanted or arrays[name].dtype != np.float64:
-            raise DataError(f"the array {name!r} has the wrong shape")
+    size, labels = model.table.size, content["restriction"]
+    restriction = kept = None
+    if labels is not None:
+        matrix = _array(arrays, "restriction", (len(labels), size))
+        restriction = Restriction(matrix, _array(arrays, "restriction_value", (len(labels),)), tuple(labels))
+        kept = _array(arrays, "kept", (size - restriction.rank,), np.int64)
+        if len(np.unique(kept)) < len(kept) or kept.min(initial=0) < 0 or kept.max(initial=0) >= size:
+            raise DataError("the array 'kept' does not name coordinates")
+    left = size if kept is None else len(kept)
+    shapes = {"params": (size,), "free": (size,), "gradient": (left,), "information": (left, left)}
+    for name, shape in shapes.items():
+        _array(arrays, name, shape)
     model.table.read(arrays["params"])
     starts = pd.DataFrame(content["starts"])
     starts.index.name = "start"
@@ -252,5 +278,5 @@ def _estimate_from(content, arrays, model):
             _or_nan(content["llf_se"]), _or_nan(content["llf_difference"]), arrays.get("params_se")
         ),
         starts=starts, evaluations=content["evaluations"], options=content["options"],
-        seconds=_or_nan(content["seconds"]),
+        seconds=_or_nan(content["seconds"]), restriction=restriction, kept=kept,
     )  # fmt: skip

@@ -177,6 +177,10 @@ def _notes(fit):
     notes.append(f"Standard errors: {description}; intervals on log precision, Fisher z, logit asymptote.")
     if fit.estimate.restriction is not None:
         notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
+    if model.random_terms:
+        notes.append(
+            "A slope_sd of zero lies on the edge of its space: its z is no test, test_shared_slopes() is."
+        )
     if model.between_only:
         notes.append(
             f"Constant within every family, so resting on differences between them: {list(model.between_only)}."

@@ -1,0 +1,201 @@
+"""Likelihood-ratio tests between fits: whether one model contains the other, and by how much.
+
+A larger model contains a smaller one if it can say the same law: the smaller's estimate, carried to the larger's
+covariates and coordinates of the skills, must satisfy the larger's restrictions and leave Lambda B', Lambda Sigma
+Lambda', b and the rest as they were.
+"""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from scipy import stats
+
+from ..errors import ConvergenceWarning, DataError, IdentificationError
+from .chibar import chi_bar_sf, chi_bar_weights, variance_information
+from .results import JOINT, HypothesisTest, test_table
+
+_SAME = 1e-7
+_ROUNDING = 1e-4
+
+
+def lr_test(larger, smaller):
+    """Likelihood-ratio test of a smaller fit within a larger one.
+
+    Parameters
+    ----------
+    larger, smaller : LatentSkillResults
+        Fits to the same scores, by the same integration rule.
+
+    Returns
+    -------
+    HypothesisTest
+        Chi-square, or chi-bar-square where the smaller model sets variances of random slopes to zero.
+
+    Raises
+    ------
+    DataError
+        If the fits are not of the same data, not by the same rule, or not nested; the message says why.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the smaller model has the higher log-likelihood.
+    """
+    _require_same_data(larger, smaller)
+    _require_same_rule(larger, smaller)
+    embed(smaller, larger)
+    extra = [term for term in larger.model.random_terms if term not in smaller.model.random_terms]
+    variances = len(extra) * len(larger.model.skills)
+    df = larger.df_model - smaller.df_model
+    if df <= 0:
+        raise DataError(
+            f"The fit given has {smaller.df_model} parameters and this one {larger.df_model}: call lr_test of the "
+            "larger model with the smaller one."
+        )
+    difference = larger.llf_penalised - smaller.llf_penalised
+    if difference < -_ROUNDING:
+        warnings.warn(
+            f"The smaller model has a log-likelihood {-difference:.4f} above the larger one's, which therefore was "
+            "not at its best optimum. Fit the larger one again with more starts.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    statistic = 2.0 * max(difference, 0.0)
+    words, notes = f"The restrictions of the smaller model ({df} fewer parameters) hold", ()
+    if variances:
+        matrix = variance_information(larger.model, smaller.model.table, smaller.params.to_numpy(), extra)
+        weights = chi_bar_weights(matrix)
+        pvalue = chi_bar_sf(statistic, weights, df - variances)
+        words = f"The slopes on {', '.join(extra)} are the same in all families"
+        words += f", and {df - variances} further restrictions hold" if df > variances else ""
+        notes = (_weights_note(weights, df - variances),)
+    else:
+        pvalue = float(stats.chi2.sf(statistic, df))
+    if np.isfinite(larger.llf_error) and larger.estimate.rule.kind == "monte_carlo":
+        error = 2.0 * np.hypot(larger.llf_se, smaller.llf_se)
+        notes += (f"The draws leave the statistic uncertain by at most about {error:.2f} (Monte Carlo s.e.).",)
+    table = test_table([(JOINT, "lr", statistic, df, pvalue)])
+    return HypothesisTest("Likelihood-ratio test", words, table, notes)
+
+
+def _weights_note(weights, shift):
+    parts = ", ".join(f"{weight:.3f} of {shift + number}" for number, weight in enumerate(weights))
+    return f"Variances on their boundary: a chi-bar-square law, the mixture of chi-square laws with weights {parts} df."
+
+
+def _require_same_data(a, b):
+    for what, left, right in (
+        ("benchmarks", list(a.model.benchmarks), list(b.model.benchmarks)),
+        ("LLMs", list(a.model.llms), list(b.model.llms)),
+        ("families", list(a.model.families), list(b.model.families)),
+    ):
+        if left != right:
+            raise DataError(f"The fits have different {what} ({len(left)} and {len(right)}), so no test compares them.")
+    first, second = a.model.prepared, b.model.prepared
+    if not (np.array_equal(first.y, second.y, equal_nan=True) and np.array_equal(first.state, second.state)):
+        raise DataError("The fits have different scores (or boundary policies), so no test compares them.")
+    if not np.array_equal(a.model.family_codes, b.model.family_codes):
+        raise DataError("The fits group the LLMs into families differently, so no test compares them.")
+
+
+def _require_same_rule(a, b):
+    if a.estimate.rule.kind != b.estimate.rule.kind or (
+        a.estimate.rule.kind == "quadrature" and a.estimate.rule.points != b.estimate.rule.points
+    ):
+        raise DataError(
+            f"The log-likelihoods come from different rules ({a.estimate.rule}; {b.estimate.rule}) and their errors "
+            "would not cancel; fit both with the same integration."
+        )
+
+
+def embed(smaller, larger):
+    """The smaller fit's law in the larger model's natural parameters, array (P,).
+
+    Raises
+    ------
+    DataError
+        If the larger model does not contain it.
+    """
+    a, b = smaller.model, larger.model
+    if len(a.skills) != len(b.skills):
+        raise DataError(
+            f"{len(a.skills)} and {len(b.skills)} skills: with a skill too many its slopes and loadings are not "
+            "identified, so the statistic has no chi-square law. Use compare or select_skills."
+        )
+    if a.asymptotes != b.asymptotes or (a.asymptotes != "chance" and a.asymptote_sd != b.asymptote_sd):
+        raise DataError("Fits with different asymptotes are not tested: their likelihoods are penalised differently.")
+    if not np.array_equal(a.chance, b.chance):
+        raise DataError("The fits have different chance levels.")
+    structure = _in_covariates(smaller.structure, a, b)
+    if not set(a.random_terms) <= set(b.random_terms):
+        raise DataError(
+            f"Random slopes on {list(a.random_terms)} are not part of the larger model, which has "
+            f"{list(b.random_terms)}."
+        )
+    structure = _with_random(structure, a, b)
+    params = _in_form(structure, b)
+    if params is None:
+        raise DataError("Not nested: the larger model's pattern of loadings and correlations excludes the smaller fit.")
+    own = larger.estimate.restriction
+    if own is not None and np.abs(own.residual(params)).max() > 1e-6:
+        raise DataError(f"Not nested: the smaller fit violates {'; '.join(own.labels)}, which the larger one keeps to.")
+    return params
+
+
+def _in_covariates(structure, a, b):
+    """With the covariates of b, if they span those of a."""
+    x, wanted = b.design.x, a.design.x
+    centred, target = x - x.mean(axis=0), wanted - wanted.mean(axis=0)
+    coding = np.linalg.lstsq(centred, target, rcond=None)[0]
+    if np.abs(centred @ coding - target).max() > _SAME * (1.0 + np.abs(target).max()):
+        raise DataError(f"Not nested: the scaling {b.scaling!r} does not contain {a.scaling!r}.")
+    coding[np.abs(coding) < 1e-12] = 0.0
+    shift = wanted.mean(axis=0) - x.mean(axis=0) @ coding
+    return replace(
+        structure,
+        slopes=coding @ structure.slopes,
+        intercepts=structure.intercepts + structure.loadings @ (structure.slopes.T @ shift),
+    )
+
+
+def _with_random(structure, a, b):
+    tau = np.zeros((len(b.random_terms), len(b.skills)))
+    for number, term in enumerate(b.random_terms):
+        if term in a.random_terms:
+            tau[number] = structure.slope_sd[a.random_terms.index(term)]
+    return replace(structure, slope_sd=tau)
+
+
+def _in_form(structure, model):
+    """Natural parameters in a model's form if it can say this law, else None."""
+    candidates = [structure]
+    if model.pattern.reachable and not model.random_terms:
+        try:
+            unrotated = structure.transformed(np.linalg.cholesky(structure.skill_cov))
+            candidates.append(model.pattern.rotate_from(unrotated))
+        except (IdentificationError, np.linalg.LinAlgError):
+            pass  # the smaller law lies where the form has no coordinates
+    sd = np.sqrt(np.diag(structure.skill_cov))
+    candidates.append(structure.transformed(np.diag(sd)))
+    for candidate in candidates:
+        params = model.table.natural(candidate)
+        if _same_law(model.table.structure(params), structure):
+            return params
+    return None
+
+
+def _same_law(a, b):
+    pairs = [
+        (a.loadings @ a.slopes.T, b.loadings @ b.slopes.T),
+        (a.loadings @ a.skill_cov @ a.loadings.T, b.loadings @ b.skill_cov @ b.loadings.T),
+        (a.intercepts, b.intercepts),
+        (a.precision, b.precision),
+        (a.lower, b.lower),
+        (a.upper, b.upper),
+    ]
+    pairs += [
+        (a.loadings * t**2 @ a.loadings.T, b.loadings * u**2 @ b.loadings.T)
+        for t, u in zip(a.slope_sd, b.slope_sd, strict=True)
+    ]
+    return all(np.allclose(left, right, rtol=1e-6, atol=1e-7) for left, right in pairs)

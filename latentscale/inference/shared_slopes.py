@@ -1,0 +1,110 @@
+"""Test of slopes shared by all families against slopes that vary between them."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import DataError
+from ..estimation.refit import information_at, refit
+from ..estimation.rules import Rule
+from ..estimation.search import climb
+from .chibar import chi_bar_sf, chi_bar_weights, variance_information
+from .results import JOINT, HypothesisTest, test_table
+
+_START = 0.3
+_ITERATIONS = 500
+
+
+def varying_terms(model):
+    """Main-effect terms that differ within some family, the candidates for random slopes."""
+    found = [term for term in model.terms if term not in model.between_only and ":" not in term]
+    return [term for term in found if term not in model.random_terms]
+
+
+def shared_slopes(fit, terms=None, integration="laplace"):
+    """Likelihood-ratio test of shared slopes against independent random slopes by family.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+        The null model; without restrictions.
+    terms : str or sequence of str, optional
+        Terms whose slopes may vary under the alternative; by default the main effect of size alone, or the first
+        main effect that varies within families.
+    integration : {"laplace", "monte_carlo", "quadrature"}
+        Rule of both log-likelihoods. With K skills and r terms the alternative integrates over K (1 + r) effects.
+
+    Returns
+    -------
+    HypothesisTest
+        Jointly over skills and, if there are several terms, term by term.
+    """
+    model = fit.model
+    if fit.estimate.restriction is not None:
+        raise DataError("test_shared_slopes starts from a fit without constraints.")
+    candidates = varying_terms(model)
+    if not candidates:
+        raise DataError(f"No main effect of {model.scaling!r} varies within families, so slopes cannot vary either.")
+    if terms is None:
+        sizes = [term for term in candidates if "params_b" in term]
+        terms = (sizes or candidates)[:1]
+    terms = [terms] if isinstance(terms, str) else list(terms)
+    unknown = [term for term in terms if term not in candidates]
+    if unknown or not terms:
+        raise DataError(f"{unknown} cannot be tested; terms that vary within families are {candidates}.")
+    pieces = {JOINT: terms} | ({term: [term] for term in terms} if len(terms) > 1 else {})
+    rows, notes = [], []
+    for part, chosen in pieces.items():
+        statistic, weights, pvalue = _against(fit, chosen, integration)
+        rows.append((part, "lr", statistic, len(weights) - 1, pvalue))
+        shares = ", ".join(f"{weight:.3f}" for weight in weights)
+        notes.append(f"{part}: chi-bar-square law, weights of 0 to {len(weights) - 1} degrees of freedom {shares}.")
+    notes.append(f"Both log-likelihoods by {integration}.")
+    words = f"The slopes on {', '.join(terms)} are the same in all families"
+    return HypothesisTest("Shared slopes", words, test_table(rows), tuple(notes))
+
+
+def _against(fit, terms, integration):
+    """(statistic, weights, p-value) of the null fit against random slopes on some terms."""
+    model = fit.model
+    larger = model.with_random_slopes((*model.random_terms, *terms))
+    null = _null_maximum(fit, integration)
+    best = -np.inf
+    for size in (_START, 0.1 * _START):  # a variance may have an optimum at zero and another away from it
+        best = max(best, _alternative(larger, fit, null, size, integration))
+    # tau = 0 is the null model itself
+    statistic = 2.0 * max(best - null.value, 0.0)
+    information = variance_information(larger, model.table, fit.params.to_numpy(), terms)
+    weights = chi_bar_weights(information)
+    return statistic, weights, chi_bar_sf(statistic, weights)
+
+
+def _null_maximum(fit, integration):
+    """The null model's maximum by the rule wanted."""
+    model, estimate = fit.model, fit.estimate
+    rule = _rule(model, estimate, integration)
+    objective = model.objective
+    end = refit(objective, rule, estimate.free, estimate.information)
+    if not end.converged:
+        raise DataError("The null model's maximum was not reached by this rule; fit it with that integration first.")
+    return end
+
+
+def _rule(model, estimate, integration):
+    if integration == estimate.rule.kind and model.table.layout.n_effects == estimate.rule.n_skills:
+        return estimate.rule
+    return Rule.build(integration, model.table.layout.n_effects, seed=estimate.rule.seed)
+
+
+def _alternative(larger, fit, null, size, integration):
+    """Maximum with random slopes, from slopes that vary by ``size`` per standard deviation of their covariate."""
+    structure = fit.model.space.structure(null.coordinates)
+    spread = larger.random_design.std(axis=0)[:, None]
+    tau = np.full((len(larger.random_terms), len(larger.skills)), size) / spread
+    tau[: len(structure.slope_sd)] = structure.slope_sd
+    objective = larger.objective
+    end = climb(objective, 0, "given", replace(structure, slope_sd=tau), _ITERATIONS, gtol=1e-2)
+    if integration == "laplace" or not np.isfinite(end.value):
+        return end.value
+    rule = _rule(larger, fit.estimate, integration)
+    return refit(objective, rule, end.u, information_at(objective, rule, end.u)).value

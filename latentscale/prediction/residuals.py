@@ -1,0 +1,378 @@
+"""Residuals of scores, draws from the posterior of family effects, and tests on residuals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from ..components.complete import effect_loadings, fixed_part
+from ..errors import DataError
+from ..estimation.marginal import adapted_nodes, marginal
+from ..estimation.modes import posterior_modes
+from ..numerics.beta import shapes
+from ..numerics.nodes import StandardNodes
+from ..numerics.special import logistic_pair
+from .posterior import family_posterior
+
+KINDS = ("quantile", "pearson", "response")
+# Draws come in rounds: a round resamples ROUND_DRAWS of PROPOSALS fresh proposals, so that memory stays bounded,
+# each draw has four proposals of its own, and the first draws are the same however many are asked for.
+PROPOSALS = 4096
+ROUND_DRAWS = 1024
+PROPOSAL_DF = 5.0
+_UNDERFLOW = 1e-290  # tail probabilities below this are computed as logarithms
+_MOST_FRACTIONS = 20_000
+_MOST_SHAPIRO = 5000  # beyond this many values the p-values of Shapiro and Wilk's test are not known to be right
+
+
+@dataclass(frozen=True)
+class CellResiduals:
+    """Residuals of the observed scores, in the order of ``Cells``.
+
+    Attributes
+    ----------
+    values : array (C,)
+    fitted : array (C,)
+        Mean scores that the residuals are measured against, in (0, 1).
+    """
+
+    values: np.ndarray
+    fitted: np.ndarray
+
+
+# --- draws from the posterior ------------------------------------------------------------------------------------
+
+
+def posterior_draws(structure, cells, size, seed=0):
+    """Draws of family effects from p(alpha_l | y_l) by sampling importance resampling (Rubin 1988).
+
+    Proposals follow a multivariate t with ``PROPOSAL_DF`` degrees of freedom about each family's mode, with the
+    curvature there; its tails are heavier than the posterior's, which are at most those of N(0, Sigma), so that
+    importance weights are bounded. Of every 4,096 proposals 1,024 are drawn with replacement, in proportion to
+    their weights.
+
+    Parameters
+    ----------
+    structure : Structure
+    cells : Cells
+        In the same covariates as ``structure``.
+    size : int
+        Draws a family, at least 1.
+    seed : int
+        Family l uses the l-th child of ``SeedSequence(seed)``: its draws depend on its own scores alone, and
+        draws m = 1, ..., n are the same whatever ``size`` >= n is.
+
+    Returns
+    -------
+    array (L, size, D)
+        alpha, and where slopes vary between families their z, in units of the standard deviations ``slope_sd``:
+        D = K (1 + r).
+
+    Raises
+    ------
+    DataError
+        If ``size`` or ``seed`` is not a whole number, or too small.
+    """
+    if not _is_whole(size) or size < 1:
+        raise DataError(f"size (draws a family) must be a whole number of at least 1, not {size!r}.")
+    rngs = [np.random.default_rng(child) for child in _children(seed, cells.n_families)]
+    modes = posterior_modes(structure, cells)
+    n_effects = modes.alpha.shape[1]
+    out = np.empty((cells.n_families, int(size), n_effects))
+    for first in range(0, int(size), ROUND_DRAWS):
+        proposals, uniforms = zip(*[_proposals(rng, n_effects) for rng in rngs], strict=True)
+        z = np.stack(proposals)
+        # log-weight of a t proposal up to its constant, which cancels where weights are normalised
+        log_weight = 0.5 * (PROPOSAL_DF + n_effects) * np.log1p(np.sum(z * z, axis=2) / PROPOSAL_DF)
+        nodes = adapted_nodes(StandardNodes(z, log_weight), modes)
+        cumulated = np.cumsum(marginal(structure, cells, nodes, order=0).posterior, axis=1)
+        last = min(first + ROUND_DRAWS, int(size))
+        for family, (sums, uniform) in enumerate(zip(cumulated, uniforms, strict=True)):
+            chosen = np.searchsorted(sums, uniform[: last - first] * sums[-1], side="right")
+            out[family, first:last] = nodes.alpha[family, np.minimum(chosen, PROPOSALS - 1)]
+    return out
+
+
+def _proposals(rng, n_effects):
+    """Standard t proposals (PROPOSALS, D), and the uniforms that choose among them."""
+    z = rng.standard_normal((PROPOSALS, n_effects))
+    z *= np.sqrt(PROPOSAL_DF / rng.chisquare(PROPOSAL_DF, PROPOSALS))[:, None]
+    return z, rng.random(ROUND_DRAWS)
+
+
+def _children(seed, families):
+    if not _is_whole(seed) or seed < 0:
+        raise DataError(f"seed must be a whole number of at least 0, not {seed!r}.")
+    return np.random.SeedSequence(int(seed)).spawn(families)
+
+
+def _is_whole(value):
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+# --- residuals ---------------------------------------------------------------------------------------------------
+
+
+def residuals(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0):
+    """Residuals of all observed scores.
+
+    - ``"response"``: y_ij - E[Y_ij | data], in units of the score.
+    - ``"pearson"``: the same over sd(Y_ij | data), where Var(Y | data) = Var(mu | data)
+      + E[mu (1 - mu) / (1 + phi) | data] for the posterior of the family effects.
+    - ``"quantile"``: randomised quantile residuals (Dunn and Smyth 1996), Phi^-1(F(y_ij | alpha*_l)), with one
+      draw alpha*_l per family from the posterior p(alpha_l | y_l).
+
+    Why a draw: if y comes from the model, then (alpha*, y) has the joint law of effects and scores,
+    p(y) p(alpha* | y) = p(alpha*) p(y | alpha*). Given alpha* all scores are then independent with distribution
+    functions F( . | alpha*), and the residuals are exactly independent standard normals at the true parameters.
+    The posterior mean has moved towards the very scores it is compared with, so that residuals about it would be
+    too small, and those of one family correlated. Response and Pearson residuals are of that sort: they are for
+    looking at sizes, not for tests. At estimated parameters quantile residuals are standard normal up to the error of
+    the estimates. Another ``seed`` gives another draw: a pattern that does not come back is chance.
+
+    Under ``boundary="censor"`` all that is known of a boundary score is that it lies at or beyond the edge e: its
+    quantile residual is that of a uniform draw from the tail probability, below F(e | alpha*) or above
+    F(1 - e | alpha*); its other residuals take the score to be at the edge. Under ``"squeeze"`` scores are those
+    after squeezing, which the likelihood saw.
+
+    Parameters
+    ----------
+    structure : Structure
+    cells : Cells
+        In the same covariates as ``structure``.
+    rule : Rule
+        Of the fit; response and Pearson residuals average over its nodes, as ``predict`` does.
+    llms, benchmarks : sequences of n and J labels
+    kind : {"quantile", "pearson", "response"}
+    seed : int
+        Of quantile residuals; family l uses the l-th child, so that families do not depend on each other.
+
+    Returns
+    -------
+    DataFrame (n, J)
+        NaN where a score is missing.
+
+    Raises
+    ------
+    DataError
+        For an unknown kind or a seed that is no whole number.
+    """
+    found = cell_residuals(structure, cells, rule, kind, seed)
+    return _as_frame(found.values, cells, llms, benchmarks)
+
+
+def fitted_scores(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0):
+    """Mean scores that residuals of a kind are measured against: DataFrame (n, J), NaN where a score is missing.
+
+    For quantile residuals mu_ij at the family's draw alpha*_l of the same ``seed``, of which they are independent
+    if the model holds; posterior means are not, for they depend on y_ij itself. For the other kinds
+    E[Y_ij | data].
+
+    Parameters
+    ----------
+    structure, cells, rule, llms, benchmarks, kind, seed
+        As for ``residuals``.
+    """
+    found = cell_residuals(structure, cells, rule, kind, seed)
+    return _as_frame(found.fitted, cells, llms, benchmarks)
+
+
+def cell_residuals(structure, cells, rule, kind="quantile", seed=0):
+    """``residuals`` and ``fitted_scores`` in one pass, cell by cell: CellResiduals."""
+    if kind not in KINDS:
+        raise DataError(f"kind of residuals is one of {', '.join(KINDS)}, not {kind!r}.")
+    if kind == "quantile":
+        return _quantile(structure, cells, seed)
+    mean, variance = _moments(structure, cells, rule)
+    raw = np.exp(cells.log_y) - mean
+    return CellResiduals(raw / np.sqrt(variance) if kind == "pearson" else raw, mean)
+
+
+def _as_frame(values, cells, llms, benchmarks):
+    out = np.full((len(cells.design), cells.n_items), np.nan)
+    out[cells.row, cells.item] = values
+    return pd.DataFrame(out, index=pd.Index(llms), columns=list(benchmarks))
+
+
+def _means(structure, eta, item):
+    """mu and 1 - mu, both without cancellation, for eta (C, ...) of benchmarks ``item`` (C,)."""
+    shape = (-1,) + (1,) * (eta.ndim - 1)
+    lower, upper = structure.lower[item].reshape(shape), structure.upper[item].reshape(shape)
+    big_f, big_g = logistic_pair(eta)
+    return lower + (upper - lower) * big_f, (1.0 - upper) + (upper - lower) * big_g
+
+
+def _moments(structure, cells, rule):
+    """E[Y | data] and Var(Y | data) of every cell, (C,), on the nodes of the posterior."""
+    posterior = family_posterior(structure, cells, rule)
+    loadings = effect_loadings(structure, cells)
+    _, base = fixed_part(structure, cells)
+    mean, within, between = np.empty((3, cells.n_cells))
+    for family in range(cells.n_families):
+        where = slice(cells.bounds[family], cells.bounds[family + 1])
+        item, weight = cells.item[where], posterior.weight[family]
+        eta = base[where, None] + loadings[where] @ posterior.alpha[family].T
+        mu, nu = _means(structure, eta, item)
+        mean[where] = mu @ weight
+        between[where] = (mu - mean[where, None]) ** 2 @ weight
+        within[where] = (mu * nu) @ weight / (1.0 + structure.precision[item])
+    return mean, between + within
+
+
+def _quantile(structure, cells, seed):
+    alpha = posterior_draws(structure, cells, 1, seed)[:, 0]
+    _, base = fixed_part(structure, cells)
+    eta = base + np.einsum("cd,cd->c", effect_loadings(structure, cells), alpha[cells.family])
+    mu, nu = _means(structure, eta, cells.item)
+    a, b = shapes(mu, nu, structure.precision[cells.item])
+    below, above = log_tails(a, b, np.exp(cells.log_y), np.exp(cells.log1m_y))
+    values = np.where(below <= above, special.ndtri_exp(below), -special.ndtri_exp(above))
+    low, high = cells.state == 1, cells.state == 2
+    if low.any() or high.any():
+        log_u = np.log(_censoring_uniforms(cells, seed))
+        values[low] = special.ndtri_exp(below[low] + log_u[low])
+        values[high] = -special.ndtri_exp(above[high] + log_u[high])
+    return CellResiduals(values, mu)
+
+
+def _censoring_uniforms(cells, seed):
+    """One uniform a cell, from a grandchild of the seed, so that they are independent of the family's draw."""
+    out = np.empty(cells.n_cells)
+    for family, child in enumerate(_children(seed, cells.n_families)):
+        where = slice(cells.bounds[family], cells.bounds[family + 1])
+        rng = np.random.default_rng(child.spawn(1)[0])
+        out[where] = rng.random(where.stop - where.start)
+    return np.clip(out, 2.0**-54, 1.0 - 2.0**-53)
+
+
+def log_tails(a, b, y, rest):
+    """log P(Y <= y) and log P(Y >= y) for Y ~ Beta(a, b), finite and accurate far beyond the underflow of either.
+
+    Parameters
+    ----------
+    a, b : arrays (C,), positive
+    y, rest : arrays (C,)
+        y in (0, 1) and 1 - y, given apart so that neither end loses digits.
+
+    Returns
+    -------
+    below, above : arrays (C,), at most 0
+    """
+    near_zero = y < 0.5
+    x, first, second = np.where(near_zero, y, rest), np.where(near_zero, a, b), np.where(near_zero, b, a)
+    inner, outer = special.betainc(first, second, x), special.betaincc(first, second, x)
+    below, above = np.where(near_zero, inner, outer), np.where(near_zero, outer, inner)
+    return _safe_log(below, a, b, y, rest), _safe_log(above, b, a, rest, y)
+
+
+def _safe_log(tail, a, b, x, rest):
+    """Logarithm of tail = I_x(a, b), by a continued fraction where it is too small for a double."""
+    small = np.flatnonzero(~(tail > _UNDERFLOW))
+    out = np.log(np.where(tail > _UNDERFLOW, tail, 1.0))
+    if len(small):
+        out[small] = _log_betainc(a[small], b[small], x[small], rest[small])
+    return np.minimum(out, 0.0)
+
+
+def _log_betainc(a, b, x, rest):
+    """log I_x(a, b) far in the tail: Lentz's method on the continued fraction DLMF 8.17.22."""
+    tiny = 1e-300
+    c = np.ones_like(x)
+    d = 1.0 - (a + b) * x / (a + 1.0)
+    d = 1.0 / np.where(np.abs(d) < tiny, tiny, d)
+    fraction = d.copy()
+    for m in range(1, _MOST_FRACTIONS):
+        even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0))
+        for term in (even, odd):
+            d, c = 1.0 + term * d, 1.0 + term / c
+            d = 1.0 / np.where(np.abs(d) < tiny, tiny, d)
+            c = np.where(np.abs(c) < tiny, tiny, c)
+            change = c * d
+            fraction *= change
+        if np.all(np.abs(change - 1.0) < 1e-13):
+            break
+    # rest is 1 - x: log(rest) keeps the digits that log1p(-x) loses near one
+    front = a * np.log(x) + b * np.log(rest) - np.log(a) - special.betaln(a, b)
+    return front + np.log(np.abs(fraction))
+
+
+# --- tests -------------------------------------------------------------------------------------------------------
+
+
+def residual_tests(residuals, fitted=None):
+    """Moments and tests of residuals, per benchmark and for all of them.
+
+    Meant for quantile residuals, which are independent standard normals if the model holds. ``p_normal`` is the
+    test of Shapiro and Wilk: of the usual tests it finds most departures in shape, and it leaves location and
+    scale free, as it must, because every benchmark has an intercept and a precision of its own that were fitted to
+    these scores; against N(0, 1) itself a test of Kolmogorov or of Anderson and Darling would hardly ever
+    reject. (Beyond 5,000 values, where its p-values are not reliable, D'Agostino and Pearson's test of skewness
+    and kurtosis.) Location and scale are to be read off ``mean`` and ``sd``, and for the same reason ``p_mean`` is
+    on the safe side.
+
+    Dependence on fitted values is measured by Spearman's rank correlations, which no outlier decides and no monotone
+    transformation of the scores changes: ``trend`` with the residuals (a wrong link or asymptote), ``spread`` with
+    their absolute values (a precision that is not constant). With J benchmarks one p-value in twenty is below 0.05
+    by chance.
+
+    Parameters
+    ----------
+    residuals : DataFrame (n, J)
+        Of ``residuals``; NaN where missing.
+    fitted : DataFrame (n, J), optional
+        Of ``fitted_scores`` with the same kind and seed; without it trend and spread are NaN.
+
+    Returns
+    -------
+    DataFrame (J + 1, 12)
+        Rows: benchmarks and ``(all)``. Columns: n, mean, sd, skewness, kurtosis (0 for a normal law), z_mean, p_mean,
+        p_normal, trend, p_trend, spread, p_spread; NaN where there are too few values.
+
+    Raises
+    ------
+    DataError
+        If the two tables do not have the same rows and columns.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> normal = pd.DataFrame(rng.standard_normal((200, 2)), columns=["bbh", "ifeval"])
+    >>> residual_tests(normal)[["n", "mean", "sd"]].round(2)
+              n  mean    sd
+    bbh     200 -0.10  0.98
+    ifeval  200  0.02  1.01
+    (all)   400 -0.04  1.00
+    """
+    values = residuals.to_numpy(dtype=float)
+    against = np.full_like(values, np.nan)
+    if fitted is not None:
+        if not (residuals.index.equals(fitted.index) and residuals.columns.equals(fitted.columns)):
+            raise DataError("residuals and fitted must have the same rows and columns in the same order.")
+        against = fitted.to_numpy(dtype=float)
+    rows = [_one_test(column, other) for column, other in zip(values.T, against.T, strict=True)]
+    rows.append(_one_test(values.ravel(), against.ravel()))
+    return pd.DataFrame(rows, index=[*residuals.columns, "(all)"])
+
+
+def _one_test(values, against):
+    seen = np.isfinite(values)
+    values, against = values[seen], against[seen]
+    n = len(values)
+    row = {"n": n, "mean": np.nan, "sd": np.nan, "skewness": np.nan, "kurtosis": np.nan, "z_mean": np.nan}
+    row |= dict.fromkeys(["p_mean", "p_normal", "trend", "p_trend", "spread", "p_spread"], np.nan)
+    if n:
+        row["mean"] = values.mean()
+    if n >= 4 and np.ptp(values) > 0.0:
+        row["sd"] = values.std(ddof=1)
+        row["skewness"], row["kurtosis"] = float(stats.skew(values)), float(stats.kurtosis(values))
+        row["z_mean"] = row["mean"] * np.sqrt(n) / row["sd"]
+        row["p_mean"] = 2.0 * stats.norm.sf(abs(row["z_mean"]))
+        test = stats.shapiro if n <= _MOST_SHAPIRO else stats.normaltest
+        row["p_normal"] = float(test(values).pvalue)
+        if np.isfinite(against).all() and np.ptp(against) > 0.0:
+            row["trend"], row["p_trend"] = map(float, stats.spearmanr(values, against))
+            if np.ptp(np.abs(values)) > 0.0:
+                row["spread"], row["p_spread"] = map(float, stats.spearmanr(np.abs(values), against))
+    return row

@@ -1,0 +1,285 @@
+"""One table of several fits: log-likelihoods, information criteria and how far to trust them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+
+_COLUMNS = (
+    "skills", "identification", "scaling", "asymptotes", "integration", "parameters", "llf", "llf_error", "aic",
+    "aicc", "bic", "delta_aic", "aic_weight", "delta_bic", "converged", "starts_at_best",
+)  # fmt: skip
+_IMMATERIAL = 0.01  # AIC units within which nobody ranks fits
+_SHOWN = 3
+
+
+def compare(fits, names=None):
+    """Compare fits to the same data by information criteria.
+
+    AIC = -2 llf + 2 P, its small-sample form AICc = AIC + 2 P (P + 1) / (L - P - 1), and BIC = -2 llf + P log L, for P
+    free parameters and L families, the independent units. Akaike weights are exp(-delta AIC / 2), scaled to sum
+    to one.
+
+    Parameters
+    ----------
+    fits : list or tuple of results, or dict from names to results
+        What a results object lacks is NaN in the table; without a log-likelihood all criteria are.
+    names : list of str, optional
+        Row labels; by default a short description of each model, made unique.
+
+    Returns
+    -------
+    DataFrame
+        A row per fit, in the order given, with columns skills (their number), identification, scaling, asymptotes,
+        integration (the rule, with its nodes a dimension or draws a scrambling), parameters, llf, llf_error (Monte
+        Carlo standard error, or the change of llf under a finer rule), aic, aicc (NaN where L - P - 1 <= 0), bic,
+        delta_aic, aic_weight, delta_bic, converged and starts_at_best (such as ``"8 of 10"``). ``.attrs["notes"]``
+        is a list of sentences: what speaks against taking the criteria at face value.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to compare, names do not fit, or log-likelihoods are of different data: other LLMs,
+        benchmarks, families or scores.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
+    >>> fits = [ls.LatentSkillModel(panel, skills=k).fit(integration="laplace", starts=1) for k in (1, 2)]
+    >>> table = compare(fits)
+    >>> table[["parameters", "delta_aic", "converged"]].round(1)
+                       parameters  delta_aic  converged
+    1 skill, echelon           39      492.1       True
+    2 skills, echelon          53        0.0       True
+    >>> table.attrs["notes"]
+    []
+    """
+    fits, names = _read_fits(fits, names)
+    rows = [_row(fit) for fit in fits]
+    labels = _descriptions(rows) if names is None else names
+    with_llf = [number for number, row in enumerate(rows) if np.isfinite(row["llf"])]
+    for number in with_llf[1:]:
+        _check_same_data(fits[with_llf[0]], fits[number], labels[with_llf[0]], labels[number])
+    table = pd.DataFrame(rows, index=labels)
+    table["delta_aic"] = table["aic"] - table["aic"].min()
+    table["delta_bic"] = table["bic"] - table["bic"].min()
+    relative = np.exp(-0.5 * table["delta_aic"])
+    table["aic_weight"] = relative / relative.sum()
+    table = table[list(_COLUMNS)]
+    table.attrs["notes"] = _notes(table, fits)
+    return table
+
+
+# --- reading fits --------------------------------------------------------------------------------------------------
+
+
+def _read_fits(fits, names):
+    if isinstance(fits, Mapping):
+        if names is not None:
+            raise DataError("Give names either as the keys of the fits or as names=, not both.")
+        fits, names = list(fits.values()), list(fits)
+    elif hasattr(fits, "model"):
+        raise DataError("compare takes a list of fits: compare([fit_a, fit_b]).")
+    fits = list(fits)
+    if not fits:
+        raise DataError("There are no fits to compare.")
+    strangers = [type(fit).__name__ for fit in fits if not hasattr(fit, "model")]
+    if strangers:
+        raise DataError(f"compare takes results of model.fit(...), not {', '.join(strangers)}.")
+    if names is not None:
+        names = [names] if isinstance(names, str) else [str(name) for name in names]
+        if len(names) != len(fits):
+            raise DataError(f"{len(fits)} fits need as many names; got {len(names)}.")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise DataError(f"Names of fits must differ; {repeated} are used more than once.")
+    return fits, names
+
+
+def _number(fit, name):
+    value = getattr(fit, name, None)
+    return np.nan if value is None else float(value)
+
+
+def _row(fit):
+    """What one fit has to say, NaN where it has nothing."""
+    model = fit.model
+    skills = getattr(model, "skills", None)
+    parameters = getattr(fit, "df_model", None)
+    rule = getattr(getattr(fit, "estimate", None), "rule", None)
+    starts = getattr(fit, "starts", None)
+    at_best = np.nan
+    if isinstance(starts, pd.DataFrame) and "reached_best" in starts:
+        at_best = f"{int(starts['reached_best'].sum())} of {len(starts)}"
+    aic = _number(fit, "aic")
+    slopes = getattr(model, "random_terms", ())
+    restriction = getattr(getattr(fit, "estimate", None), "restriction", None)
+    return {
+        "random slopes": f"random slopes of {', '.join(slopes)}" if slopes else "",
+        "restrictions": "" if restriction is None else "; ".join(restriction.labels),
+        "skills": getattr(model, "n_skills", np.nan) if skills is None else len(skills),
+        "identification": getattr(getattr(model, "pattern", None), "kind", np.nan),
+        "scaling": getattr(model, "scaling", np.nan),
+        "asymptotes": getattr(model, "asymptotes", np.nan),
+        "integration": np.nan if rule is None else _rule_name(rule),
+        "parameters": np.nan if parameters is None else int(parameters),
+        "llf": _number(fit, "llf"),
+        "llf_error": _number(fit, "llf_error"),
+        "aic": aic,
+        "aicc": aic + _small_sample(parameters, getattr(fit, "n_families", None)),
+        "bic": _number(fit, "bic"),
+        "converged": getattr(fit, "converged", np.nan),
+        "starts_at_best": at_best,
+    }
+
+
+def _rule_name(rule):
+    """``laplace``, ``quadrature (5)`` with its nodes a dimension, ``monte_carlo (64)`` with its draws."""
+    size = {"quadrature": "points", "monte_carlo": "draws"}.get(rule.kind)
+    return rule.kind if size is None else f"{rule.kind} ({getattr(rule, size)})"
+
+
+def _small_sample(parameters, families):
+    """AICc - AIC; NaN where it is not defined."""
+    if parameters is None or families is None or families - parameters - 1 <= 0:
+        return np.nan
+    return 2.0 * parameters * (parameters + 1) / (families - parameters - 1)
+
+
+def _descriptions(rows):
+    """Short names: number of skills and identification, and of the rest what differs between the fits."""
+    rows = [{**row, "integration": str(row["integration"]).split(" ")[0]} for row in rows]
+    optional = ("scaling", "asymptotes", "random slopes", "restrictions", "integration")
+    differing = [key for key in optional if len({str(row[key]) for row in rows}) > 1]
+    names = []
+    for row in rows:
+        count = row["skills"]
+        parts = [f"{count:g} skill{'' if count == 1 else 's'}"] if np.isfinite(count) else []
+        words = [row[key] for key in ("identification", *differing)]
+        parts += [word for word in words if isinstance(word, str) and word not in ("", "nan")]
+        names.append(", ".join(parts) or "fit")
+    seen = {}
+    for position, name in enumerate(names):
+        seen[name] = seen.get(name, 0) + 1
+        if names.count(name) > 1 and seen[name] > 1:
+            names[position] = f"{name} ({seen[name]})"
+    return names
+
+
+# --- the same data -------------------------------------------------------------------------------------------------
+
+
+def _check_same_data(one, other, name, other_name):
+    """Raise where two likelihoods are of different data; rows and columns may stand in another order."""
+    differ = _difference(one.model, other.model)
+    if differ:
+        raise DataError(
+            f"{name!r} and {other_name!r} are fits to different data, so that their log-likelihoods cannot be "
+            f"compared: {differ}. Fit both to one panel (panel.subset keeps the LLMs that both can use)."
+        )
+
+
+def _difference(a, b):
+    """In words, how the data of two models differ; empty where they do not."""
+    for what, left, right in (
+        ("benchmarks", a.benchmarks, b.benchmarks),
+        ("LLMs (a covariate of the scaling may be missing for some)", a.llms, b.llms),
+    ):
+        words = _only(left, right)
+        if words:
+            return f"their {what} differ: {words}"
+    family_a, family_b = _family_of(a), _family_of(b).reindex(list(a.llms))
+    moved = [llm for llm in a.llms if family_a[llm] != family_b[llm]]
+    if moved:
+        return f"{len(moved)} LLMs are in other families: {_some(moved)}"
+    if a.panel.boundary != b.panel.boundary and (_at_edge(a) or _at_edge(b)):
+        return f"scores of 0 and 1 are treated by {a.panel.boundary!r} in one, {b.panel.boundary!r} in the other"
+    for word, attribute in (("scores", "y"), ("censored scores", "state")):
+        left, right = _scores(a, attribute), _scores(b, attribute).loc[list(a.llms), list(a.benchmarks)]
+        unequal = ~((left == right) | (left.isna() & right.isna()))
+        if unequal.to_numpy().any():
+            cells = [(left.index[i], left.columns[j]) for i, j in np.argwhere(unequal.to_numpy())]
+            return f"{len(cells)} {word} differ, such as those of {_some([f'{llm} on {item}' for llm, item in cells])}"
+    return ""
+
+
+def _family_of(model):
+    return pd.Series(np.asarray(model.families)[model.family_codes], index=list(model.llms))
+
+
+def _scores(model, attribute):
+    values = getattr(model.prepared, attribute)
+    return pd.DataFrame(values, index=list(model.llms), columns=list(model.benchmarks))
+
+
+def _at_edge(model):
+    return any(model.prepared.boundary_counts.values())
+
+
+def _only(left, right):
+    parts = []
+    for number, mine, others in (("first", left, set(right)), ("second", right, set(left))):
+        alone = [name for name in mine if name not in others]
+        if alone:
+            parts.append(f"{len(alone)} only in the {number} ({_some(alone)})")
+    return ", ".join(parts)
+
+
+def _some(names):
+    shown = ", ".join(str(name) for name in list(names)[:_SHOWN])
+    return shown + (", ..." if len(names) > _SHOWN else "")
+
+
+# --- notes ---------------------------------------------------------------------------------------------------------
+
+
+def _notes(table, fits):
+    notes = []
+    judged = table[table["llf"].notna()]
+    absent = [name for name in table.index if name not in judged.index]
+    if absent:
+        notes.append(f"No log-likelihood, and so no criteria: {', '.join(absent)}.")
+    failed = [name for name, state in judged["converged"].items() if not state]  # NaN, unknown, is true
+    if failed:
+        notes.append(f"Not converged, so that the criteria are too large: {', '.join(failed)}.")
+    # points and draws follow from the number of skills and the tolerance; only another kind of rule is a choice
+    kinds = sorted({rule.split(" ")[0] for rule in judged["integration"].dropna()})
+    if len(kinds) > 1:
+        notes.append(f"Different integration rules: {', '.join(kinds)}.")
+    notes += _integration_notes(judged)
+    penalised = [
+        name
+        for name, fit in zip(table.index, fits, strict=True)
+        if name in judged.index and abs(_number(fit, "llf_penalised") - _number(fit, "llf")) > 0.0
+    ]
+    if penalised:
+        notes.append(f"Estimated asymptotes are penalised, so that llf is not quite maximal: {', '.join(penalised)}.")
+    return notes
+
+
+def _integration_notes(judged):
+    """Fits that the best one by AIC leads by no more than their integration errors may make up."""
+    judged, notes = judged[judged["aic"].notna()], []
+    if len(judged) < 2:
+        return notes
+    unknown = list(judged.index[judged["llf_error"].isna()])
+    if unknown:
+        notes.append(f"The integration error of llf is unknown: {', '.join(unknown)}.")
+    best = judged["aic"].idxmin()
+    error = judged["llf_error"].abs().fillna(0.0)
+    # twice the error, as AIC has twice the log-likelihood
+    reach = 2.0 * (error + error[best])
+    close = (judged["delta_aic"] < 2.0 * reach) & (reach > _IMMATERIAL) & (judged.index != best)
+    if close.any():
+        pairs = [
+            f"{name} (delta AIC {judged.loc[name, 'delta_aic']:.3g}, error up to {reach[name]:.2g})"
+            for name in judged.index[close]
+        ]
+        notes.append(
+            f"Integration errors are of the order of the differences, so that the ranking against {best} is not "
+            f"settled: {'; '.join(pairs)}. Refit with more draws or points, and all by the same rule."
+        )
+    return notes

@@ -1,0 +1,150 @@
+"""Tests of hypotheses on a fit."""
+
+from ..inference import hypotheses, nesting, release, shared_slopes
+from ..inference.hypotheses import check_methods, named_test
+from ..inference.wald import t_test, wald_test
+from ..parameters.restrictions import read_restriction
+
+
+class Tests:
+    """The tests of ``LatentSkillResults``."""
+
+    def t_test(self, hypothesis):
+        """Wald tests, one per restriction; a statsmodels ContrastResults.
+
+        Parameters
+        ----------
+        hypothesis : str, list of str, or array (q, P)
+            Such as ``"slope[log(params_b),math] = slope[log(tokens_t),math]"``.
+        """
+        return t_test(hypothesis, self.params, self.cov_params())
+
+    def wald_test(self, hypothesis):
+        """Joint Wald test (chi-square); ``"a = b = 0"`` is two restrictions. A statsmodels ContrastResults."""
+        return wald_test(hypothesis, self.params, self.cov_params())
+
+    def lr_test(self, smaller):
+        """Likelihood-ratio test of a smaller model nested in this one.
+
+        Parameters
+        ----------
+        smaller : LatentSkillResults, str, list of str or array
+            A fit of the smaller model, or a hypothesis, under which this model is then fitted again from its
+            estimate.
+
+        Returns
+        -------
+        HypothesisTest
+            Chi-square; chi-bar-square where the smaller model has no random slopes and this one does.
+
+        Raises
+        ------
+        DataError
+            If the fits are not of the same scores, by the same integration rule, or not nested.
+        """
+        if hasattr(smaller, "estimate"):
+            return nesting.lr_test(self, smaller)
+        return self._test_of(smaller, "lr")
+
+    def score_test(self, hypothesis=None):
+        """Score tests: of a hypothesis, or by default of every loading and correlation fixed at zero.
+
+        Parameters
+        ----------
+        hypothesis : str, list of str or array, optional
+            A linear hypothesis; the model is fitted again under it.
+
+        Returns
+        -------
+        DataFrame
+            Modification indices, one row per fixed zero: statistic, df, p_value, expected_change, note; or with a
+            hypothesis a HypothesisTest.
+        """
+        if hypothesis is None:
+            return release.modification_indices(self)
+        return self._test_of(hypothesis, "score")
+
+    def test_hypothesis(self, hypothesis, method="all"):
+        """A linear hypothesis by Wald, likelihood-ratio and score test, side by side.
+
+        Parameters
+        ----------
+        hypothesis : str, list of str or array
+        method : {"all", "wald", "lr", "score"} or a sequence of them
+
+        Returns
+        -------
+        HypothesisTest
+        """
+        return self._test_of(hypothesis, check_methods(method))
+
+    def _test_of(self, hypothesis, method):
+        restriction = read_restriction(hypothesis, self.model.param_names)
+        words = "; ".join(restriction.labels)
+        return named_test(self, "Linear hypothesis", words, {"hypothesis": restriction}, method)
+
+    def test_no_interaction(self, method="wald"):
+        """Test that every slope on an interaction term is zero, jointly and skill by skill.
+
+        Parameters
+        ----------
+        method : {"wald", "lr", "score", "all"} or a sequence of them
+
+        Returns
+        -------
+        HypothesisTest
+        """
+        return hypotheses.no_interaction(self, method)
+
+    def test_flops_sufficiency(self, method="wald", size=None, tokens=None):
+        """Test that skills depend on size and tokens through training FLOPs alone, jointly and skill by skill.
+
+        FLOPs are 6 s t, so that log FLOPs = log s + log t + const: the slopes on log s and log t are then equal, and
+        those on all other terms of the scaling zero.
+
+        Parameters
+        ----------
+        method : {"wald", "lr", "score", "all"} or a sequence of them
+        size, tokens : str, optional
+            The terms log s and log t; by default the logs of ``params_b`` and ``tokens_t``.
+
+        Returns
+        -------
+        HypothesisTest
+        """
+        return hypotheses.flops_sufficiency(self, method, size, tokens)
+
+    def test_equal_slopes(self, method="wald"):
+        """Test that all skills have the same slopes, jointly and term by term.
+
+        Slopes are per unit of a skill, which in anchored and echelon forms is one standard deviation of family
+        efficiency; the hypothesis depends on that unit and on the anchors.
+
+        Parameters
+        ----------
+        method : {"wald", "lr", "score", "all"} or a sequence of them
+
+        Returns
+        -------
+        HypothesisTest
+        """
+        return hypotheses.equal_slopes(self, method)
+
+    def test_shared_slopes(self, terms=None, integration="laplace"):
+        """Test that families share their slopes, against slopes that vary between them (random slopes).
+
+        Likelihood-ratio test; variances are zero under the hypothesis, on the boundary of their space, so that the
+        law is chi-bar-square.
+
+        Parameters
+        ----------
+        terms : str or sequence of str, optional
+            Terms whose slopes may vary under the alternative; by default the size's main effect.
+        integration : {"laplace", "monte_carlo", "quadrature"}
+            Rule of both log-likelihoods.
+
+        Returns
+        -------
+        HypothesisTest
+        """
+        return shared_slopes.shared_slopes(self, terms, integration)

@@ -1,0 +1,102 @@
+"""Other covariances, intervals and derived quantities of a fit."""
+
+from ..inference.covariance import robust_covariance
+from ..inference.delta import delta
+
+
+class Uncertainty:
+    """What ``LatentSkillResults`` does about uncertainty beyond the observed information."""
+
+    def get_robust(self, cov_type="cluster", **options):
+        """New results with another covariance of the same estimates.
+
+        Parameters
+        ----------
+        cov_type : {"cluster", "observed", "opg", "bootstrap", "none"}
+            ``"cluster"``: sandwich with families as clusters; ``"observed"``: inverse observed information;
+            ``"opg"``: inverse outer product of the families' scores; ``"bootstrap"``: covariance of bootstrap
+            replicates.
+        **options
+            For ``"cluster"`` ``correction``: ``"leverage"`` (the default, Mancl and DeRouen 2001), ``"df"`` or
+            ``"none"``. For ``"bootstrap"`` those of ``bootstrap``, or ``results``, a BootstrapResults.
+
+        Returns
+        -------
+        LatentSkillResults
+
+        Raises
+        ------
+        DataError
+            For unknown options, where the information is not positive definite, and for ``"opg"`` if there are
+            not more families than parameters.
+
+        Warns
+        -----
+        UserWarning
+            If a sandwich rests on few families.
+        """
+        return type(self)(self.model, self.estimate, robust_covariance(self, cov_type, **options))
+
+    def bootstrap(self, kind="parametric", replications=200, **options):
+        """Bootstrap of the estimates.
+
+        Parameters
+        ----------
+        kind : {"parametric", "family"}
+            Scores simulated at the estimate, or families drawn with replacement.
+        replications : int
+        **options
+            ``seed``, ``n_jobs``, ``store`` (a file that an interrupted run goes on from), ``integration``,
+            ``progress``.
+
+        Returns
+        -------
+        BootstrapResults
+            ``bse``, ``cov_params()``, ``conf_int(method="percentile" | "bca" | "basic")``, ``record`` of all
+            replicates, failed ones included.
+        """
+        from ..inference.bootstrap import bootstrap
+
+        return bootstrap(self, kind, replications, **options)
+
+    def profile(self, parameter, alpha=0.05, **options):
+        """Profile likelihood of a parameter or a linear combination of parameters.
+
+        Parameters
+        ----------
+        parameter : str or array (P,)
+            A name, such as ``"slope[log(params_b),math]"``, a combination, such as
+            ``"slope[log(params_b),math] - slope[log(tokens_t),math]"``, or weights.
+        alpha : float
+            One minus the confidence level.
+
+        Returns
+        -------
+        Profile
+            ``interval``, ``table`` of the path, ``plot()``.
+        """
+        from ..inference.profile import profile
+
+        return profile(self, parameter, alpha, **options)
+
+    def delta(self, function):
+        """Delta method for any function of the parameters that autograd can differentiate.
+
+        Parameters
+        ----------
+        function : callable
+            Takes an object with parameters by name, ``p["slope[log(params_b),math]"]``, and as matrices,
+            ``p.loadings``, ``p.slopes``, ``p.skill_cov`` and so on; returns a number, several, or a dict of them.
+            Use ``autograd.numpy`` in it.
+
+        Returns
+        -------
+        DeltaResult
+        """
+        return delta(function, self.params, self.cov_params(), self.model.table)
+
+    def diagnose(self):
+        """What is weak in this fit, and what to do about it: a printable Diagnosis."""
+        from ..inference.diagnosis import diagnose
+
+        return diagnose(self)
