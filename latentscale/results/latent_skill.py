@@ -31,6 +31,34 @@ class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions):
         state = "" if self.converged else ", NOT CONVERGED"
         return f"<LatentSkillResults: llf {self.llf:.4f}, {self.df_model} parameters, {self.estimate.rule}{state}>"
 
+    # --- rotation ---------------------------------------------------------------------------------------------------
+
+    def rotate(self, method="geomin", names=None, **options):
+        """New results with rotated skills, their standard errors by the delta method.
+
+        Parameters
+        ----------
+        method : {"geomin", "oblimin", "quartimin", "varimax", "promax", "target"}
+        names : sequence of str, optional
+            Names of the rotated skills; ``skill1``, ``skill2``, ... by default, in the order of descending sums of
+            squared loadings, signs such that the loadings of each sum to a positive number.
+        **options
+            ``oblique``, ``normalize``, ``starts``, ``seed``, and the options of the method, as in
+            ``latentscale.rotate_loadings``.
+
+        Returns
+        -------
+        RotatedResults
+
+        Raises
+        ------
+        DataError
+            If the loadings cannot be rotated, or slopes vary between families.
+        """
+        from .rotated import rotate_fit
+
+        return rotate_fit(self, method, names, options)
+
     # --- reports ---------------------------------------------------------------------------------------------------
 
     def summary(self, alpha=0.05):

@@ -34,6 +34,11 @@ _ARRAYS = ("params", "free", "information", "gradient")
 
 def save_fit(fit, path):
     """Write a fit; the file appears whole or not at all."""
+    if hasattr(fit, "source"):
+        raise DataError(
+            "Rotated results are not saved: save the fit (rotated.source.save) and rotate it again; the same seed "
+            "gives the same rotation."
+        )
     path = Path(path)
     estimate = fit.estimate
     arrays = {name: getattr(estimate, name) for name in _ARRAYS}

@@ -1,0 +1,1 @@
+"""Choice of models by prediction of families that were left out."""
