@@ -18,6 +18,7 @@ from .flat_rotations import flat_rotations
 
 # An eigenvalue this much smaller than the largest is below the error of an information by differences, 1e-9 relative.
 _SINGULAR = 1e-9
+_ROUNDING = 1e-8  # a coordinate with this share of the largest root information has none
 CORRECTIONS = ("leverage", "df", "none")
 FEW_FAMILIES = 40
 
@@ -84,7 +85,7 @@ def observed_covariance(space, recoding, v, information):
     jacobian = coordinate_jacobian(space, recoding, v)
     size = len(v)
     scale = np.sqrt(np.abs(np.diag(information)))
-    scaled = information / np.outer(scale, scale) if np.all(scale > 0) else information
+    scaled = information / np.outer(scale, scale) if np.all(scale > _ROUNDING * scale.max()) else information
     values, vectors = np.linalg.eigh(scaled)
     turns, _ = flat_rotations(space, v)
     if turns.shape[1] or cholesky_or_none(scaled) is None or values[0] <= _SINGULAR * values[-1]:

@@ -14,6 +14,8 @@ _EDGE = {
     "upper": lambda value: value > 1.0 - 1e-6,
 }
 _SMALLEST_ANCHOR = 1e-4
+# A random slope whose effect has this share of its skill's standard deviation is none: a millionth of the variance.
+_SMALLEST_SLOPE_SD = 1e-3
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,17 @@ def _not_converged(model, estimate, covariance):
 
 
 def boundary_names(model, params):
-    """Names of natural parameters on the edge of their space, anchors that vanish among them."""
+    """Names of natural parameters on the edge of their space, among them anchors and random slopes that vanish."""
     names = []
     for name, value in zip(model.param_names, params, strict=True):
         test = _EDGE.get(name.split("[", 1)[0])
         if test is not None and test(value):
             names.append(name)
-    loadings = model.table.structure(params).loadings
+    structure = model.table.structure(params)
+    effect = structure.slope_sd * model.random_design.std(axis=0)[:, None] / np.sqrt(np.diag(structure.skill_cov))
+    for term, skill in np.argwhere(np.abs(effect) < _SMALLEST_SLOPE_SD):
+        names.append(f"slope_sd[{model.random_terms[term]},{model.skills[skill]}]")
+    loadings = structure.loadings
     for skill, rows in enumerate(model.pattern.positive):
         if len(rows) == 1 and abs(loadings[rows[0], skill]) < _SMALLEST_ANCHOR:
             names.append(f"loading[{model.benchmarks[rows[0]]},{model.skills[skill]}]")

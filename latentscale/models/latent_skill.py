@@ -1,5 +1,6 @@
 """LatentSkillModel: beta responses driven by latent skills with family random effects (Cai et al. 2025)."""
 
+import copy
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,7 +77,9 @@ class LatentSkillModel:
     DataError
         If the table cannot be used for this model; the message names rows and columns.
     IdentificationError
-        If slopes, skills or families cannot be told apart; the message names the direction.
+        If there are more skills than benchmarks, a skill that no benchmark loads on, a term of ``scaling`` that is
+        constant or collinear with others over the LLMs, or a random slope on a term that does not vary within
+        families. All else is for ``identification`` to report and for ``fit`` to refuse.
 
     Examples
     --------
@@ -241,11 +244,41 @@ class LatentSkillModel:
         out[list(self.benchmarks)] = y
         return out
 
-    def fit(self, **options):
+    def identification(self, points=3, seed=0):
+        """Check whether the parameters are determined by the law of the data; the values of the scores play no part.
+
+        Parameters
+        ----------
+        points : int
+            Random parameter points at which the rank of the information is computed.
+        seed : int
+            Of the points and of the scores simulated there.
+
+        Returns
+        -------
+        latentscale.inference.identification.IdentificationReport
+            Prints one line a check; ``identified``, ``problems``, ``restrictions``, ``flat_directions``.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
+        >>> report = ls.LatentSkillModel(panel, skills=ls.Echelon(["bbh", "ifeval"])).identification()
+        >>> report.identified, report.restrictions
+        (True, 'just-identified')
+        """
+        from ..inference.identification import identification_report
+
+        return identification_report(self, points, seed)
+
+    def fit(self, *, allow_unidentified=False, **options):
         """Maximise the likelihood; ``latentscale.estimation.fit.fit_latent_skill`` lists all options.
 
         Parameters
         ----------
+        allow_unidentified : bool
+            Fit a model that the checks of ``identification`` (at one random point, for every form alike; a tenth of a
+            second) say is not identified. Standard errors do not exist where the log-likelihood has a flat direction.
         integration : {"monte_carlo", "quadrature", "laplace"}
         starts : int
             Starts of the search, 10 by default: one from the data, the others at random.
@@ -266,6 +299,8 @@ class LatentSkillModel:
         ------
         DataError
             For options that make no sense.
+        IdentificationError
+            If the model is not identified; the message names the flat directions and what to do.
         latentscale.estimation.fit.FitInterrupted
             On Ctrl-C, with the best parameters so far.
 
@@ -277,12 +312,29 @@ class LatentSkillModel:
             If an estimate lies on the edge of its space.
         """
         from ..estimation.fit import fit_latent_skill
+        from ..inference.identification import require_identified
+        from ..inference.unidentified import fit_unidentified
         from ..results.latent_skill import LatentSkillResults
 
-        results = LatentSkillResults(self, fit_latent_skill(self, **options))
+        if allow_unidentified:
+            estimate = fit_unidentified(self, options)
+        else:
+            require_identified(self, options.get("constraints"))
+            estimate = fit_latent_skill(self, **options)
+        results = LatentSkillResults(self, estimate)
         for problem in results.problems:
             warnings.warn(problem.message, problem.category, stacklevel=2)
         return results
+
+    def with_random_slopes(self, terms):
+        """The same model of the same scores with random slopes on these terms (all that it is to have)."""
+        other = copy.copy(self)
+        for name, kind in vars(type(self)).items():
+            if isinstance(kind, cached_property) and name != "recoding":
+                other.__dict__.pop(name, None)
+        other.random_terms = self._random_terms(list(terms))
+        other.table = self._parameter_table(self.pattern, other.random_terms)
+        return other
 
     # --- what estimation works on ----------------------------------------------------------------------------
 
@@ -331,6 +383,13 @@ class LatentSkillModel:
     def space(self):
         return ParameterSpace(self.table)
 
+    @property
+    def objective(self):
+        """The penalised log-likelihood in the optimiser's coordinates."""
+        from ..estimation.objective import Objective
+
+        return Objective(self.space, self.internal_cells, self.penalty)
+
     @cached_property
     def search_form(self):
         """Pattern and parameter space of the search over starts, in which slopes do not vary between families.
@@ -370,24 +429,7 @@ class LatentSkillModel:
     # --- checks ----------------------------------------------------------------------------------------------
 
     def _check_families(self):
-        k = self.pattern.n_skills
-        if self.n_families <= k:
-            raise IdentificationError(
-                f"{k} skills but only {self.n_families} families with data: the covariance of family effects needs "
-                "more families than skills. Use fewer skills."
-            )
-        constant = within_family_constants(self.design.x, self.terms, self.family_codes)
-        if len(constant) == len(self.terms):
-            raise IdentificationError(
-                f"Within every family all LLMs have the same {', '.join(constant)}, so slopes cannot be told from "
-                "family efficiencies: at least one family needs two LLMs that differ."
-            )
-        self.between_only = tuple(constant)
-        if self.pattern.n_excess < 0:
-            raise IdentificationError(
-                f"The loading pattern leaves {-self.pattern.n_excess} directions of the skills {list(self.skills)} "
-                "free: fix more loadings, or use Anchored or Echelon."
-            )
+        self.between_only = tuple(within_family_constants(self.design.x, self.terms, self.family_codes))
 
     def _check_scores(self):
         seen = self.prepared.n_observed

@@ -32,15 +32,21 @@ def test_skills_that_cannot_be(table, skills, error, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+def _refused(model, check, words):
+    """The report says it, and a fit is refused with the same words."""
+    assert any(problem.check == check for problem in model.identification(points=1).problems)
+    with pytest.raises(ls.IdentificationError, match=words):
+        model.fit()
+
+
 def test_pattern_with_too_few_restrictions_is_refused(table):
     free = pd.DataFrame(np.nan, index=list("ab"), columns=["first", "second"])
-    with pytest.raises(ls.IdentificationError, match="2 directions of the skills"):
-        _model(table, skills=ls.Confirmatory(free))
+    _refused(_model(table, skills=ls.Confirmatory(free)), "counting", "2 directions of the skills")
 
 
 def test_more_skills_than_families(table):
-    with pytest.raises(ls.IdentificationError, match="only 3 families"):
-        _model(table[table["family"] < "f03"], skills=4)
+    model = _model(table[table["family"] < "f03"], scaling="log(params_b)", skills=4)
+    _refused(model, "families", "only 3 families")
 
 
 def test_constant_covariate_is_named(table):
@@ -67,8 +73,7 @@ def test_missing_column_of_the_formula(table):
 
 def test_families_of_one_llm_only(table):
     one = table.drop_duplicates("family")
-    with pytest.raises(ls.IdentificationError, match=r"log\(params_b\).*family efficiencies"):
-        _model(one)
+    _refused(_model(one), "design within families", r"log\(params_b\).*family efficiencies")
 
 
 def test_rows_without_covariates_are_dropped_and_counted(table):

@@ -1,0 +1,329 @@
+"""What is weak in a fit, what that means, and what to do about it, in the manner of glmmTMB's diagnose()."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .diagnostics import boundary_names
+from .identification import (
+    Finding,
+    Findings,
+    benchmarks_together,
+    design_within_families,
+    enough_families,
+    flat_parameters,
+    flat_words,
+    some,
+)
+from .local_rank import local_rank, off_zero
+
+# A tenth of the starts, or three, at the best value make it unlikely that a better one was missed.
+_FEW_STARTS = 3
+_MC_SHARE = 0.1  # of a standard error: Monte Carlo error that changes what is reported
+_LLF_ERROR = 0.1  # log-likelihood units that a likelihood ratio would feel
+# Eigenvalues of the information at unit diagonal: standard errors along 30 times those with the rest known.
+_WEAK = 1e-3
+_TOGETHER = 0.95  # correlation of two estimates
+_SHARE = 0.5  # of a standard error: what is named in a weak direction
+_PENALTY_SHARE = 0.5
+_SCORES_PER_PARAMETER = 5
+_TOLD = 3
+
+_EDGES = {
+    "corr": "families' effects on two skills are one and the same, or opposite: fewer skills say as much",
+    "precision": "a benchmark is fitted exactly or not at all: look at its scores, and whether it has enough of them",
+    "lower": "the asymptote wants to leave its range: fix it (asymptotes='chance')",
+    "upper": "the asymptote wants to leave its range: fix it (asymptotes='chance' or 'lower')",
+    "slope_sd": "the slope does not vary between families: leave it out of random_slopes (test_shared_slopes tests it)",
+    "loading": "the anchor does not measure its skill: choose another",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis(Findings):
+    """Findings on a fit; printable, with ``problems``, ``notes`` and ``table``.
+
+    Attributes
+    ----------
+    checks : tuple of Finding
+    """
+
+    checks: tuple
+
+    @property
+    def title(self):
+        """One line: how much was found."""
+        counts = {"problem": len(self.problems), "note": len(self.notes)}
+        words = [f"{count} {word}{'s' if count > 1 else ''}" for word, count in counts.items() if count]
+        return f"Diagnosis: {', '.join(words) or 'nothing to remark'}"
+
+    def __repr__(self):
+        return f"<{self.title}>"
+
+
+def diagnose(fit):
+    """Look for what is weak in a fit.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+
+    Returns
+    -------
+    Diagnosis
+        Convergence, starts, integration error, observed information and its weak directions, rank of the
+        information at the estimate, boundaries, asymptotes that rest on their penalty, design and data.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
+    >>> fit = ls.LatentSkillModel(panel, skills=1).fit(integration="laplace", starts=3)
+    >>> [problem.check for problem in diagnose(fit).problems]
+    ['integration']
+    """
+    fit = getattr(fit, "source", fit)  # a rotation leaves the law, and what is weak in it, as it was
+    model = fit.model
+    checks = [_convergence(fit), _starts(fit), _integration(fit), _information(fit), *_weak(fit)]
+    checks += [_rank(fit), *_boundary(fit), _asymptotes(fit), design_within_families(model), enough_families(model)]
+    checks += [_single(model), benchmarks_together(model), _few_scores(model), _restrictions(fit)]
+    return Diagnosis(tuple(check for check in checks if check is not None))
+
+
+# --- the optimum -------------------------------------------------------------------------------------------------
+
+
+def _convergence(fit):
+    estimate = fit.estimate
+    labels, size = estimate.space(fit.model).labels, np.abs(estimate.gradient)
+    worst = np.argsort(-size)[:_TOLD]
+    names = tuple(labels[position] for position in worst)
+    entries = ", ".join(f"{labels[position]} {estimate.gradient[position]:.1e}" for position in worst)
+    numbers = {"distance": estimate.distance, "gradient": float(size.max())}
+    far = f"{estimate.distance:.1e} standard errors" if np.isfinite(estimate.distance) else "unknown"
+    message = f"Distance to the optimum {far}; largest entries of the gradient: {entries}."
+    if estimate.converged:
+        return Finding("convergence", "ok", message, names, numbers)
+    message = f"The optimum was not reached. {message} Estimates and standard errors are not yet those of the maximum. "
+    message += "Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
+    return Finding("convergence", "problem", message, names, numbers)
+
+
+def _starts(fit):
+    starts = fit.starts
+    count, best, failed = len(starts), int(starts["reached_best"].sum()), int(starts["loglike"].isna().sum())
+    numbers = {"starts": count, "at best": best, "failed": failed}
+    message = f"{best} of {count} starts ended at the best value" + (f"; {failed} failed" if failed else "") + "."
+    if count < _FEW_STARTS:
+        message += " So few starts cannot show whether there are other optima: fit with starts=10 or more."
+        return Finding("starts", "note", message, (), numbers)
+    if best < min(_FEW_STARTS, count) and best <= 0.2 * count:
+        message += " A better optimum may have been missed: fit with more starts, and with another seed."
+        return Finding("starts", "problem", message, (), numbers)
+    return Finding("starts", "ok", message, (), numbers)
+
+
+def _integration(fit):
+    rule = fit.estimate.rule
+    share = (fit.mc_se / fit.bse).replace([np.inf, -np.inf], np.nan).dropna()
+    error = fit.llf_error
+    numbers = {"llf error": error, "mc_se / bse": float(share.max()) if len(share) else np.nan}
+    if rule.kind == "monte_carlo":
+        message = f"Monte Carlo error of the log-likelihood {error:.2g}"
+        if not len(share):
+            return Finding("integration", "ok", message + ".", (), numbers)
+        name = share.idxmax()
+        message += f", of {name} {share[name]:.2g} of its standard error, the largest share."
+        if share[name] <= _MC_SHARE:
+            return Finding("integration", "ok", message, (name,), numbers)
+        message += " Another seed would change digits that are reported: take more draws (draws=)."
+        return Finding("integration", "problem", message, (name,), numbers)
+    if not np.isfinite(error):
+        message = f"{rule}: no finer rule is within reach to judge it by. Compare with integration='monte_carlo'."
+        return Finding("integration", "note", message, (), numbers)
+    message = f"A finer rule changes the log-likelihood of {rule} by {error:+.2g}."
+    if abs(error) <= _LLF_ERROR:
+        return Finding("integration", "ok", message, (), numbers)
+    message += " Likelihood ratios inherit such errors and estimates are biased by them: "
+    message += "use more nodes (points=)." if rule.kind == "quadrature" else "use integration='monte_carlo'."
+    return Finding("integration", "problem", message, (), numbers)
+
+
+# --- information -------------------------------------------------------------------------------------------------
+
+
+def _information(fit):
+    values = fit.observed.eigenvalues
+    numbers = {"smallest eigenvalue": float(values[0]), "condition": float(np.abs(values[-1] / values[0]))}
+    if fit.observed.weak:
+        numbers["condition"] = np.inf
+        message = (
+            "The observed information is not positive definite: the log-likelihood does not fall along a direction of "
+            f"{some(fit.observed.weak)}. Standard errors, Wald tests and intervals do not exist. If the local rank "
+            "below is full, the maximum was not reached, or the integration is too coarse; else the model must change."
+        )
+        return Finding("information", "problem", message, fit.observed.weak, numbers)
+    message = (
+        f"Positive definite; at unit diagonal its condition number is {numbers['condition']:.3g} and its smallest "
+        f"eigenvalue {values[0]:.2g}."
+    )
+    return Finding("information", "ok", message, (), numbers)
+
+
+def _weak(fit):
+    """Directions of small eigenvalues and pairs of estimates that move together."""
+    observed = fit.observed
+    if observed.weak:
+        return []
+    information = fit.estimate.information
+    scale = np.sqrt(np.diag(information))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    variance = np.diag(observed.matrix)
+    # under a restriction a parameter may have no variance of its own
+    error = np.sqrt(np.where(variance > 1e-16 * variance.max(), variance, np.inf))
+    found = []
+    for value, vector in zip(values[:_TOLD], vectors.T, strict=False):
+        if value >= _WEAK:
+            break
+        moved = observed.jacobian @ (vector / scale) / np.sqrt(value) / error
+        order = [position for position in np.argsort(-np.abs(moved)) if abs(moved[position]) >= _SHARE]
+        names = tuple(fit.model.param_names[position] for position in order)
+        parts = [f"{fit.model.param_names[position]} {moved[position]:+.2f}" for position in order]
+        message = (
+            f"A weak direction (eigenvalue {value:.1e}), along which standard errors are {value**-0.5:.0f} times those "
+            f"with the other parameters known; moves, in standard errors: {some(parts)}. Report these together "
+            "(wald_test, delta), or fix one of them."
+        )
+        found.append(Finding("weak direction", "note", message, names, {"eigenvalue": float(value)}))
+    return found + _pairs(fit, error)
+
+
+def _pairs(fit, error):
+    correlation = fit.observed.matrix / np.outer(error, error)
+    first, second = np.nonzero(np.triu(np.abs(correlation) > _TOGETHER, 1))
+    if not len(first):
+        return []
+    order = np.argsort(-np.abs(correlation[first, second]))
+    names = fit.model.param_names
+    pairs = [f"{names[first[i]]} and {names[second[i]]} ({correlation[first[i], second[i]]:+.3f})" for i in order]
+    involved = tuple(names[position] for position in np.unique([first, second]))
+    message = (
+        f"Estimates that can hardly be told apart, with their correlations: {some(pairs)}. Their sum or difference is "
+        "better known than either: test those."
+    )
+    return [Finding("correlated estimates", "note", message, involved, {"pairs": len(first)})]
+
+
+def _rank(fit):
+    model, estimate = fit.model, fit.estimate
+    space, v = estimate.space(model), estimate.coordinates
+    moved = any(name.startswith("slope_sd[") for name in boundary_names(model, estimate.params))
+    if moved:  # the score of a random slope vanishes at none
+        v = off_zero(model, space, v)
+    try:
+        rank = local_rank(model, v, space=space)
+    except np.linalg.LinAlgError:
+        message = "The covariance of family effects is singular to rounding, so there is no density: use fewer skills."
+        return Finding("local rank", "problem", message)
+    numbers = {"needed": rank.size, "rank": rank.rank, "above": rank.above, "below": rank.below}
+    if not rank.n_flat:
+        message = (
+            f"At the estimate the information of the model has full rank {rank.size} (smallest singular value "
+            f"{rank.above:.2g})."
+        )
+        return Finding("local rank", "ok", message, (), numbers)
+    message = (
+        f"At the estimate the information of the model has rank {rank.rank} of {rank.size} (singular values "
+        f"{rank.above:.2g} and then {rank.below:.2g}), whatever the scores: {flat_words(model, rank)} "
+        f"AIC and BIC count {rank.n_flat} parameters too many."
+    )
+    return Finding("local rank", "problem", message, flat_parameters(model, rank), numbers)
+
+
+# --- parameters --------------------------------------------------------------------------------------------------
+
+
+def _boundary(fit):
+    names = boundary_names(fit.model, fit.estimate.params)
+    if not names:
+        return [Finding("boundary", "ok", "No estimate lies on the edge of its space.")]
+    found = []
+    for word, advice in _EDGES.items():
+        own = tuple(name for name in names if name.startswith(f"{word}["))
+        if own:
+            message = (
+                f"{some(own)} on the edge of {'their' if len(own) > 1 else 'its'} space, where standard errors and "
+                f"tests mislead: {advice}."
+            )
+            found.append(Finding("boundary", "problem", message, own))
+    return found
+
+
+def _asymptotes(fit):
+    """Estimated asymptotes whose variance on the logit scale is nearly that of their penalty."""
+    names = [name for name in fit.model.param_names if name.startswith(("lower[", "upper["))]
+    if not names or fit.observed.weak:
+        return None
+    where = [fit.model.param_names.index(name) for name in names]
+    value, variance = fit.estimate.params[where], np.diag(fit.observed.matrix)[where]
+    # precision of the penalty in that of penalty and scores together
+    share = np.minimum(variance / (value * (1.0 - value)) ** 2 / fit.model.penalty.sd**2, 1.0)
+    numbers = {"largest share": float(share.max())}
+    order = [position for position in np.argsort(-share) if share[position] > _PENALTY_SHARE]
+    if not order:
+        message = f"Of what is known of an asymptote, at most {share.max():.0%} comes from its penalty."
+        return Finding("asymptotes", "ok", message, (), numbers)
+    heavy = tuple(names[position] for position in order)
+    parts = some([f"{names[position]} {share[position]:.0%}" for position in order])
+    message = (
+        f"More comes from the penalty than from the scores (its share): {parts}. The estimate is about what was put "
+        "in: try another asymptote_sd, or asymptotes='chance'."
+    )
+    return Finding("asymptotes", "note", message, heavy, numbers)
+
+
+# --- data --------------------------------------------------------------------------------------------------------
+
+
+def _single(model):
+    alone = int(np.sum(np.bincount(model.family_codes) == 1))
+    numbers = {"alone": alone, "families": model.n_families}
+    message = f"{alone} of {model.n_families} families have a single LLM."
+    if alone <= 0.5 * model.n_families:
+        return Finding("families of one LLM", "ok", message, (), numbers)
+    message += (
+        " They say how efficiency and size together move scores, and nothing of slopes within families: these rest on "
+        "the others. Collect more sizes of the same families."
+    )
+    return Finding("families of one LLM", "note", message, (), numbers)
+
+
+def _few_scores(model):
+    own = np.sum(np.isnan(model.pattern.fixed), axis=1) + 2 + {"chance": 0, "lower": 1, "both": 2}[model.asymptotes]
+    seen = np.asarray(model.prepared.n_observed)
+    few = np.flatnonzero(seen < _SCORES_PER_PARAMETER * own)
+    numbers = {"fewest a parameter": float(np.min(seen / own))}
+    if not len(few):
+        message = f"Every benchmark has at least {numbers['fewest a parameter']:.3g} scores for each of its parameters."
+        return Finding("scores per benchmark", "ok", message, (), numbers)
+    parts = some([f"{model.benchmarks[item]} ({seen[item]} for {own[item]})" for item in few])
+    names = tuple(f"precision[{model.benchmarks[item]}]" for item in few)
+    message = (
+        f"Few scores for the parameters of {parts}: their loadings and precisions are hardly determined, and large "
+        "samples are what standard errors assume. Leave them out, or fix loadings (Confirmatory)."
+    )
+    return Finding("scores per benchmark", "note", message, names, numbers)
+
+
+def _restrictions(fit):
+    model, restriction = fit.model, fit.estimate.restriction
+    testable = model.pattern.n_excess + (0 if restriction is None else restriction.rank)
+    if testable <= 0:
+        message = "The form of identification restricts nothing beyond the coordinates of the skills."
+        return Finding("restrictions", "ok", message, (), {"testable": 0})
+    message = (
+        f"Over-identified: {testable} degree{'s' if testable > 1 else ''} of freedom can be tested. Fit a "
+        "just-identified form (Anchored or Echelon with as many skills, no constraints) and call its lr_test with "
+        "this fit."
+    )
+    return Finding("restrictions", "ok", message, (), {"testable": testable})

@@ -1,0 +1,377 @@
+"""Profile likelihood: intervals that do not rest on a quadratic log-likelihood."""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from rich.console import Console
+from rich.progress import Progress
+from scipy import stats
+from scipy.interpolate import PchipInterpolator
+
+from ..errors import BoundaryWarning, ConvergenceWarning, DataError
+from .profile_ends import TOLERANCE, fill, find_end
+from .profile_path import ROUNDING, HigherPoint, Path, Peak, Target, read_target
+
+_SIDES = ("lower", "upper")
+_OPEN = tuple(f"{side}_{state}" for side in _SIDES for state in ("boundary", "flat", "edge"))
+
+
+class Interval(NamedTuple):
+    """Ends of an interval.
+
+    Attributes
+    ----------
+    lower, upper : float
+    """
+
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Profile likelihood of a parameter or of a linear combination of parameters.
+
+    Attributes
+    ----------
+    label : str
+        What is profiled, in parameter names.
+    estimate : float
+    interval : Interval
+        Where the signed root reaches the normal quantiles. An end that does not exist is the end of the
+        parameter space, or infinite, and ``flags`` say so; NaN where the fit was not at its optimum.
+    wald_interval : Interval
+        From the observed information, on the scale where the normal approximation is good; NaN without one.
+    alpha : float
+        One minus the confidence level.
+    table : DataFrame
+        A row per restricted maximum: value t, loglike (penalised, which is what is profiled), root, wald_root (the
+        root of the quadratic approximation), converged, evaluations (passes over the data).
+    params : DataFrame
+        The restricted estimates, a row per row of ``table``, indexed by t.
+    flags : tuple of str
+        What to know, as words: ``lower_boundary``, ``upper_flat``, ``not_monotone`` and so on; empty if there is
+        nothing.
+    notes : tuple of str
+        The same as sentences.
+    better : dict or None
+        Parameters of a higher log-likelihood, where the profile found one: ``model.fit(start_params=...)``.
+    gain : float
+        How much higher it is.
+    wald_se : float
+        Standard error from the observed information; NaN without one.
+    """
+
+    label: str
+    estimate: float
+    interval: Interval
+    wald_interval: Interval
+    alpha: float
+    table: pd.DataFrame
+    params: pd.DataFrame
+    flags: tuple = ()
+    notes: tuple = ()
+    better: dict = field(default=None, repr=False)
+    gain: float = 0.0
+    wald_se: float = np.nan
+    _target: Target = field(default=None, repr=False)
+
+    def curve(self, size=201):
+        """The profile between its points, by monotone interpolation.
+
+        Returns
+        -------
+        DataFrame
+            Columns value, root, wald_root; the deviances are their squares.
+        """
+        if self.better is not None:
+            raise DataError(f"There is no curve: {self.notes[0]}")
+        t, target = self.table["value"].to_numpy(), self._target
+        grid = np.linspace(target.forward(t[0]), target.forward(t[-1]), size)
+        value = target.back(grid)
+        root = PchipInterpolator(target.forward(t), self.table["root"])(grid)
+        centre = t[np.flatnonzero(self.table["evaluations"] == 0)[0]]
+        return pd.DataFrame({"value": value, "root": root, "wald_root": target.wald_root(value, centre, self.wald_se)})
+
+    def plot(self, ax=None):
+        """Deviance of the profile beside the quadratic one; see ``latentscale.plots.profile.plot_profile``."""
+        from ..plots.profile import plot_profile
+
+        return plot_profile(self, ax)
+
+    def __str__(self):
+        level = f"{100.0 * (1.0 - self.alpha):g}%"
+        rows = [
+            (f"{level} interval, profile", *self.interval),
+            (f"{level} interval, Wald", *self.wald_interval),
+        ]
+        lines = [f"Profile likelihood of {self.label}", f"{'estimate':<26}{self.estimate:12.5g}"]
+        lines += [f"{name:<26}{lower:12.5g}{upper:12.5g}" for name, lower, upper in rows]
+        shown = self.table.drop(columns="converged").to_string(index=False, float_format="{:.5g}".format)
+        return "\n".join([*lines, "", shown, *(f"Note: {note}" for note in self.notes)])
+
+
+def profile(fit, parameter, alpha=0.05, points=8, span=1.25):
+    """Profile likelihood of one parameter or linear combination.
+
+    At every t the penalised log-likelihood (the plain one, unless asymptotes are estimated) is maximised over all
+    parameters with a'xi = t, by the fit's own integration rule. The interval holds the t whose signed root
+    sign(t - t_hat) sqrt(2 (l_hat - l(t))) is below the normal quantile in size. The standard deviation of a random
+    slope and an anchor's loading cannot be negative: where the profile at zero is within the quantile, zero is the
+    lower end.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+    parameter : str or array (P,)
+        A parameter's name, a linear combination such as
+        ``"slope[log(params_b),math] - slope[log(tokens_t),math]"``, or weights.
+    alpha : float
+        One minus the confidence level, in (0, 1).
+    points : int
+        Points of the curve besides those that the ends of the interval took; 0 for the interval alone.
+    span : float
+        How far the curve goes, in units of the normal quantile; at least 1.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    DataError
+        If the parameter cannot be read, or is fixed by the fit's restrictions.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the fit was not at its optimum; ``Profile.better`` then has better parameters, and the interval is NaN.
+    """
+    _check(alpha, points, span)
+    target, peak = read_target(parameter, fit.model), Peak.of(fit)
+    if peak.fixes(target):
+        raise DataError(f"{target.label} is fixed by the restrictions of this fit, so there is nothing to profile.")
+    found = profiled(peak, target, fit.params, alpha, points, span)
+    if found.better is not None:
+        warnings.warn(found.notes[0], ConvergenceWarning, stacklevel=3)
+    return found
+
+
+def profile_intervals(fit, parameters=None, alpha=0.05, n_jobs=1, progress=False):
+    """Profile-likelihood intervals of several parameters.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+    parameters : str, or list of str or arrays (P,), optional
+        As ``profile`` takes them; all parameters by default.
+    alpha : float
+    n_jobs : int
+        Parameters profiled in parallel; the numbers do not depend on it.
+    progress : bool
+        Show a bar on the standard error stream.
+
+    Returns
+    -------
+    DataFrame
+        Columns lower and upper; ``.attrs["notes"]`` maps parameters to what there is to know of their intervals, and
+        ``.attrs["better"]`` has better parameters if the fit was not at its optimum, else None. A parameter that
+        the fit's restrictions fix has its value at both ends.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the fit was not at its optimum, or an end was not reached reliably.
+    BoundaryWarning
+        If an interval ends at the boundary of the parameter space or does not end.
+    """
+    _check(alpha, 0, 1.0)
+    wanted = fit.model.param_names if parameters is None else parameters
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    targets, peak = [read_target(parameter, fit.model) for parameter in wanted], Peak.of(fit)
+    free = [target for target in targets if not peak.fixes(target)]
+    tasks = (delayed(profiled)(peak, target, fit.params, alpha, 0, 1.0) for target in free)
+    found = {}
+    with Progress(console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task("Profiles", total=len(free))
+        for target, one in zip(free, Parallel(n_jobs=n_jobs, return_as="generator")(tasks), strict=True):
+            found[target.label] = one
+            bar.update(task, advance=1, description=target.label)
+    rows = {}
+    for target in targets:
+        fixed = float(target.weights @ fit.params)
+        rows[target.label] = found[target.label].interval if target.label in found else (fixed, fixed)
+    out = pd.DataFrame.from_dict(rows, orient="index", columns=list(_SIDES), dtype=float)
+    out.attrs["notes"] = {label: list(one.notes) for label, one in found.items() if one.notes}
+    out.attrs["better"] = _warn(list(found.values()))
+    return out
+
+
+def _check(alpha, points, span):
+    if not 0.0 < alpha < 1.0:
+        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+    if not (isinstance(points, (int, np.integer)) and points >= 0):
+        raise DataError(f"points is a whole number, at least 0; got {points!r}.")
+    if not 1.0 <= span < 10.0:
+        raise DataError(f"span is at least 1 and below 10, in units of the normal quantile; got {span!r}.")
+
+
+def profiled(peak, target, params, alpha, points, span):
+    """The Profile of a target about a peak; ``params`` is the fit's estimate, Series (P,)."""
+    path, z = Path(peak, target), float(stats.norm.isf(0.5 * alpha))
+    ends, higher = (), None
+    if peak.reached:
+        try:
+            ends = tuple(find_end(path, sign, z) for sign in (-1, 1))
+            if points:
+                fill(path, ends, z, points, span)
+        except HigherPoint as found:
+            higher = found.point
+            path.points.append(higher)
+            path.points.sort(key=lambda point: point.psi)
+    better, gain = _better(peak, higher)
+    flags = _flags(path, ends, z) if better is None else {"higher": _higher_note(peak, target, gain)}
+    interval = Interval(np.nan, np.nan)
+    if better is None:
+        interval = Interval(*(_value(target, sign, end) for sign, end in zip((-1, 1), ends, strict=True)))
+    estimate = float(target.weights @ params)
+    return Profile(
+        target.label, estimate, interval, _wald(path, params, alpha), alpha, _table(path), _params(path),
+        tuple(flags), tuple(flags.values()), better, gain, path.wald_se, target,
+    )  # fmt: skip
+
+
+def _value(target, sign, end):
+    """An end on the scale of t: the end of the parameter space where the profile got that far."""
+    if end.state in ("boundary", "flat"):
+        return float(target.space[sign > 0])
+    return float(target.back(end.psi))
+
+
+def _wald(path, params, alpha):
+    """Wald interval about the estimate."""
+    estimate, z = float(path.target.weights @ params), stats.norm.isf(0.5 * alpha)
+    return Interval(*(path.target.wald_end(side * z, estimate, path.wald_se) for side in (-1, 1)))
+
+
+def _table(path):
+    above = [point.value > path.peak.value + ROUNDING for point in path.points]
+    return pd.DataFrame(
+        {
+            "value": [point.t for point in path.points],
+            "loglike": [point.value for point in path.points],
+            "root": [np.nan if high else point.root for point, high in zip(path.points, above, strict=True)],
+            "wald_root": [path.target.wald_root(point.t, path.centre.t, path.wald_se) for point in path.points],
+            "converged": [point.converged for point in path.points],
+            "evaluations": [point.evaluations for point in path.points],
+        }
+    )
+
+
+def _params(path):
+    rows = [path.peak.reported(point.u) for point in path.points]
+    index = pd.Index([point.t for point in path.points], name=path.target.label)
+    return pd.DataFrame(rows, index=index, columns=path.peak.model.param_names)
+
+
+# --- what to know of a profile -------------------------------------------------------------------------------------
+
+
+def _flags(path, ends, z):
+    """Dict word -> sentence."""
+    label, flags = path.target.label, {}
+    for sign, side, end in zip((-1, 1), _SIDES, ends, strict=True):
+        if end.state != "root":
+            flags[f"{side}_{end.state}"] = _end_note(path, sign, side, end)
+    if not all(end.converged for end in ends) or not all(point.converged for point in path.points):
+        flags["not_converged"] = (
+            f"Some restricted maxima of {label} were not reached within a hundredth of a standard error (see "
+            "table): the interval may be too narrow."
+        )
+    if any(point.mirrored for point in path.points):
+        flags["mirrored"] = (
+            f"The profile of {label} runs into the mirror image of a skill whose anchor's loading vanishes: the "
+            "interval holds values of skills with the opposite sign."
+        )
+    if path.switched:
+        flags["branch"] = f"The profile of {label} has several local maxima; the best that was found was kept."
+    roots = np.array([point.root for point in path.points])
+    if np.any(np.diff(roots) < -TOLERANCE):
+        flags["not_monotone"] = (
+            f"The profile of {label} has a second hump: the interval is the stretch about the estimate where the "
+            "deviance is within its limit."
+        )
+        apart = [point.t for point in path.points if _outside(point, ends) and abs(point.root) < z - TOLERANCE]
+        if apart:
+            flags["disjoint"] = (
+                f"The deviance is within its limit at {label} = {', '.join(f'{t:.4g}' for t in apart)} too, outside "
+                "the interval."
+            )
+    return flags
+
+
+def _outside(point, ends):
+    return not ends[0].psi <= point.psi <= ends[1].psi
+
+
+def _end_note(path, sign, side, end):
+    label, value = path.target.label, _value(path.target, sign, end)
+    at = f"{path.target.back(end.psi):.5g}"
+    return {
+        "boundary": f"The {side} end of {label} is the boundary of the parameter space, {value:g}: the deviance there "
+        "is within its limit.",
+        "flat": f"The {side} end of {label} was not found: the deviance is within its limit as far as {at}.",
+        "edge": f"The {side} end of {label} is where the parameter space ends: no parameters were found beyond {at}.",
+        "jump": f"The {side} end of {label} lies between two local maxima: the deviance jumps over its limit at {at}.",
+    }[end.state]
+
+
+def _better(peak, higher):
+    """Parameters (dict) of a higher log-likelihood, None if there is none, and how much higher it is."""
+    if higher is None and peak.reached:
+        return None, 0.0
+    params, value = (peak.reported(peak.u), peak.value) if higher is None else peak.climbed(higher.u)
+    return dict(zip(peak.model.param_names, map(float, params), strict=True)), value - peak.fitted
+
+
+def _higher_note(peak, target, gain):
+    found = f"The profile of {target.label}" if peak.reached else "Climbing on from the estimate"
+    return (
+        f"{found} found a log-likelihood {gain:.4g} above the fit's, which therefore was not at its best optimum: "
+        "fit again from the parameters in .better (fit(start_params=...))."
+    )
+
+
+def _warn(found):
+    """Warn of what a table of ends does not show; the best of the better parameters, or None."""
+    better = [one for one in found if one.better is not None]
+    loose = [one.label for one in found if {"not_converged", "lower_jump", "upper_jump"} & set(one.flags)]
+    if better:
+        best = max(better, key=lambda one: one.gain)
+        names = ", ".join(one.label for one in better)
+        warnings.warn(
+            f"Profiles of {names} found log-likelihoods up to {best.gain:.4g} above the fit's, which therefore was not "
+            "at its best optimum, so that no interval here is to be used: fit again from the parameters in "
+            '.attrs["better"] (fit(start_params=...)).',
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    if loose:
+        warnings.warn(
+            f"Restricted maxima were not reached reliably for {', '.join(loose)}; see .attrs[\"notes\"].",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    open_ended = [one.label for one in found if any(flag in one.flags for flag in _OPEN)]
+    if open_ended:
+        warnings.warn(
+            f"Profile intervals end at the boundary of the parameter space, or do not end, for "
+            f"{', '.join(open_ended)}; see .attrs[\"notes\"].",
+            BoundaryWarning,
+            stacklevel=4,
+        )
+    return best.better if better else None

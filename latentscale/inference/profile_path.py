@@ -1,0 +1,406 @@
+"""Paths of restricted maxima: what a profile likelihood is made of.
+
+Along a'xi = t the other parameters are maximised out. Points are placed on a scale psi(t) on which the signed root
+r = sign(t - t_hat) sqrt(2 (l_hat - l(t))) is nearly a straight line: the logarithm of a precision, the arc sine of
+a correlation, the logit of an asymptote, otherwise t itself. By the envelope theorem dl/dt is the multiplier of the restriction, so that the slope of r is known at every
+point, and roots are found by inverse Hermite interpolation.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import DataError
+from ..estimation.ascent import scale_from
+from ..estimation.objective import Objective
+from ..estimation.refit import information_at, refit, restricted_refit
+from ..parameters.restrictions import RestrictedSpace, Restriction, natural_jacobian, natural_vector, read_restriction
+from .hypotheses import full_information, stacked
+from .intervals import _SCALES, scale_of
+
+# Standard errors from a restricted maximum at which its search, and one that only looks for another branch, stop.
+_GOAL, _CHECKED = 1e-3, 8e-3
+ROUNDING = 1e-4  # log-likelihood units that two maximisations may differ by
+_NEAR_OPTIMUM = 0.02  # what a fit may lack of its own optimum: a fifth of a standard error
+_CORRELATION_EDGE = 1.0 - 1e-4  # beyond this in size, Sigma is singular as far as the data can tell
+# The log-likelihood is smooth in sqrt(1 - rho^2), so that its root is nearly a straight line in the arc sine even
+# where the estimate is at the edge; Fisher's z has the edge at infinity.
+_STEPS = {**_SCALES, "corr": (np.arcsin, lambda x: 1.0 / np.sqrt(1.0 - x * x), np.sin)}
+# Ends of the spaces of single parameters; slope_sd and anchors reach theirs, the others do not.
+_SPACES = {"precision": (0.0, np.inf), "variance": (0.0, np.inf), "corr": (-1.0, 1.0), "lower": (0.0, 1.0),
+           "upper": (0.0, 1.0), "slope_sd": (0.0, np.inf)}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The quantity t = a'xi that is profiled.
+
+    Attributes
+    ----------
+    label : str
+    weights : array (P,)
+        a.
+    scale : str
+        Key of the scales; ``""`` for the quantity itself.
+    factor : float
+        The weight of a single parameter; 1 for a combination of several.
+    space : tuple of float
+        Least and greatest value of t.
+    closed : bool
+        Whether a finite end of the space belongs to it.
+    pair : tuple of int
+        The two skills of a correlation.
+    """
+
+    label: str
+    weights: np.ndarray
+    scale: str = ""
+    factor: float = 1.0
+    space: tuple = (-np.inf, np.inf)
+    closed: bool = False
+    pair: tuple = ()
+
+    def forward(self, t, scales=_STEPS):
+        """psi(t), increasing; with ``scales=_SCALES`` on the scale of Wald intervals."""
+        if self.scale not in scales:
+            return t
+        return np.sign(self.factor) * scales[self.scale][0](t / self.factor)
+
+    def derivative(self, t, scales=_STEPS):
+        """d psi / dt."""
+        return scales[self.scale][1](t / self.factor) / abs(self.factor) if self.scale in scales else 1.0
+
+    def back(self, psi, scales=_STEPS):
+        """t(psi)."""
+        if self.scale not in scales:
+            return psi
+        return self.factor * scales[self.scale][2](np.sign(self.factor) * psi)
+
+    def wald_root(self, t, centre, se):
+        """(psi(t) - psi(centre)) / s.e. on the scale of Wald intervals; ``se`` is that of t."""
+        step = self.forward(t, _SCALES) - self.forward(centre, _SCALES)
+        return step / (se * self.derivative(centre, _SCALES))
+
+    def wald_end(self, root, centre, se):
+        """The t of a Wald root."""
+        psi = self.forward(centre, _SCALES) + root * se * self.derivative(centre, _SCALES)
+        return float(self.back(psi, _SCALES))
+
+    def limit(self, sign):
+        """psi at the end of the space that can be evaluated, or +-inf."""
+        if self.scale == "corr":
+            return sign * np.arcsin(_CORRELATION_EDGE)
+        return self.space[sign > 0] if self.closed else sign * np.inf
+
+    @property
+    def longest_step(self):
+        """In psi, for the first step, where the standard error may mean nothing."""
+        return 0.8 if self.scale == "corr" else np.inf
+
+
+def read_target(parameter, model):
+    """Target from a parameter's name, a linear combination in words, or weights (P,).
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, is constant, is not one quantity, or combines standard deviations of random slopes with
+        other parameters.
+    """
+    names = list(model.param_names)
+    if isinstance(parameter, str) and parameter in names:
+        return _single(parameter, 1.0, parameter, model)
+    if isinstance(parameter, str):
+        read = read_restriction(f"{parameter} = 0", names)
+        if len(read) != 1 or read.value[0] != 0.0:
+            raise DataError(
+                f"profile takes one parameter or one linear combination without a constant, such as "
+                f"'{names[0]} - {names[-1]}'; got {parameter!r}."
+            )
+    else:
+        weights = np.asarray(parameter, dtype=float)
+        if weights.shape != (len(names),) or not np.isfinite(weights).all():
+            raise DataError(f"Weights are {len(names)} finite numbers, one per parameter; got shape {weights.shape}.")
+        read = read_restriction((weights[None, :], 0.0), names)
+    weights, label = read.matrix[0], read.labels[0].removesuffix(" = 0")
+    used = np.flatnonzero(weights)
+    if len(used) == 1:
+        return _single(names[used[0]], float(weights[used[0]]), label, model)
+    if any(names[index].startswith("slope_sd[") for index in used):
+        raise DataError("A standard deviation of random slopes is profiled by itself, not combined with others.")
+    return Target(label, weights)
+
+
+def _single(name, factor, label, model):
+    scale = scale_of(name)
+    anchors = [
+        f"loading[{model.benchmarks[rows[0]]},{skill}]"
+        for skill, rows in zip(model.skills, model.pattern.positive, strict=True)
+        if len(rows) == 1
+    ]
+    space = (0.0, np.inf) if name in anchors else _SPACES.get(scale, (-np.inf, np.inf))
+    space = tuple(sorted((factor * space[0], factor * space[1])))
+    weights, pair = factor * (np.asarray(model.param_names) == name), ()
+    if scale == "corr":
+        layout = model.table.layout
+        position = model.table.all_names.index(name) - layout.slices["skill_cov"].start
+        pair = tuple(int(index[position]) for index in layout.triangle)
+    closed = scale == "slope_sd" or name in anchors
+    return Target(label, weights, scale if scale in _STEPS else "", factor, space, closed, pair)
+
+
+@dataclass(frozen=True, eq=False)
+class Peak:
+    """The optimum that profiles lead away from.
+
+    Attributes
+    ----------
+    model : LatentSkillModel
+    rule : Rule
+    own : Restriction or None
+        The fit's own.
+    u : array (P,)
+        In the optimiser's coordinates.
+    value, fitted : float
+        Penalised log-likelihood, here and at the fit's estimate.
+    information : array (P, P)
+        In the coordinates of the whole space, made positive definite where it is not.
+    covariance : array (P, P)
+        Observed, of the natural parameters; NaN where it does not exist.
+    reached : bool
+        False if the fit was further from its optimum than rounding and drivers explain; ``u`` is then the better
+        point.
+    """
+
+    model: object
+    rule: object
+    own: object
+    u: np.ndarray
+    value: float
+    fitted: float
+    information: np.ndarray
+    covariance: np.ndarray
+    reached: bool
+
+    @classmethod
+    def of(cls, fit):
+        """The optimum of a fit, to which the same rule has climbed once more."""
+        estimate = fit.estimate
+        scale = scale_from(full_information(fit))
+        information = np.linalg.inv(scale @ scale.T)
+        end = refit(estimate.objective(fit.model), estimate.rule, estimate.coordinates, estimate.information)
+        better = end.value > estimate.penalised
+        return cls(
+            fit.model, estimate.rule, estimate.restriction, end.free if better else estimate.free,
+            max(end.value, estimate.penalised), estimate.penalised, information, fit.observed.matrix,
+            bool(end.value < estimate.penalised + _NEAR_OPTIMUM),
+        )  # fmt: skip
+
+    def natural(self, u):
+        """Natural parameters of a free vector."""
+        return natural_vector(self.model.space, self.model.recoding, u)
+
+    def fixes(self, target):
+        """Whether the fit's own restrictions leave the target one value only."""
+        if self.own is None:
+            return False
+        return np.linalg.matrix_rank(np.vstack([self.own.matrix, target.weights])) == self.own.rank
+
+    def reported(self, u):
+        """Natural parameters as a fit would report them: signs as the form wants them."""
+        model = self.model
+        structure = model.space.structure(u)
+        for candidate in (model.pattern.reflect(structure), structure):
+            candidate = replace(candidate, slope_sd=np.abs(candidate.slope_sd))
+            params = model.table.natural(model.recoding.user(candidate))
+            if self.own is None or np.abs(self.own.residual(params)).max() < 1e-6:
+                break
+        return params
+
+    def climbed(self, u):
+        """The maximum, without the profile's restriction, near a point: (natural parameters, value)."""
+        model, space, information = self.model, self.model.space, self.information
+        start = u
+        if self.own is not None:
+            space = RestrictedSpace.near(space, model.recoding, self.own, u, np.linalg.inv(information))
+            basis, start = space.basis(space.start), space.start[space.kept]
+            information = basis.T @ information @ basis
+        end = refit(Objective(space, model.internal_cells, model.penalty), self.rule, start, information)
+        return self.reported(end.free), end.value
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A restricted maximum.
+
+    Attributes
+    ----------
+    psi, t : float
+    u : array (P,)
+    value : float
+        Penalised log-likelihood.
+    root : float
+        Signed root.
+    slope : float
+        d root / d psi.
+    converged : bool
+    evaluations : int
+    mirrored : bool
+        Whether the search crossed to signs of skills that the form excludes.
+    """
+
+    psi: float
+    t: float
+    u: np.ndarray
+    value: float
+    root: float
+    slope: float
+    converged: bool
+    evaluations: int
+    mirrored: bool = False
+
+
+class HigherPoint(Exception):
+    """A restricted maximum above the fit: the fit was not at its optimum."""
+
+    def __init__(self, point):
+        super().__init__(f"log-likelihood {point.value}")
+        self.point = point
+
+
+class Path:
+    """Restricted maxima of one target, each found from its neighbours.
+
+    Parameters
+    ----------
+    peak : Peak
+    target : Target
+    """
+
+    def __init__(self, peak, target):
+        self.peak, self.target = peak, target
+        model = peak.model
+        t = float(target.weights @ peak.natural(peak.u))
+        if target.closed:
+            t = float(np.clip(t, *target.space))
+        self._row = Restriction(target.weights[None, :], np.zeros(1), (target.label,))
+        self._standard = None if peak.rule.kind == "laplace" else peak.rule.standard(model.internal_cells.n_families)
+        variance = target.weights @ peak.covariance @ target.weights
+        self.wald_se = float(np.sqrt(variance)) if variance > 0.0 else np.nan
+        if not variance > 0.0:
+            gradient = target.weights @ natural_jacobian(model.space, model.recoding, peak.u)
+            variance = gradient @ np.linalg.solve(peak.information, gradient)
+        self.se = float(np.sqrt(variance)) * target.derivative(t)
+        self.centre = Point(target.forward(t), t, peak.u, peak.value, 0.0, 1.0 / self.se, True, 0)
+        self.points, self.switched = [self.centre], False
+
+    def at(self, psi):
+        """The restricted maximum at psi, None where no parameters satisfy the restriction.
+
+        Raises
+        ------
+        HigherPoint
+            If it is above the peak.
+        """
+        starts = [self._predicted(psi), min(self.points, key=lambda point: abs(point.psi - psi)).u]
+        for start in starts:
+            point = self._maximum(psi, start)
+            if point is not None:
+                break
+        else:
+            return None
+        if point.mirrored or not point.converged:
+            again = self._maximum(psi, self.centre.u)
+            if again is not None and not again.mirrored and (point.mirrored or again.value > point.value):
+                point = again
+        return self._keep(point)
+
+    def checked(self, point):
+        """The better of a point and of the maximum reached straight from the peak, which may be on another branch."""
+        other = self._maximum(point.psi, self.centre.u, _CHECKED)
+        spent = point.evaluations + (0 if other is None else other.evaluations)
+        self.points = [old for old in self.points if old is not point]
+        if other is None or other.mirrored or other.value < point.value + ROUNDING:
+            return self._keep(replace(point, evaluations=spent))
+        self.switched = True
+        return self._keep(replace(other, evaluations=spent))
+
+    def _keep(self, point):
+        if not point.mirrored and point.value > self.peak.value + ROUNDING:
+            raise HigherPoint(point)
+        self.points.append(point)
+        self.points.sort(key=lambda one: one.psi)
+        return point
+
+    def _predicted(self, psi):
+        """Secant through the two nearest points, between them or beyond them."""
+        near = sorted(self.points, key=lambda point: abs(point.psi - psi))
+        inner = [point for point in near if point.psi <= psi][:1] + [point for point in near if point.psi > psi][:1]
+        first, second = inner if len(inner) == 2 else (near + near)[:2]
+        if first.psi == second.psi:
+            return first.u
+        return first.u + (psi - first.psi) / (second.psi - first.psi) * (second.u - first.u)
+
+    def _moved(self, u, t):
+        """u with a correlation set to t, where that is what is profiled: no other restriction is as easily met.
+
+        What other effects have in common with either of the two, and with what is left of the second given the
+        first, stays as it is.
+        """
+        if not self.target.pair:
+            return u
+        structure = self.peak.model.space.structure(u)
+        cov = structure.skill_cov
+        order = [*self.target.pair, *(k for k in range(len(cov)) if k not in self.target.pair)]
+        factor = np.linalg.cholesky(cov[np.ix_(order, order)])
+        value = t / self.target.factor
+        factor[1, :2] = value, np.sqrt(1.0 - value**2)
+        back = np.argsort(order)
+        moved = (factor @ factor.T)[np.ix_(back, back)]
+        return self.peak.model.space.free_vector(replace(structure, skill_cov=moved))
+
+    def _maximum(self, psi, start, goal=_GOAL):
+        peak, t = self.peak, self.target.back(psi)
+        restriction = Restriction(self._row.matrix, np.array([t]), (f"{self.target.label} = {t:g}",))
+        if peak.own is not None:
+            restriction = stacked([peak.own, restriction])
+        try:
+            end = restricted_refit(peak.model, peak.rule, restriction, self._moved(start, t), peak.information, goal)
+        except DataError:  # nothing satisfies the restriction
+            return None
+        spent = end.evaluations
+        if not end.converged and np.isfinite(end.value):
+            # far from the peak its information may be a bad metric
+            objective = Objective(end.space, peak.model.internal_cells, peak.model.penalty)
+            information = information_at(objective, peak.rule, end.coordinates)
+            if np.isfinite(information).all():
+                end = refit(objective, peak.rule, end.coordinates, information)
+                spent += end.evaluations
+        if not np.isfinite(end.value):
+            return None
+        deviance = 2.0 * (peak.value - end.value)
+        root = np.sign(psi - self.centre.psi) * np.sqrt(max(deviance, 0.0))
+        multiplier = self._multiplier(end.free, restriction)
+        slope = -multiplier / root / self.target.derivative(t) if root else np.nan
+        return Point(
+            float(psi), float(t), end.free, end.value, float(root), float(slope), end.converged, spent,
+            self._mirrored(end.free),
+        )  # fmt: skip
+
+    def _multiplier(self, u, restriction):
+        """dl/dt: the gradient in u at a restricted maximum is a combination of the rows' gradients."""
+        peak, model = self.peak, self.peak.model
+        if self._standard is None:
+            gradient = model.objective.laplace(u)[0].gradient
+        else:
+            gradient = model.objective.moving(u, self._standard)[0].gradient
+        if gradient is None:
+            return np.nan
+        scale = scale_from(peak.information)
+        rows = restriction.matrix @ natural_jacobian(model.space, model.recoding, u) @ scale
+        return float(np.linalg.lstsq(rows.T, scale.T @ gradient, rcond=None)[0][-1])
+
+    def _mirrored(self, u):
+        loadings = self.peak.model.space.structure(u).loadings
+        positive = self.peak.model.pattern.positive
+        return any(rows and loadings[list(rows), skill].sum() < -1e-9 for skill, rows in enumerate(positive))
