@@ -41,18 +41,15 @@ def rule_score(model, params, rule, start=None, table=None):
 
 def natural_hessian(model, params, integration, options):
     """Its second derivatives (P, P)."""
-    return table_hessian(model, model.table, params, _rule(model, integration, options))
-
-
-def penalised_derivatives(model, params, rule, table=None):
-    """Gradient (P,) and Hessian (P, P) of the penalised log-likelihood at a natural vector of ``table``.
-
-    ``table`` is the parameter table, which may free parameters that the model's own holds fixed.
-    """
-    table = model.table if table is None else table
-    _, gradient, curvature = model.penalty.terms(table.layout.flatten(table.structure(params)))
-    score = rule_score(model, params, rule, table=table) + gradient[table.free]
-    return score, table_hessian(model, table, params, rule) + np.diag(curvature[table.free])
+    rule, cells, table = _rule(model, integration, options), model.user_cells, model.table
+    structure = table.structure(params)
+    modes = posterior_modes(structure, cells)
+    if rule.kind == "laplace":
+        step = _step(table, params)
+        return symmetrise(jacobian(lambda point: rule_score(model, point, rule, modes.alpha, table), params, step))
+    nodes = adapted_nodes(rule.standard(cells.n_families), modes)
+    hessian = marginal(structure, cells, nodes, 2, table.asymptotes_free).hessian
+    return symmetrise(hessian[np.ix_(table.free, table.free)])
 
 
 def _step(table, params):
@@ -64,16 +61,3 @@ def _step(table, params):
         where = table.layout.slices[name]
         step[where] = 1e-3 * full[where] * (1.0 - full[where])
     return step[table.free]
-
-
-def table_hessian(model, table, params, rule):
-    """Second derivatives of the log-likelihood in the natural vector of a table."""
-    cells = model.user_cells
-    structure = table.structure(params)
-    modes = posterior_modes(structure, cells)
-    if rule.kind == "laplace":
-        step = _step(table, params)
-        return symmetrise(jacobian(lambda point: rule_score(model, point, rule, modes.alpha, table), params, step))
-    nodes = adapted_nodes(rule.standard(cells.n_families), modes)
-    hessian = marginal(structure, cells, nodes, 2, table.asymptotes_free).hessian
-    return symmetrise(hessian[np.ix_(table.free, table.free)])

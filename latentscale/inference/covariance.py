@@ -19,7 +19,7 @@ from .flat_rotations import flat_rotations
 # An eigenvalue this much smaller than the largest is below the error of an information by differences, 1e-9 relative.
 _SINGULAR = 1e-9
 _ROUNDING = 1e-8  # a coordinate with this share of the largest root information has none
-CORRECTIONS = ("leverage", "df", "none")
+CORRECTIONS = ("leverage", "jackknife", "df", "none")
 FEW_FAMILIES = 40
 
 
@@ -135,7 +135,7 @@ def cluster_covariance(objective, v, rule, observed, families, correction="lever
     observed : Observed
     families : sequence of str
         Their names, for warnings.
-    correction : {"leverage", "df", "none"}
+    correction : {"leverage", "jackknife", "df", "none"}
         See ``sandwich``.
 
     Warns
@@ -153,7 +153,7 @@ def cluster_covariance(objective, v, rule, observed, families, correction="lever
     _require_observed(observed, "sandwich")
     scores = family_scores(objective, v, rule)
     count, size = scores.shape
-    information = family_information(objective, v, rule) if correction == "leverage" else None
+    information = family_information(objective, v, rule) if correction in ("leverage", "jackknife") else None
     matrix, alone = sandwich(scores, observed, correction, information)
     if alone:
         warnings.warn(
@@ -169,7 +169,10 @@ def cluster_covariance(objective, v, rule, observed, families, correction="lever
             UserWarning,
             stacklevel=4,
         )
-    words = {"leverage": "leverage-corrected", "df": "L/(L-1)-corrected", "none": "uncorrected"}[correction]
+    words = {
+        "leverage": "leverage-corrected", "jackknife": "one-step jackknife", "df": "L/(L-1)-corrected",
+        "none": "uncorrected",
+    }[correction]  # fmt: skip
     return Covariance(matrix, "cluster", f"sandwich clustered by {count} families, {words}")
 
 
@@ -180,12 +183,15 @@ def sandwich(scores, observed, correction, information=None):
     ----------
     scores : array (L, d)
     observed : Observed
-    correction : {"leverage", "df", "none"}
-        For the scores at the estimate being smaller than those at the truth. ``"leverage"``: each s_l is replaced
-        by (I - H_l V)^-1 s_l, H_l the family's information, and the sum multiplied by (L - 1) / L, a one-step
-        jackknife over families (Mancl and DeRouen 2001). ``"df"``: L / (L - 1). ``"none"``: neither.
+    correction : {"leverage", "jackknife", "df", "none"}
+        For the scores at the estimate being smaller than those at the truth, by the share of the information that
+        is the family's own. With H_l the family's information, s_l is replaced for ``"leverage"`` by
+        (I - H_l V)^-1/2 s_l, unbiased to first order if the model holds (Kauermann and Carroll 2001); for
+        ``"jackknife"`` by (I - H_l V)^-1 s_l, and the sum multiplied by (L - 1) / L: one Newton step to the
+        estimate without each family, which errs to the large side (Mancl and DeRouen 2001). ``"df"``:
+        L / (L - 1). ``"none"``: no correction.
     information : array (L, d, d), optional
-        H_l, for ``"leverage"``.
+        H_l, for ``"leverage"`` and ``"jackknife"``.
 
     Returns
     -------
@@ -197,14 +203,17 @@ def sandwich(scores, observed, correction, information=None):
     moves = scores @ observed.free
     if correction == "df":
         moves *= np.sqrt(count / (count - 1.0))
-    elif correction == "leverage":
-        total = np.linalg.inv(observed.free)
+    elif correction in ("leverage", "jackknife"):
+        root = np.linalg.cholesky(observed.free)
+        power = -0.5 if correction == "leverage" else -1.0
         for number, (own, score) in enumerate(zip(information, scores, strict=True)):
-            if cholesky_or_none(total - own) is None:
+            # in coordinates where V is the identity the leverage is a symmetric matrix
+            values, vectors = np.linalg.eigh(np.eye(len(score)) - root.T @ own @ root)
+            if values[0] <= 0.0:
                 alone.append(number)
-            else:  # one Newton step to the estimate without the family
-                moves[number] = np.linalg.solve(total - own, score)
-        moves *= np.sqrt((count - 1.0) / count)
+                continue
+            moves[number] = root @ (vectors * values**power) @ vectors.T @ root.T @ score
+        moves *= np.sqrt((count - 1.0) / count) if correction == "jackknife" else 1.0
     carried = moves @ observed.jacobian.T
     return carried.T @ carried, alone
 

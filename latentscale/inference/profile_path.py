@@ -287,9 +287,11 @@ class Path:
         self._standard = None if peak.rule.kind == "laplace" else peak.rule.standard(model.internal_cells.n_families)
         variance = target.weights @ peak.covariance @ target.weights
         self.wald_se = float(np.sqrt(variance)) if variance > 0.0 else np.nan
+        gradient = target.weights @ natural_jacobian(model.space, model.recoding, peak.u)
+        spread = np.linalg.solve(peak.information, gradient)
+        self._tangent = spread / (gradient @ spread) / target.derivative(t)
         if not variance > 0.0:
-            gradient = target.weights @ natural_jacobian(model.space, model.recoding, peak.u)
-            variance = gradient @ np.linalg.solve(peak.information, gradient)
+            variance = gradient @ spread
         self.se = float(np.sqrt(variance)) * target.derivative(t)
         self.centre = Point(target.forward(t), t, peak.u, peak.value, 0.0, 1.0 / self.se, True, 0)
         self.points, self.switched = [self.centre], False
@@ -310,14 +312,14 @@ class Path:
         else:
             return None
         if point.mirrored or not point.converged:
-            again = self._maximum(psi, self.centre.u)
+            again = self._maximum(psi, self._along(psi))
             if again is not None and not again.mirrored and (point.mirrored or again.value > point.value):
                 point = again
         return self._keep(point)
 
     def checked(self, point):
         """The better of a point and of the maximum reached straight from the peak, which may be on another branch."""
-        other = self._maximum(point.psi, self.centre.u, _CHECKED)
+        other = self._maximum(point.psi, self._along(point.psi), _CHECKED)
         spent = point.evaluations + (0 if other is None else other.evaluations)
         self.points = [old for old in self.points if old is not point]
         if other is None or other.mirrored or other.value < point.value + ROUNDING:
@@ -332,13 +334,17 @@ class Path:
         self.points.sort(key=lambda one: one.psi)
         return point
 
+    def _along(self, psi):
+        """Where the restricted maximum would be if the log-likelihood were quadratic about the peak."""
+        return self.centre.u + (psi - self.centre.psi) * self._tangent
+
     def _predicted(self, psi):
         """Secant through the two nearest points, between them or beyond them."""
+        if len(self.points) == 1:
+            return self._along(psi)
         near = sorted(self.points, key=lambda point: abs(point.psi - psi))
         inner = [point for point in near if point.psi <= psi][:1] + [point for point in near if point.psi > psi][:1]
-        first, second = inner if len(inner) == 2 else (near + near)[:2]
-        if first.psi == second.psi:
-            return first.u
+        first, second = inner if len(inner) == 2 else near[:2]
         return first.u + (psi - first.psi) / (second.psi - first.psi) * (second.u - first.u)
 
     def _moved(self, u, t):

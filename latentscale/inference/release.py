@@ -5,18 +5,20 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import DataError
-from ..estimation.natural import penalised_derivatives
-from .hypotheses import null_basis
+from ..estimation.natural import rule_score
+from ..estimation.simulated import expected_information
+from .hypotheses import SCORE_TABLES, null_basis
 
 # Part of a released parameter's information that the free ones do not explain, below which it is not identified.
-_IDENTIFIED = 1e-5
+# Flat directions have simulated scores of zero to rounding.
+_IDENTIFIED = 1e-9
 
 
 def modification_indices(fit):
     """What the log-likelihood would gain, to second order, by freeing each loading and correlation fixed at zero.
 
-    With g the score of the released parameter at the estimate and I its information left after the free
-    parameters, the modification index is g^2 / I, chi-square on one degree of freedom, and g / I the expected
+    With g the score of the released parameter at the estimate and I its expected information left after the free
+    parameters (from simulated scores; observed information need not be positive where a zero is wrong), the modification index is g^2 / I, chi-square on one degree of freedom, and g / I the expected
     change of the parameter.
 
     Parameters
@@ -44,13 +46,18 @@ def modification_indices(fit):
         raise DataError("No loading or correlation is fixed at zero, so there is nothing to release.")
     released = table.with_fixed(np.where(candidates, np.nan, table.fixed))
     natural = layout.flatten(fit.structure)[released.free]
-    gradient, hessian = penalised_derivatives(model, natural, fit.estimate.rule, released)
+    gradient = rule_score(model, natural, fit.estimate.rule, table=released)
+    _, slope, curvature = model.penalty.terms(layout.flatten(fit.structure))
+    gradient = gradient + slope[released.free]
+    information = expected_information(model, fit.structure, released, SCORE_TABLES)
+    count = SCORE_TABLES * model.n_families
+    information *= count / (count - released.size - 1.0)  # so that its inverse has no bias
+    information -= np.diag(curvature[released.free])
     tested = np.flatnonzero(candidates[released.free])
     others = np.flatnonzero(~candidates[released.free])
     basis = np.eye(len(others))
     if fit.estimate.restriction is not None:
         basis = null_basis(fit.estimate.restriction.matrix)
-    information = -hessian
     nuisance = basis.T @ information[np.ix_(others, others)] @ basis
     cross = information[np.ix_(tested, others)] @ basis
     scale = np.sqrt(np.abs(np.diag(nuisance)))

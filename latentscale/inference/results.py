@@ -58,7 +58,10 @@ class HypothesisTest:
         word = _METHODS.get(self.method, self.method)
         if not np.isfinite(self.statistic):
             return f"{self.hypothesis}: the {word} statistic does not exist."
-        law = "chi-bar-square" if "chi-bar" in " ".join(self.notes) else "chi-square"
+        notes = " ".join(self.notes)
+        law = "chi-square"
+        if "chi-bar" in notes or "simulated under" in notes:
+            law = "simulated law" if self.method == "score" else "chi-bar-square"
         return (
             f"{self.hypothesis}: the {word} statistic is {self.statistic:.2f} on {self.df} "
             f"degree{'s' if self.df > 1 else ''} of freedom ({law}, {_p_words(self.pvalue)})."

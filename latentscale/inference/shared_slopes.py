@@ -8,7 +8,15 @@ from ..errors import DataError
 from ..estimation.refit import information_at, refit
 from ..estimation.rules import Rule
 from ..estimation.search import climb
-from .chibar import chi_bar_sf, chi_bar_weights, variance_information
+from .chibar import (
+    TABLES,
+    chi_bar_sf,
+    chi_bar_weights,
+    observed_variance_score,
+    one_sided_statistic,
+    variance_scores,
+)
+from .nesting import CONSERVATIVE
 from .results import JOINT, HypothesisTest, test_table
 
 _START = 0.3
@@ -21,8 +29,12 @@ def varying_terms(model):
     return [term for term in found if term not in model.random_terms]
 
 
-def shared_slopes(fit, terms=None, integration="laplace"):
-    """Likelihood-ratio test of shared slopes against independent random slopes by family.
+def shared_slopes(fit, terms=None, method="score", integration="laplace"):
+    """Test of shared slopes against independent random slopes by family.
+
+    The score test needs no fit of random slopes: at zero variances it asks whether families' scores point to
+    variances above zero, and compares with tables simulated under the hypothesis. The likelihood-ratio test is
+    referred to its chi-bar-square law.
 
     Parameters
     ----------
@@ -31,8 +43,10 @@ def shared_slopes(fit, terms=None, integration="laplace"):
     terms : str or sequence of str, optional
         Terms whose slopes may vary under the alternative; by default the main effect of size alone, or the first
         main effect that varies within families.
+    method : {"score", "lr", "all"}
     integration : {"laplace", "monte_carlo", "quadrature"}
-        Rule of both log-likelihoods. With K skills and r terms the alternative integrates over K (1 + r) effects.
+        Rule of both log-likelihoods of the likelihood-ratio test. With K skills and r terms the alternative
+        integrates over K (1 + r) effects.
 
     Returns
     -------
@@ -52,31 +66,46 @@ def shared_slopes(fit, terms=None, integration="laplace"):
     unknown = [term for term in terms if term not in candidates]
     if unknown or not terms:
         raise DataError(f"{unknown} cannot be tested; terms that vary within families are {candidates}.")
+    methods = ("score", "lr") if method == "all" else (method,) if isinstance(method, str) else tuple(method)
+    if not methods or not set(methods) <= {"score", "lr"}:
+        raise DataError(f"method is 'score', 'lr' or 'all' for shared slopes; got {method!r}.")
     pieces = {JOINT: terms} | ({term: [term] for term in terms} if len(terms) > 1 else {})
     rows, notes = [], []
     for part, chosen in pieces.items():
-        statistic, weights, pvalue = _against(fit, chosen, integration)
-        rows.append((part, "lr", statistic, len(weights) - 1, pvalue))
-        shares = ", ".join(f"{weight:.3f}" for weight in weights)
-        notes.append(f"{part}: chi-bar-square law, weights of 0 to {len(weights) - 1} degrees of freedom {shares}.")
-    notes.append(f"Both log-likelihoods by {integration}.")
+        found, weights = _against(fit, chosen, methods, integration)
+        rows += [(part, *row) for row in found]
+        if "lr" in methods:
+            shares = ", ".join(f"{weight:.3f}" for weight in weights)
+            notes.append(f"{part}: chi-bar-square weights of 0 to {len(weights) - 1} degrees of freedom {shares}.")
+    if "lr" in methods:
+        notes += [f"Log-likelihoods of the lr statistic by {integration}.", CONSERVATIVE]
+    if "score" in methods:
+        notes.append(f"The score statistic's p-value is from {TABLES} tables simulated under the hypothesis.")
     words = f"The slopes on {', '.join(terms)} are the same in all families"
     return HypothesisTest("Shared slopes", words, test_table(rows), tuple(notes))
 
 
-def _against(fit, terms, integration):
-    """(statistic, weights, p-value) of the null fit against random slopes on some terms."""
-    model = fit.model
+def _against(fit, terms, methods, integration):
+    """(method, statistic, df, p-value) of each method against random slopes on some terms; chi-bar-square weights."""
+    model, params = fit.model, fit.params.to_numpy()
     larger = model.with_random_slopes((*model.random_terms, *terms))
-    null = _null_maximum(fit, integration)
-    best = -np.inf
-    for size in (_START, 0.1 * _START):  # a variance may have an optimum at zero and another away from it
-        best = max(best, _alternative(larger, fit, null, size, integration))
-    # tau = 0 is the null model itself
-    statistic = 2.0 * max(best - null.value, 0.0)
-    information = variance_information(larger, model.table, fit.params.to_numpy(), terms)
-    weights = chi_bar_weights(information)
-    return statistic, weights, chi_bar_sf(statistic, weights)
+    scores = variance_scores(larger, model.table, params, terms)
+    weights = chi_bar_weights(scores.information)
+    rows, df = [], len(weights) - 1
+    for method in methods:
+        if method == "score":
+            observed = observed_variance_score(larger, model.table, params, terms, scores)
+            statistic = one_sided_statistic(observed, scores.information)
+            law = np.array([one_sided_statistic(one, scores.information) for one in scores.simulated])
+            pvalue = (1.0 + np.sum(law >= statistic)) / (1.0 + len(law))
+        else:
+            null = _null_maximum(fit, integration)
+            # a variance may have an optimum at zero and another away from it
+            ends = [_alternative(larger, fit, null, size, integration) for size in (_START, 0.1 * _START)]
+            statistic = 2.0 * max(max(ends) - null.value, 0.0)  # tau = 0 is the null model itself
+            pvalue = chi_bar_sf(statistic, weights)
+        rows.append((method, statistic, df, float(pvalue)))
+    return rows, weights
 
 
 def _null_maximum(fit, integration):

@@ -1,11 +1,11 @@
 """LatentSkillResults: what a fitted LatentSkillModel reports."""
 
 from .estimates import Estimates
+from .hypotheses import Tests
 from .predictions import Predictions
 from .storage import save_fit
 from .summary import summarise
 from .uncertainty import Uncertainty
-from .hypotheses import Tests
 
 
 class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions):

@@ -121,7 +121,9 @@ class RotatedResults(LatentSkillResults):
         return self.source.residual_tests(kind, seed)
 
     def _refuse(self, what):
-        raise DataError(f"{what} fits again, which rotated skills do not allow; ask it of the fit: rotated.source.{what}.")
+        raise DataError(
+            f"{what} fits again, which rotated skills do not allow; ask it of the fit: rotated.source.{what}."
+        )
 
     def bootstrap(self, *args, **options):
         self._refuse("bootstrap")

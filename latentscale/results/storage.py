@@ -248,8 +248,9 @@ def _model_from(content, panel):
     else:
         frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
         form = Confirmatory(frame, skills["correlated"])
+    random_slopes = content["random_slopes"] or None
     return LatentSkillModel(
-        panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], content["random_slopes"] or None
+        panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], random_slopes
     )
 
 

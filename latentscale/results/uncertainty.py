@@ -17,8 +17,9 @@ class Uncertainty:
             ``"opg"``: inverse outer product of the families' scores; ``"bootstrap"``: covariance of bootstrap
             replicates.
         **options
-            For ``"cluster"`` ``correction``: ``"leverage"`` (the default, Mancl and DeRouen 2001), ``"df"`` or
-            ``"none"``. For ``"bootstrap"`` those of ``bootstrap``, or ``results``, a BootstrapResults.
+            For ``"cluster"`` ``correction``: ``"leverage"`` (the default, Kauermann and Carroll 2001),
+            ``"jackknife"`` (Mancl and DeRouen 2001), ``"df"`` or ``"none"``. For ``"bootstrap"`` those of
+            ``bootstrap``, or ``results``, a BootstrapResults.
 
         Returns
         -------

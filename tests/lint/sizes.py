@@ -25,7 +25,7 @@ ROOMS = (
     {"prediction"},
     {"validation"},
     {"results"},
-    {"plots", "report", "cli", "__main__"},
+    {"plots", "report", "cli", "__main__", "testing"},
 )
 EVERYWHERE = {"errors", "_version"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -1,0 +1,129 @@
+"""Random slopes by family: the engine with more effects than skills, judged by differences and by plain integration."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from latentscale.components.cells import Cells
+from latentscale.components.complete import effect_loadings, effects_cov
+from latentscale.components.response import mean_score, simulate_scores
+from latentscale.estimation.adaptive import adaptive, adaptive_by_family
+from latentscale.estimation.laplace import laplace, laplace_by_family
+from latentscale.estimation.marginal import adapted_nodes, marginal
+from latentscale.estimation.modes import posterior_modes
+from latentscale.numerics.differences import jacobian
+from latentscale.numerics.nodes import gauss_hermite
+from latentscale.parameters.structure import Layout, Structure
+
+
+@pytest.fixture(scope="module", params=[(2, 1), (1, 2)], ids=["two skills, one slope", "one skill, two slopes"])
+def case(request):
+    """(structure, cells) with scores simulated from random slopes."""
+    k, r = request.param
+    rng = np.random.default_rng(10 * k + r)
+    families, per, j, p = 6, 3, 4, 2
+    n = families * per
+    x = rng.standard_normal((n, p))
+    structure = Structure(
+        rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
+        np.where(np.eye(k) == 1, 1.0, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
+        rng.uniform(0.3, 0.6, (r, k)),
+    )  # fmt: skip
+    code = np.repeat(np.arange(families), per)
+    random = x[:, :r] - x[:, :r].mean(axis=0)
+    effects = rng.multivariate_normal(np.zeros(k), structure.skill_cov, families)
+    z = rng.standard_normal((families, r, k))
+    theta = effects[code] + x @ structure.slopes + np.einsum("nr,rk,nrk->nk", random, structure.slope_sd, z[code])
+    eta = theta @ structure.loadings.T + structure.intercepts
+    y = simulate_scores(rng, eta, structure.precision + 0 * eta, structure.lower, structure.upper)
+    state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
+    return structure, Cells.from_tables(y, state, np.full(j, 0.005), code, x, random)
+
+
+def _differences(function, s):
+    return jacobian(lambda point: np.atleast_1d(function(point)), s, 1e-3 * np.maximum(0.1, np.abs(s)))
+
+
+def _layout(structure):
+    (j, k), p = structure.loadings.shape, len(structure.slopes)
+    return Layout(j, k, p, len(structure.slope_sd))
+
+
+def test_laplace_score(case):
+    structure, cells = case
+    layout = _layout(structure)
+    s = layout.flatten(structure)
+    wanted = _differences(lambda point: laplace(layout.unflatten(point), cells)[0], s)[0]
+    assert_allclose(laplace(structure, cells, None, True)[1], wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_score_on_moving_nodes(case):
+    structure, cells = case
+    layout, standard = _layout(structure), gauss_hermite(3, _layout(structure).n_effects)
+    s = layout.flatten(structure)
+    wanted = _differences(lambda point: adaptive(layout.unflatten(point), cells, standard)[0], s)[0]
+    assert_allclose(adaptive(structure, cells, standard, None, True)[1], wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_louis_hessian_on_frozen_nodes(case):
+    structure, cells = case
+    layout = _layout(structure)
+    nodes = adapted_nodes(gauss_hermite(3, layout.n_effects), posterior_modes(structure, cells))
+    s = layout.flatten(structure)
+    wanted = _differences(lambda point: marginal(layout.unflatten(point), cells, nodes, 1, True).score, s)
+    found = marginal(structure, cells, nodes, 2, True).hessian
+    assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+    by_family = marginal(structure, cells, nodes, 2, True, by_family=True)
+    assert_allclose(by_family.hessian.sum(axis=0), found, rtol=1e-10, atol=1e-9)
+
+
+def test_families_add_up(case):
+    structure, cells = case
+    values, scores, _ = laplace_by_family(structure, cells, None, True)
+    total, score, _ = laplace(structure, cells, None, True)
+    assert_allclose(values.sum(), total, rtol=1e-12)
+    assert_allclose(scores.sum(axis=0), score, rtol=1e-9, atol=1e-9)
+    standard = gauss_hermite(3, _layout(structure).n_effects)
+    values, scores, _ = adaptive_by_family(structure, cells, standard, None, True)
+    total, score, _ = adaptive(structure, cells, standard, None, True)
+    assert_allclose(values.sum(), total, rtol=1e-12)
+    assert_allclose(scores.sum(axis=0), score, rtol=1e-9, atol=1e-9)
+
+
+def test_sign_of_the_standard_deviation_does_not_matter_and_zero_is_no_random_slope(case):
+    structure, cells = case
+    value = laplace(structure, cells)[0]
+    assert_allclose(laplace(replace(structure, slope_sd=-structure.slope_sd), cells)[0], value, rtol=1e-12)
+    none = replace(structure, slope_sd=0.0 * structure.slope_sd)
+    without = replace(structure, slope_sd=None)
+    assert_allclose(laplace(none, cells)[0], laplace(without, cells)[0], rtol=1e-12)
+
+
+def test_against_plain_integration():
+    """One skill, one random slope: two effects, integrated by scipy from the model's definition."""
+    rng = np.random.default_rng(5)
+    x = np.array([[-1.0], [0.5], [2.0]])
+    random = x - x.mean()
+    y = rng.uniform(0.2, 0.8, (3, 2))
+    structure = Structure(
+        np.array([[0.8], [0.5]]), np.array([0.1, -0.2]), np.array([[0.3]]), np.eye(1),
+        np.array([15.0, 25.0]), np.zeros(2), np.ones(2), np.array([[0.4]]),
+    )  # fmt: skip
+    cells = Cells.from_tables(y, np.zeros((3, 2), dtype=np.int8), np.full(2, 0.005), np.zeros(3, dtype=int), x, random)
+
+    # both densities are negligible at the ends, where the trapezoidal rule is then exact to rounding
+    alpha, delta = np.linspace(-7.0, 7.0, 301)[:, None], np.linspace(-2.8, 2.8, 301)[None, :]
+    log_f = stats.norm.logpdf(alpha) + stats.norm.logpdf(delta, scale=0.4)
+    for i in range(3):
+        theta = alpha + 0.3 * x[i, 0] + delta * random[i, 0]
+        for j in range(2):
+            mu, phi = mean_score(0.8 * theta + 0.1 if j == 0 else 0.5 * theta - 0.2, 0.0, 1.0), structure.precision[j]
+            log_f = log_f + stats.beta.logpdf(y[i, j], mu * phi, (1.0 - mu) * phi)
+    wanted = np.log(np.exp(log_f).sum() * (14.0 / 300) * (5.6 / 300))
+    standard = gauss_hermite(25, 2)
+    assert_allclose(adaptive(structure, cells, standard)[0], wanted, rtol=1e-7)
+    assert effect_loadings(structure, cells).shape == (6, 2)
+    assert_allclose(effects_cov(structure), np.eye(2))

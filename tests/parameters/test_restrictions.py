@@ -1,0 +1,81 @@
+"""Linear restrictions and the space they leave."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import latentscale as ls
+from latentscale.numerics.differences import jacobian
+from latentscale.parameters.restrictions import RestrictedSpace, independent, natural_vector, read_restriction
+
+
+@pytest.fixture(scope="module")
+def model():
+    rng = np.random.default_rng(3)
+    table = ls.load_leaderboard().sample(90, random_state=1)
+    table["noise"] = rng.standard_normal(len(table))
+    panel = ls.BenchmarkPanel(table, benchmarks=["bbh", "ifeval", "mmlu", "arc", "hellaswag"])
+    form = ls.Anchored({"instruction": "ifeval", "reasoning": "bbh", "common": "hellaswag"})
+    return ls.LatentSkillModel(panel, skills=form, asymptotes="lower")
+
+
+@pytest.fixture(scope="module")
+def point(model):
+    from latentscale.estimation.objective import Objective
+    from latentscale.estimation.search import starting_structures
+
+    pattern, space = model.search_form
+    objective = Objective(space, model.internal_cells, model.penalty_on(space.table))
+    _, start = list(starting_structures(objective, pattern, model.chance, model.family_codes, 2, 0))[1]
+    return model.space.free_vector(model.pattern.rotate_from(start))
+
+
+LINEAR = "slope[log(params_b),reasoning] = slope[log(tokens_t),reasoning], loading[mmlu,reasoning] = 0.7"
+CURVED = [
+    "precision[mmlu] = precision[arc]",
+    "corr[instruction,common] = 0.2",
+    "corr[reasoning,common] = corr[instruction,reasoning]",
+    "intercept[mmlu] = -1",
+    "lower[arc] = 0.2",
+]
+
+
+@pytest.mark.parametrize("texts", [LINEAR, CURVED, CURVED[1:3], [*CURVED, "slope[log(params_b),reasoning] = 0.5"]])
+def test_every_point_satisfies_the_restriction(model, point, texts):
+    restriction = read_restriction(texts, model.param_names)
+    space = RestrictedSpace.near(model.space, model.recoding, restriction, point)
+    assert space.size == model.space.size - len(restriction)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        v = space.start[space.kept] + 0.05 * rng.standard_normal(space.size)
+        u = space.free(v)
+        assert_allclose(restriction.residual(natural_vector(model.space, model.recoding, u)), 0.0, atol=1e-10)
+        assert_allclose(u[space.kept], v)
+        assert_allclose(space.free_vector(space.structure(v)), v, atol=1e-9)
+        wanted = jacobian(space.structural, v, np.full(len(v), 1e-4))
+        assert_allclose(space.jacobian(v), wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
+    assert len(space.labels) == space.size
+
+
+def test_rows_that_follow_from_others_are_dropped_and_contradictions_refused(model):
+    names = model.param_names
+    a, b = "slope[log(params_b),reasoning]", "slope[log(tokens_t),reasoning]"
+    restriction = read_restriction([f"{a} = {b}", f"{a} = 0.4", f"{b} = 0.4"], names)
+    assert len(independent(restriction)) == 2
+    with pytest.raises(ls.DataError, match="contradict"):
+        independent(read_restriction([f"{a} = {b}", f"{a} = 0.4", f"{b} = 0.5"], names))
+
+
+def test_what_cannot_be_met_or_read_is_refused(model, point):
+    names = model.param_names
+    for text, message in [
+        ("precision[mmlu] = -1", "satisfy"),
+        ("corr[instruction,common] = 1.5", "satisfy"),
+        ("slope[nothing] = 0", "fit.params"),
+    ]:
+        with pytest.raises(ls.DataError, match=message):
+            RestrictedSpace.near(model.space, model.recoding, read_restriction(text, names), point)
+    with pytest.raises(ls.DataError, match="columns"):
+        read_restriction(np.eye(3), names)
+    with pytest.raises(ls.DataError, match="no parameter"):
+        read_restriction(np.zeros((1, len(names))), names)

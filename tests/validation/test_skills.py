@@ -1,0 +1,46 @@
+"""Choice of the number of skills."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import latentscale as ls
+
+
+def _panel(families=40, per_family=3):
+    """Two skills, six benchmarks, precise scores."""
+    rng = np.random.default_rng(8)
+    code = np.repeat(np.arange(families), per_family)
+    table = pd.DataFrame({"model": [f"m{i}" for i in range(len(code))], "family": [f"f{c}" for c in code]})
+    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(0, 4, len(code))), np.exp(rng.uniform(-1, 2, len(code)))
+    skill = rng.standard_normal((families, 2))[code] + np.outer(np.log(table["params_b"]), [0.5, 0.1])
+    loadings = np.array([[0.9, 0.0], [0.8, 0.1], [0.7, 0.3], [0.1, 0.9], [0.0, 0.8], [0.4, 0.6]])
+    mean = 1.0 / (1.0 + np.exp(-(skill @ loadings.T - 0.5)))
+    table[list("abcdef")] = rng.beta(60.0 * mean, 60.0 * (1.0 - mean))
+    return ls.BenchmarkPanel(table, benchmarks=list("abcdef"))
+
+
+@pytest.mark.slow
+def test_two_skills_are_found():
+    panel = _panel()
+    chosen = ls.select_skills(panel, [1, 2, 3], folds=3, starts=2)
+    assert chosen.recommended == 2
+    assert chosen.table.loc[2, "lfo_mae"] < chosen.table.loc[1, "lfo_mae"]
+    assert list(chosen.table.index) == [1, 2, 3]
+    assert chosen.fits[2].model.pattern.n_skills == 2
+    assert len(chosen.errors) == 40
+    assert "least with" in chosen.reason
+    assert "Recommended: 2 skills" in str(chosen)
+    parallel = ls.select_skills(panel, [1, 2], folds=3, starts=2, n_jobs=2)
+    pd.testing.assert_frame_equal(parallel.errors, chosen.errors[[1, 2]])
+
+
+def test_without_folds_bic_decides_and_nonsense_is_refused():
+    panel = _panel(20)
+    chosen = ls.select_skills(panel, [1, 2], folds=0, starts=1)
+    assert chosen.recommended == chosen.table["bic"].idxmin()
+    assert "lfo_mae" not in chosen.table
+    with pytest.raises(ls.DataError, match="folds"):
+        ls.select_skills(panel, [1], folds=1)
+    with pytest.raises(ls.DataError, match="at least 1"):
+        ls.select_skills(panel, [0, 1])
