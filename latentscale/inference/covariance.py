@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..estimation.families import family_information, family_scores
+from ..estimation.simulated import expected_information
 from ..numerics.linalg import cholesky_or_none
 from ..parameters.restrictions import RestrictedSpace, natural_jacobian
 from .flat_rotations import flat_rotations
@@ -21,6 +22,7 @@ _SINGULAR = 1e-9
 _ROUNDING = 1e-8  # a coordinate with this share of the largest root information has none
 CORRECTIONS = ("leverage", "jackknife", "df", "none")
 FEW_FAMILIES = 40
+EXPECTED_TABLES = 200
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Covariance:
     ----------
     matrix : array (P, P)
         NaN where absent.
-    kind : {"observed", "cluster", "opg", "bootstrap", "rotated", "none"}
+    kind : {"observed", "expected", "cluster", "opg", "bootstrap", "none"}
     description : str
         For the notes under a summary.
     """
@@ -111,6 +113,8 @@ def robust_covariance(fit, cov_type, **options):
         raise DataError(f"cov_type={cov_type!r} takes no options; got {', '.join(options)}.")
     if cov_type == "observed":
         return Covariance(observed.matrix, "observed", "inverse observed information")
+    if cov_type == "expected":
+        return expected_covariance(fit)
     if cov_type == "none":
         return Covariance(np.full_like(observed.matrix, np.nan), "none", "none asked for")
     if cov_type == "bootstrap":
@@ -121,7 +125,30 @@ def robust_covariance(fit, cov_type, **options):
         return cluster_covariance(objective, v, estimate.rule, observed, model.families, **options)
     if cov_type == "opg":
         return opg_covariance(objective, v, estimate.rule, observed)
-    raise DataError(f"cov_type is one of observed, cluster, opg, bootstrap, none; not {cov_type!r}.")
+    raise DataError(f"cov_type is one of observed, expected, cluster, opg, bootstrap, none; not {cov_type!r}.")
+
+
+def expected_covariance(fit):
+    """Inverse expected information at the estimate, from the scores of simulated tables (``expected_information``).
+
+    What the standard errors would be if the model held; where they differ much from those of the observed
+    information, it is the data that differ from the model.
+    """
+    model = fit.model
+    information = expected_information(model, fit.structure, model.table, EXPECTED_TABLES)
+    _, _, curvature = model.penalty.terms(model.table.layout.flatten(fit.structure))
+    count = EXPECTED_TABLES * model.n_families
+    information = information * count / (count - len(information) - 1.0) - np.diag(curvature[model.table.free])
+    basis = np.eye(len(information))
+    if fit.estimate.restriction is not None:
+        _, singular, right = np.linalg.svd(fit.estimate.restriction.matrix)
+        basis = right[int(np.sum(singular > 1e-10 * singular[0])) :].T
+    scale = np.sqrt(np.diag(basis.T @ information @ basis))
+    scaled = (basis / scale).T @ information @ (basis / scale)
+    if cholesky_or_none(scaled) is None:
+        raise DataError("The expected information is singular: see fit.diagnose().")
+    matrix = basis / scale @ np.linalg.solve(scaled, (basis / scale).T)
+    return Covariance(matrix, "expected", f"inverse expected information, from {EXPECTED_TABLES} simulated tables")
 
 
 def cluster_covariance(objective, v, rule, observed, families, correction="leverage"):

@@ -2,8 +2,8 @@
 
 Along a'xi = t the other parameters are maximised out. Points are placed on a scale psi(t) on which the signed root
 r = sign(t - t_hat) sqrt(2 (l_hat - l(t))) is nearly a straight line: the logarithm of a precision, the arc sine of
-a correlation, the logit of an asymptote, otherwise t itself. By the envelope theorem dl/dt is the multiplier of the restriction, so that the slope of r is known at every
-point, and roots are found by inverse Hermite interpolation.
+a correlation, the logit of an asymptote, otherwise t itself. By the envelope theorem dl/dt is the multiplier of the
+restriction, so that the slope of r is known at every point, and roots are found by inverse Hermite interpolation.
 """
 
 from dataclasses import dataclass, replace

@@ -18,8 +18,9 @@ def modification_indices(fit):
     """What the log-likelihood would gain, to second order, by freeing each loading and correlation fixed at zero.
 
     With g the score of the released parameter at the estimate and I its expected information left after the free
-    parameters (from simulated scores; observed information need not be positive where a zero is wrong), the modification index is g^2 / I, chi-square on one degree of freedom, and g / I the expected
-    change of the parameter.
+    parameters (from simulated scores; observed information need not be positive where a zero is wrong), the
+    modification index is g^2 / I, chi-square on one degree of freedom, and g / I the expected change of the
+    parameter.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from ..errors import DataError
 from ..inference.covariance import Covariance, observed_covariance, robust_covariance
 from ..inference.diagnostics import find_problems
 from ..inference.intervals import wald_intervals
+from ..inference.profile import profile_intervals
 
 
 class Estimates:
@@ -101,8 +102,6 @@ class Estimates:
         if unknown:
             raise DataError(f"Unknown parameters {unknown[:5]}; they are named as in fit.params.")
         if method == "profile":
-            from ..inference.profile import profile_intervals
-
             return profile_intervals(self, list(names), alpha, n_jobs, progress)
         return wald_intervals(self.params, self.bse, alpha).loc[list(names)]
 

@@ -1,7 +1,10 @@
 """Other covariances, intervals and derived quantities of a fit."""
 
+from ..inference.bootstrap import bootstrap
 from ..inference.covariance import robust_covariance
 from ..inference.delta import delta
+from ..inference.diagnosis import diagnose
+from ..inference.profile import profile
 
 
 class Uncertainty:
@@ -12,8 +15,9 @@ class Uncertainty:
 
         Parameters
         ----------
-        cov_type : {"cluster", "observed", "opg", "bootstrap", "none"}
+        cov_type : {"cluster", "observed", "expected", "opg", "bootstrap", "none"}
             ``"cluster"``: sandwich with families as clusters; ``"observed"``: inverse observed information;
+            ``"expected"``: inverse expected information, by simulation;
             ``"opg"``: inverse outer product of the families' scores; ``"bootstrap"``: covariance of bootstrap
             replicates.
         **options
@@ -56,8 +60,6 @@ class Uncertainty:
             ``bse``, ``cov_params()``, ``conf_int(method="percentile" | "bca" | "basic")``, ``record`` of all
             replicates, failed ones included.
         """
-        from ..inference.bootstrap import bootstrap
-
         return bootstrap(self, kind, replications, **options)
 
     def profile(self, parameter, alpha=0.05, **options):
@@ -76,8 +78,6 @@ class Uncertainty:
         Profile
             ``interval``, ``table`` of the path, ``plot()``.
         """
-        from ..inference.profile import profile
-
         return profile(self, parameter, alpha, **options)
 
     def delta(self, function):
@@ -98,6 +98,4 @@ class Uncertainty:
 
     def diagnose(self):
         """What is weak in this fit, and what to do about it: a printable Diagnosis."""
-        from ..inference.diagnosis import diagnose
-
         return diagnose(self)

@@ -23,7 +23,7 @@ def test_index_is_about_the_gain_of_releasing(forty, over_fit, forty_fit):
 
 
 def test_a_wrong_zero_is_found(forty):
-    """The zero of d on the first skill is false; freeing it or b's, which a rotation exchanges, gains the same, to rounding."""
+    """The zero of d on the first skill is false; freeing it or b's, which a rotation exchanges, gains the same."""
     pattern = [[FREE, 0.0], [0.0, FREE], [FREE, FREE], [0.0, FREE], [FREE, 0.0]]
     frame = pd.DataFrame(pattern, index=list("abcde"), columns=["first", "second"])
     fit = ls.LatentSkillModel(forty, skills=ls.Confirmatory(frame)).fit(integration="laplace", starts=2)

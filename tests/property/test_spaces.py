@@ -1,43 +1,23 @@
 """Parameter spaces of random identification forms: feasible everywhere, and nothing lost on a round trip."""
 
 import numpy as np
-import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from latentscale.components.identification import Anchored, Confirmatory, Echelon
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.recoding import Recoding
 from latentscale.parameters.space import ParameterSpace
 from latentscale.parameters.table import ParameterTable
+from latentscale.testing import patterns
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
-def forms(draw):
-    """A form of identification and the names of its benchmarks."""
-    n_items = draw(st.integers(1, 6))
-    benchmarks = tuple(f"b{j}" for j in range(n_items))
-    k = draw(st.integers(1, min(n_items, 4)))
-    skills = [f"s{number}" for number in range(k)]
-    kind = draw(st.sampled_from(["anchored", "echelon", "confirmatory"]))
-    chosen = draw(st.permutations(benchmarks))[:k]
-    if kind == "anchored":
-        return Anchored(dict(zip(skills, chosen, strict=True)), draw(st.booleans())), benchmarks
-    if kind == "echelon":
-        return Echelon(chosen, skills), benchmarks
-    cells = st.sampled_from([np.nan, np.nan, 0.0, 1.0, -0.5])
-    rows = draw(st.lists(st.lists(cells, min_size=k, max_size=k), min_size=n_items, max_size=n_items))
-    loadings = np.array(rows)
-    loadings[0, np.all(loadings == 0.0, axis=0)] = np.nan
-    return Confirmatory(pd.DataFrame(loadings, list(benchmarks), skills), draw(st.booleans())), benchmarks
-
-
-@st.composite
 def spaces(draw):
-    form, benchmarks = draw(forms())
+    benchmarks = tuple(f"b{j}" for j in range(draw(st.integers(1, 6))))
+    form = draw(patterns(benchmarks, st.integers(1, min(len(benchmarks), 4)), identified=None))
     pattern = form.resolve(benchmarks)
     j, k, p = len(benchmarks), pattern.n_skills, draw(st.integers(1, 3))
     mode = st.lists(st.booleans(), min_size=j, max_size=j)

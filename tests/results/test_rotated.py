@@ -84,3 +84,31 @@ def test_target_by_name(fit):
     own = turned.bse.filter(like=",reason]")
     anchored = fit.bse[[name.replace(",reason]", ",reasoning]") for name in own.index if "ifeval" not in name]]
     assert_allclose(own[[name for name in own.index if "ifeval" not in name]].to_numpy(), anchored, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_standard_errors_agree_with_the_parametric_bootstrap():
+    """Where the asymptotics hold (200 families), every rotated loading's standard error is within 15 percent."""
+    rng = np.random.default_rng(17)
+    families, per = 200, 3
+    code = np.repeat(np.arange(families), per)
+    table = pd.DataFrame({"model": [f"m{i}" for i in range(len(code))], "family": [f"f{c}" for c in code]})
+    table["size"] = np.exp(rng.uniform(0.0, 4.0, len(code)))
+    skill = rng.multivariate_normal([0.0, 0.0], [[1.0, 0.4], [0.4, 1.0]], families)[code]
+    skill = skill + np.outer(np.log(table["size"]), [0.4, 0.2])
+    loadings = np.array([[0.9, 0.1], [0.8, 0.0], [0.7, 0.2], [0.0, 0.8], [0.2, 0.9], [0.1, 0.7]])
+    mean = 1.0 / (1.0 + np.exp(-(skill @ loadings.T - 0.5)))
+    table[list("abcdef")] = rng.beta(40.0 * mean, 40.0 * (1.0 - mean))
+    panel = ls.BenchmarkPanel(table, benchmarks=list("abcdef"))
+    fit = ls.LatentSkillModel(panel, "log(size)", ls.Echelon(["a", "e"])).fit(integration="laplace", starts=2)
+    geomin = fit.rotate("geomin", starts=20)
+    replicates = fit.bootstrap("parametric", 500, seed=2).replicates.dropna().to_numpy()
+    values = [
+        geomin.model.table.natural(follow_structure(fit.model.table.structure(params), geomin.rotation)[0])
+        for params in replicates
+    ]
+    names = geomin.params.index
+    spread = pd.Series(np.std(values, axis=0, ddof=1), index=names)
+    ratio = (geomin.bse / spread)[names.str.startswith(("loading[", "corr[", "slope["))]
+    # 500 replicates leave each standard deviation an error of three percent
+    assert_allclose(ratio, 1.0, atol=0.15)

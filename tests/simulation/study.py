@@ -1,6 +1,6 @@
 """Size and coverage by simulation: parameters as estimated on the shipped table, four anchored skills.
 
-    python tests/simulation/study.py coverage --replicates 240
+    python tests/simulation/study.py coverage --replicates 200
     python tests/simulation/study.py size --replicates 200
     python tests/simulation/study.py shared --replicates 200
 

@@ -1,0 +1,1 @@
+"""Pictures of fits: every function takes ax=None and returns the axes."""

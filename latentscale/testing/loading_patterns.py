@@ -1,0 +1,275 @@
+"""Strategies for identification forms: which loadings are fixed.
+
+What a form leaves free is judged here by the linear system of ``free_turns`` alone, at one generic point and without
+any data, so that it may serve as a judge of what a model's own checks say.
+"""
+
+import numpy as np
+import pandas as pd
+from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+
+from ..components.identification import Anchored, Confirmatory, Echelon
+
+DEFAULT_BENCHMARKS = st.integers(2, 6)
+_MOST_SKILLS = 3
+_RANK = 1e-9
+
+
+def drawn(draw, given):
+    """A value that was given as it is or by a strategy."""
+    return draw(given) if isinstance(given, st.SearchStrategy) else given
+
+
+def benchmark_names(draw, benchmarks):
+    """Names from what a strategy takes as ``benchmarks``."""
+    benchmarks = drawn(draw, benchmarks)
+    if isinstance(benchmarks, (int, np.integer)):
+        return tuple(f"b{number + 1}" for number in range(benchmarks))
+    return tuple(benchmarks)
+
+
+def skill_count(draw, n_skills, n_items, identified):
+    """Number of skills, checked against the number of benchmarks."""
+    least = 2 if identified is False else 1
+    if n_skills is None:
+        n_skills = st.integers(least, max(least, min(n_items, _MOST_SKILLS)))
+    count = drawn(draw, n_skills)
+    if not least <= count <= n_items:
+        needs = "at least two skills, for one is always identified," if least == 2 else "at least one skill"
+        raise InvalidArgument(
+            f"A pattern takes {needs} and as many benchmarks as skills; got {count} skills and {n_items} benchmarks."
+        )
+    return count
+
+
+@st.composite
+def patterns(draw, benchmarks=DEFAULT_BENCHMARKS, n_skills=None, identified=True):
+    """Identification forms: Anchored, Echelon and Confirmatory.
+
+    Parameters
+    ----------
+    benchmarks : int, sequence of str, or strategy of either
+        Their number, which makes them ``b1``, ``b2``, ..., or their names.
+    n_skills : int or strategy, optional
+        By default up to three.
+    identified : bool or None
+        True: forms that settle the coordinates of the skills, with or without restrictions to spare. False:
+        Confirmatory patterns that do not, because there are too few restrictions, or enough of them but one skill
+        short of its own, or two skills with one and the same pattern. None: any form, zeros and other fixed loadings
+        strewn at random among them.
+
+    Returns
+    -------
+    strategy of Anchored, Echelon or Confirmatory
+        Skills are ``s1``, ``s2``, ...
+
+    Raises
+    ------
+    hypothesis.errors.InvalidArgument
+        On drawing, for more skills than benchmarks, or for one skill that is not to be identified.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(patterns(benchmarks=4, n_skills=2))
+    ... def test(form):
+    ...     pattern = form.resolve(("b1", "b2", "b3", "b4"))
+    ...     assert free_turns(pattern.fixed, pattern.correlated) == 0
+    >>> test()
+    """
+    names = benchmark_names(draw, benchmarks)
+    skills = [f"s{number + 1}" for number in range(skill_count(draw, n_skills, len(names), identified))]
+    makers = {True: [_anchored, _echelon, _settled], False: [_too_few], None: [_anchored, _echelon, _settled, _strewn]}
+    makers = makers[identified]
+    if identified is not True and len(skills) > 1:
+        makers = [*makers, _too_few]
+        if len(names) > len(skills):
+            makers = [*makers, _alike, _misplaced]
+    return draw(st.sampled_from(makers))(draw, names, skills)
+
+
+def _anchored(draw, names, skills):
+    anchors = draw(st.permutations(names))[: len(skills)]
+    return Anchored(dict(zip(skills, anchors, strict=True)), draw(st.booleans()))
+
+
+def _echelon(draw, names, skills):
+    return Echelon(draw(st.permutations(names))[: len(skills)], skills)
+
+
+def _confirmatory(fixed, names, skills, correlated):
+    return Confirmatory(pd.DataFrame(fixed, list(names), skills), correlated)
+
+
+def _cells(draw, fixed):
+    return draw(st.permutations(list(np.ndindex(*fixed.shape))))
+
+
+def _settled(draw, names, skills):
+    fixed, correlated = _base(draw, names, skills, draw(st.integers(0, 3)))
+    return _confirmatory(fixed, names, skills, correlated)
+
+
+def _base(draw, names, skills, spare):
+    """Fixed loadings (J, K) that settle the skills, up to ``spare`` zeros more than are needed, and ``correlated``."""
+    fixed = np.full((len(names), len(skills)), np.nan)
+    for skill in range(len(skills)):
+        value = draw(st.sampled_from([None, 1.0, 0.5, -2.0]))  # a unit of the skill, or variance one
+        if value is not None:
+            fixed[draw(st.integers(0, len(names) - 1)), skill] = value
+    correlated = draw(st.booleans())
+    cells = _cells(draw, fixed)
+    fixed = _settle(fixed, correlated, cells)
+    if free_turns(fixed, correlated):  # the units stand in the way of every further zero
+        fixed, correlated = np.full(fixed.shape, np.nan), True
+        fixed = _settle(fixed, correlated, cells)
+    for cell in cells:
+        if not spare:
+            break
+        longer = _with_zero(fixed, cell, lambda new, _: _measuring(new) and not free_turns(new, correlated))
+        spare, fixed = spare - (longer is not fixed), longer
+    return fixed, correlated
+
+
+def _settle(fixed, correlated, cells):
+    """Zeros added as long as each of them settles something, so that none is to spare."""
+
+    def settles(new, old):
+        return free_turns(new, correlated) < free_turns(old, correlated)
+
+    before = None
+    while fixed is not before and free_turns(fixed, correlated):
+        before = fixed
+        for cell in cells:
+            fixed = _with_zero(fixed, cell, settles)
+    return fixed
+
+
+def _with_zero(fixed, cell, wanted, mirrored=()):
+    """The pattern with one loading more at zero (and those of mirrored skills), or as it was if that will not do."""
+    row, column = cell
+    columns = list(mirrored) if column in mirrored else [column]
+    if not np.isnan(fixed[cell]):
+        return fixed
+    longer = fixed.copy()
+    longer[row, columns] = 0.0
+    return longer if has_full_rank(longer) and wanted(longer, fixed) else fixed
+
+
+def _too_few(draw, names, skills):
+    """A pattern that just settles the skills, without some of its zeros."""
+    fixed, correlated = _base(draw, names, skills, 0)
+    zeros = np.argwhere(fixed == 0.0)
+    kept = draw(st.lists(st.booleans(), min_size=len(zeros) - 1, max_size=len(zeros) - 1))
+    freed = draw(st.permutations([*(not keep for keep in kept), True]))
+    fixed[tuple(zeros[np.array(freed)].T)] = np.nan
+    return _confirmatory(fixed, names, skills, correlated)
+
+
+def _alike(draw, names, skills):
+    """Enough restrictions, but two skills with one and the same pattern."""
+    pair = sorted(draw(st.permutations(range(len(skills))))[:2])
+    fixed, correlated = np.full((len(names), len(skills)), np.nan), draw(st.booleans())
+    fixed = _filled(draw, fixed, correlated, lambda new, _: True, pair)
+    return _confirmatory(fixed, names, skills, correlated)
+
+
+def _misplaced(draw, names, skills):
+    """Enough restrictions, but one skill has fewer than the K - 1 zeros that keep the others out of it."""
+    k, short = len(skills), draw(st.integers(0, len(skills) - 1))
+    most = draw(st.integers(0, k - 2))
+    fixed = np.full((len(names), k), np.nan)
+    fixed = _filled(draw, fixed, True, lambda new, _: np.sum(new[:, short] == 0.0) <= most)
+    return _confirmatory(fixed, names, skills, True)
+
+
+def _filled(draw, fixed, correlated, wanted, mirrored=()):
+    """Zeros added until there are as many restrictions as skills need; benchmarks without any skill come last."""
+    cells = _cells(draw, fixed)
+    for condition in (lambda new, old: wanted(new, old) and _measuring(new), wanted):
+        for cell in cells:
+            if n_restrictions(fixed, correlated) >= fixed.shape[1] ** 2:
+                return fixed
+            fixed = _with_zero(fixed, cell, condition, mirrored)
+    return fixed
+
+
+def _measuring(fixed):
+    """Whether every benchmark loads on some skill."""
+    return np.any(fixed != 0.0, axis=1).all()
+
+
+def _strewn(draw, names, skills):
+    values = st.sampled_from([np.nan, np.nan, 0.0, 1.0, -0.5])
+    row = st.lists(values, min_size=len(skills), max_size=len(skills))
+    fixed = np.array(draw(st.lists(row, min_size=len(names), max_size=len(names))))
+    fixed[0, np.all(fixed == 0.0, axis=0)] = np.nan
+    return _confirmatory(fixed, names, skills, draw(st.booleans()))
+
+
+# --- what a pattern leaves free -----------------------------------------------------------------------------------
+
+
+def n_restrictions(fixed, correlated):
+    """Restrictions on (Lambda, Sigma): fixed loadings, unit variances, absent covariances.
+
+    Examples
+    --------
+    >>> n_restrictions(np.array([[np.nan, 0.0], [0.0, np.nan]]), True)
+    4
+    """
+    k = fixed.shape[1]
+    marked = np.any(~np.isnan(fixed) & (fixed != 0.0), axis=0)
+    return int(np.sum(~np.isnan(fixed)) + np.sum(~marked) + (0 if correlated else k * (k - 1) // 2))
+
+
+def _generic(fixed):
+    """Loadings with the free ones at random, and the generator."""
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], fixed.shape)
+    return np.where(np.isnan(fixed), signs * rng.uniform(0.5, 1.5, fixed.shape), fixed), rng
+
+
+def has_full_rank(fixed):
+    """Whether Lambda has as many dimensions as skills at a generic point."""
+    return int(np.linalg.matrix_rank(_generic(fixed)[0], tol=_RANK)) == fixed.shape[1]
+
+
+def free_turns(fixed, correlated):
+    """Dimension of the changes of coordinates A = I + E of the skills that a pattern allows, at a generic point.
+
+    Fixed loadings demand (Lambda E)_jk = 0, fixed covariances (E Sigma + Sigma E')_km = 0.
+
+    Parameters
+    ----------
+    fixed : array (J, K)
+        Fixed loadings, NaN where free.
+    correlated : bool
+        Whether correlations between skills are free.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> free_turns(np.array([[np.nan, 0.0], [0.0, np.nan]]), True)
+    0
+    >>> free_turns(np.array([[np.nan, 0.0], [np.nan, np.nan]]), True)
+    1
+    """
+    loadings, rng = _generic(fixed)
+    k = fixed.shape[1]
+    marked = np.any(~np.isnan(fixed) & (fixed != 0.0), axis=0)
+    sd = np.where(marked, rng.uniform(0.5, 1.5, k), 1.0)
+    root = np.linalg.qr(rng.standard_normal((k, 2 * k)).T)[1].T if correlated else np.eye(k)
+    root = root / np.linalg.norm(root, axis=1)[:, None] * sd[:, None]
+    cov = root @ root.T
+    settled = np.diag(~marked) if correlated else ~np.diag(marked)
+    basis = np.eye(k * k).reshape(-1, k, k)
+    turned = basis @ cov
+    moved = turned + np.swapaxes(turned, 1, 2)
+    conditions = np.hstack([(loadings @ basis)[:, ~np.isnan(fixed)], moved[:, np.tril(settled)]])
+    return k * k - int(np.linalg.matrix_rank(conditions, tol=_RANK))

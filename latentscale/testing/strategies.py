@@ -1,0 +1,434 @@
+"""Strategies for tables, panels, scaling formulas, whole models, their parameters, and changes of coordinates."""
+
+import itertools
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.errors import InvalidArgument
+from scipy.special import betaincinv
+
+from ..components.scaling import build_design
+from ..inference.local_rank import random_point
+from ..models.latent_skill import LatentSkillModel
+from ..panel import BenchmarkPanel
+from .loading_patterns import DEFAULT_BENCHMARKS, benchmark_names, drawn, patterns, skill_count
+
+FAMILIES = st.integers(3, 8)
+LLMS_PER_FAMILY = st.integers(1, 4)
+_SHARES = 20  # steps in which a share of cells is drawn, so that it shrinks to none
+# Random numbers are drawn for whole blocks of rows and columns, so that a smaller table is a part of a larger one.
+_ROWS, _COLUMNS = 64, 16
+_CHANCE = st.sampled_from([0.0, 0.25, 0.5])
+_SEEDS = st.integers(0, 2**32 - 1)
+
+# Formulas with the number of their terms, simple ones first, in columns {0} and {1}.
+_ONE_COLUMN = (("log({0})", 1), ("log({0}) + I(log({0}) ** 2)", 2), ("poly(log({0}), 2)", 2))
+_TWO_COLUMNS = (
+    ("log({0} * {1})", 1),
+    ("log({0}) + log({1})", 2),
+    ("log({0}) + {1}", 2),
+    ("log({0}) * log({1})", 3),
+    ("poly(log({0}), 2) + log({1})", 3),
+    ("log({0}) * log({1}) + I(log({0}) ** 2) + I(log({1}) ** 2)", 5),
+)
+
+
+# --- tables and panels --------------------------------------------------------------------------------------------
+
+
+def _family_sizes(draw, families, llms_per_family, least):
+    """LLMs of each family; the first family grows until there are ``least`` LLMs."""
+    count = drawn(draw, families)
+    sizes = [drawn(draw, llms_per_family) for _ in range(count)]
+    if count < 1 or min(sizes) < 1:
+        raise InvalidArgument(f"A table needs a family, and each family an LLM; got families of {sizes} LLMs.")
+    sizes[0] += max(0, least - sum(sizes))
+    return sizes
+
+
+def _share(draw, largest):
+    if not 0.0 <= largest <= 1.0:
+        raise InvalidArgument(f"A share of scores is between 0 and 1, not {largest!r}.")
+    return largest * draw(st.integers(0, _SHARES)) / _SHARES if largest else 0.0
+
+
+def _room(count, step):
+    """The next multiple of ``step``."""
+    return -(-count // step) * step
+
+
+def _covariates(rng, n):
+    rows = _room(n, _ROWS)
+    return {
+        "params_b": np.exp(rng.uniform(-0.7, 4.3, rows))[:n],
+        "tokens_t": np.exp(rng.uniform(-1.2, 2.5, rows))[:n],
+    }
+
+
+def _scores(rng, family, covariates, chance):
+    """Scores (N, J) of a world of two skills that grow with size and tokens."""
+    (n, j), (rows, columns) = (len(family), len(chance)), (_room(len(family), _ROWS), _room(len(chance), _COLUMNS))
+    x = np.column_stack([np.log(column) for column in covariates.values()])
+    effects, slopes = rng.standard_normal((rows, 2)), rng.uniform(0.1, 0.5, (2, 2))
+    skill = effects[family] + x @ slopes
+    loadings, intercepts = rng.uniform(0.1, 0.8, (columns, 2))[:j], rng.uniform(-2.0, 0.0, columns)[:j]
+    # neither near 0 nor near 1, where draws of the beta law could round to them
+    mean = np.clip(chance + (1.0 - chance) / (1.0 + np.exp(-skill @ loadings.T - intercepts)), 0.1, 0.9)
+    precision, quantile = rng.uniform(20.0, 60.0, columns)[:j], rng.uniform(0.01, 0.99, (rows, columns))[:n, :j]
+    return betaincinv(mean * precision, (1.0 - mean) * precision, quantile)
+
+
+def _spared(n, j, complete):
+    """Cells (N, J) whose scores are kept: one of each LLM, two of each benchmark, all of the first LLMs."""
+    spared = np.zeros((n, j), dtype=bool)
+    spared[np.arange(n), np.arange(n) % j] = True
+    for item in range(j):
+        spared[[item % n, (item + 1) % n], item] = True
+    spared[:complete] = True
+    return spared
+
+
+def _table(draw, names, sizes, missing, boundary_scores, complete=0, chance=0.0):
+    """A table of families of the given sizes; see ``tables``."""
+    rng = np.random.default_rng(draw(_SEEDS))
+    family = np.repeat(np.arange(len(sizes)), sizes)
+    n, j = len(family), len(names)
+    covariates = _covariates(rng, n)
+    scores = _scores(rng, family, covariates, np.broadcast_to(chance, j))
+    spared = _spared(n, j, complete)
+    at_boundary, is_missing, value = rng.random((3, _room(n, _ROWS), _room(j, _COLUMNS)))[:, :n, :j]
+    # cells that go at a share go at every larger one, so that shrinking the share brings scores back
+    at_boundary = (at_boundary < _share(draw, boundary_scores)) & ~_spared(n, j, 0)
+    scores = np.where(at_boundary, (value < 0.3).astype(float), scores)
+    scores[(is_missing < _share(draw, missing)) & ~spared] = np.nan
+    labels = {"model": [f"llm{i + 1}" for i in range(n)], "family": [f"f{code + 1}" for code in family]}
+    return pd.DataFrame({**labels, **covariates, **dict(zip(names, scores.T, strict=True))})
+
+
+@st.composite
+def tables(
+    draw,
+    benchmarks=DEFAULT_BENCHMARKS,
+    families=FAMILIES,
+    llms_per_family=LLMS_PER_FAMILY,
+    missing=0.3,
+    boundary_scores=0.1,
+    complete=0,
+):
+    """Tables of scores that look like a leaderboard, one row per LLM, from which a BenchmarkPanel can be made.
+
+    Parameters
+    ----------
+    benchmarks : int, sequence of str, or strategy of either
+        Their number, which makes them ``b1``, ``b2``, ..., or their names.
+    families : int or strategy
+        Number of families, ``f1``, ``f2``, ...
+    llms_per_family : int or strategy
+        Drawn for every family; ``1`` makes families of one LLM. A table has at least two LLMs.
+    missing : float
+        Largest share of missing cells, in [0, 1]. Every LLM keeps a score and every benchmark two that differ.
+    boundary_scores : float
+        Largest share of scores of exactly 0 or 1, in [0, 1].
+    complete : int
+        Number of LLMs, the first ones, without a missing score.
+
+    Returns
+    -------
+    strategy of DataFrame
+        Columns ``model``, ``family``, ``params_b`` (billions, 0.5 to 74), ``tokens_t`` (trillions, 0.3 to 12) and the
+        benchmarks.
+
+    Raises
+    ------
+    hypothesis.errors.InvalidArgument
+        On drawing, for sizes or shares out of range.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(tables(benchmarks=["mmlu", "bbh"], families=3, llms_per_family=1))
+    ... def test(table):
+    ...     assert table["family"].tolist() == ["f1", "f2", "f3"]
+    ...     assert table["mmlu"].dropna().between(0.0, 1.0).all()
+    >>> test()
+    """
+    names = benchmark_names(draw, benchmarks)
+    sizes = _family_sizes(draw, families, llms_per_family, 2)
+    return _table(draw, names, sizes, missing, boundary_scores, complete)
+
+
+@st.composite
+def panels(
+    draw,
+    benchmarks=DEFAULT_BENCHMARKS,
+    families=FAMILIES,
+    llms_per_family=LLMS_PER_FAMILY,
+    missing=0.3,
+    boundary_scores=0.1,
+    complete=0,
+    boundary="squeeze",
+    chance=_CHANCE,
+):
+    """Benchmark panels of ``tables``.
+
+    Parameters
+    ----------
+    benchmarks, families, llms_per_family, missing, boundary_scores, complete
+        As for ``tables``.
+    boundary : str or strategy
+        Policy for scores of exactly 0 or 1, as for BenchmarkPanel; with ``"error"`` there are none.
+    chance : float or strategy
+        Guessing level, drawn for every benchmark.
+
+    Returns
+    -------
+    strategy of BenchmarkPanel
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(panels(benchmarks=2, missing=0.0, boundary="censor"))
+    ... def test(panel):
+    ...     assert panel.benchmarks == ("b1", "b2") and panel.scores.notna().all(axis=None)
+    >>> test()
+    """
+    names = benchmark_names(draw, benchmarks)
+    sizes = _family_sizes(draw, families, llms_per_family, 2)
+    return _panel(draw, names, sizes, missing, boundary_scores, complete, boundary, chance)
+
+
+def _panel(draw, names, sizes, missing, boundary_scores, complete, boundary, chance):
+    levels = np.array([drawn(draw, chance) for _ in names])
+    policy = drawn(draw, boundary)
+    boundary_scores = 0.0 if policy == "error" else boundary_scores
+    table = _table(draw, names, sizes, missing, boundary_scores, complete, levels)
+    return BenchmarkPanel(table, list(names), chance=dict(zip(names, levels.tolist(), strict=True)), boundary=policy)
+
+
+# --- models -------------------------------------------------------------------------------------------------------
+
+
+def designs(covariates=("params_b", "tokens_t"), max_terms=5):
+    """Scaling formulas: logs of size and tokens with and without interaction, one of them alone, polynomials.
+
+    Parameters
+    ----------
+    covariates : sequence of str
+        Columns of positive numbers. A formula uses one or two of them.
+    max_terms : int
+        Most slopes per skill. A panel needs more LLMs than that.
+
+    Returns
+    -------
+    strategy of str
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(designs(max_terms=1))
+    ... def test(formula):
+    ...     assert formula in ("log(params_b)", "log(tokens_t)", "log(params_b * tokens_t)")
+    >>> test()
+    """
+    quoted = [name if str(name).isidentifier() else f"`{name}`" for name in covariates]
+    formulas = [text.format(name) for text, terms in _ONE_COLUMN if terms <= max_terms for name in quoted]
+    pairs = list(itertools.combinations(quoted, 2))
+    formulas += [text.format(*pair) for text, terms in _TWO_COLUMNS if terms <= max_terms for pair in pairs]
+    if not formulas:
+        raise InvalidArgument(f"No formula has {max_terms} terms in the columns {list(covariates)}.")
+    return st.sampled_from(formulas)
+
+
+@lru_cache(maxsize=100)
+def _count_terms(formula):
+    """Slopes per skill that a formula in size and tokens brings."""
+    table = pd.DataFrame(_covariates(np.random.default_rng(0), 50))
+    return len(build_design(formula, table, np.ones(50, dtype=bool)).terms)
+
+
+@st.composite
+def specifications(
+    draw,
+    benchmarks=None,
+    n_skills=None,
+    identified=True,
+    scaling=None,
+    skills=None,
+    families=None,
+    llms_per_family=LLMS_PER_FAMILY,
+    missing=0.3,
+    boundary_scores=0.1,
+    boundary="squeeze",
+    asymptotes="chance",
+    random_slopes=None,
+):
+    """Models ready to use: a panel, a scaling formula and an identification form, each drawn or given.
+
+    The panels have enough data for any form that settles the coordinates of the skills: more families than skills, a
+    family of two LLMs or more, and two more LLMs than terms, all in the first family or families, with every score.
+
+    Parameters
+    ----------
+    benchmarks : int, sequence of str, or strategy of either, optional
+        By default up to four more than there are skills.
+    n_skills : int or strategy, optional
+        By default up to three.
+    identified : bool or None
+        As for ``patterns``.
+    scaling : str or strategy, optional
+        Formula in ``params_b`` and ``tokens_t``; by default one of ``designs``.
+    skills : Anchored, Echelon, Confirmatory or strategy, optional
+        Takes the place of ``n_skills`` and ``identified``.
+    families : int or strategy, optional
+        By default one to four more than there are skills.
+    llms_per_family, missing, boundary_scores, boundary
+        As for ``panels``.
+    asymptotes, random_slopes
+        As for LatentSkillModel, or a strategy.
+
+    Returns
+    -------
+    strategy of LatentSkillModel
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(specifications(benchmarks=["mmlu", "bbh", "ifeval"], n_skills=2))
+    ... def test(model):
+    ...     assert model.identification(points=1).identified
+    >>> test()
+    """
+    formula = draw(designs()) if scaling is None else drawn(draw, scaling)
+    if skills is None:
+        least = 2 if identified is False else 1
+        wanted = drawn(draw, st.integers(least, 3) if n_skills is None else n_skills)
+        names = benchmark_names(draw, st.integers(max(2, wanted), wanted + 4) if benchmarks is None else benchmarks)
+        form = draw(patterns(names, skill_count(draw, min(wanted, len(names)), len(names), identified), identified))
+    else:
+        names = benchmark_names(draw, DEFAULT_BENCHMARKS if benchmarks is None else benchmarks)
+        form = drawn(draw, skills)
+    k, needed = form.resolve(names).n_skills, _count_terms(formula) + 2
+    sizes = _family_sizes(draw, st.integers(k + 1, k + 4) if families is None else families, llms_per_family, needed)
+    sizes[0] = max(2, sizes[0])
+    panel = _panel(draw, names, sizes, missing, boundary_scores, max(needed, sizes[0]), boundary, _CHANCE)
+    asymptotes, random_slopes = drawn(draw, asymptotes), drawn(draw, random_slopes)
+    note(f"scaling={formula!r}, skills={form}\n{panel}")  # what the model's own repr leaves out
+    return LatentSkillModel(panel, formula, form, asymptotes, random_slopes=random_slopes)
+
+
+@st.composite
+def parameters(draw, model):
+    """Parameter points of a model, in general position and of moderate size.
+
+    Linear predictors lie where scores are neither all near their asymptotes nor certain: at the mean covariates
+    intercepts are in [-1, 0.5], loadings in [0.4, 1.2] in size (over the square root of the number of skills, in
+    standard deviations of family effects), precisions in [20, 60]. Loadings that the form wants positive are.
+
+    Parameters
+    ----------
+    model : LatentSkillModel
+
+    Returns
+    -------
+    strategy of Series
+        By name, natural scale.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(st.data(), specifications(n_skills=1))
+    ... def test(data, model):
+    ...     point = data.draw(parameters(model))
+    ...     assert model.simulate(point).shape[0] == model.n_llms
+    >>> test()
+    """
+    u = random_point(model, np.random.default_rng(draw(_SEEDS)))
+    structure = model.pattern.reflect(model.recoding.user(model.space.structure(u)))
+    values = pd.Series(model.table.natural(structure), index=model.param_names, name="parameter")
+    spread = values.index.str.startswith("slope_sd[")  # reflected with their skills, though they have no sign
+    return values.mask(spread, values.abs())
+
+
+# --- changes of coordinates -----------------------------------------------------------------------------------
+
+
+@st.composite
+def rotations(draw, n_skills):
+    """Orthogonal matrices, with and without a reflection; they shrink to the identity.
+
+    Parameters
+    ----------
+    n_skills : int or strategy
+        K.
+
+    Returns
+    -------
+    strategy of array (K, K)
+        Products of turns by whole degrees in every plane of two skills: permutations are among them, and nearly all
+        are in general position.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(rotations(3))
+    ... def test(turn):
+    ...     np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-14)
+    >>> test()
+    """
+    k = drawn(draw, n_skills)
+    out = np.eye(k)
+    for a, b in itertools.combinations(range(k), 2):
+        degrees = draw(st.integers(-179, 180))
+        turn = np.eye(k)
+        cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+        if degrees % 90 == 0:  # permutations without rounding errors
+            cosine, sine = np.round(cosine), np.round(sine)
+        turn[[a, b], [a, b]] = cosine
+        turn[a, b], turn[b, a] = -sine, sine
+        out = out @ turn
+    if draw(st.booleans()):
+        out[:, -1] *= -1.0
+    return out
+
+
+@st.composite
+def transformations(draw, n_skills, condition=10.0):
+    """Invertible matrices of bounded condition number; they shrink to the identity.
+
+    Parameters
+    ----------
+    n_skills : int or strategy
+        K.
+    condition : float
+        Largest condition number, at least 1.
+
+    Returns
+    -------
+    strategy of array (K, K)
+        Singular values lie within the square root of ``condition`` of one.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=5, deadline=None)
+    ... @given(transformations(2, condition=4.0))
+    ... def test(matrix):
+    ...     assert np.linalg.cond(matrix) < 4.0 + 1e-12
+    >>> test()
+    """
+    if not condition >= 1.0:
+        raise InvalidArgument(f"A condition number is at least 1, not {condition!r}.")
+    k = drawn(draw, n_skills)
+    steps = draw(st.lists(st.integers(-10, 10), min_size=k, max_size=k))
+    sizes = condition ** (np.array(steps) / 20.0)
+    left, right = draw(rotations(k)), draw(rotations(k))
+    return left * sizes @ right.T
