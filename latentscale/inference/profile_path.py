@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import DataError
 from ..estimation.ascent import scale_from
 from ..estimation.objective import Objective
-from ..estimation.refit import information_at, refit, restricted_refit
+from ..estimation.refit import refit, restricted_refit
+from ..estimation.search import complete_metric
 from ..parameters.restrictions import RestrictedSpace, Restriction, natural_jacobian, natural_vector, read_restriction
 from .hypotheses import full_information, stacked
 from .intervals import _SCALES, scale_of
@@ -376,12 +377,11 @@ class Path:
             return None
         spent = end.evaluations
         if not end.converged and np.isfinite(end.value):
-            # far from the peak its information may be a bad metric
+            # far from the peak its information is a bad metric; that of the complete data here is better
             objective = Objective(end.space, peak.model.internal_cells, peak.model.penalty)
-            information = information_at(objective, peak.rule, end.coordinates)
-            if np.isfinite(information).all():
-                end = refit(objective, peak.rule, end.coordinates, information)
-                spent += end.evaluations
+            scale = complete_metric(objective, end.coordinates)
+            end = refit(objective, peak.rule, end.coordinates, np.linalg.inv(scale @ scale.T))
+            spent += end.evaluations
         if not np.isfinite(end.value):
             return None
         deviance = 2.0 * (peak.value - end.value)
