@@ -49,13 +49,15 @@ def find_end(path, sign, z):
     centre, limit = path.centre, path.target.limit(sign)
     if sign * (limit - centre.psi) <= _APART * path.se:
         return End(limit, "boundary", True)
-    inside, outside, barrier = centre, None, None
+    inside, outside, longest = centre, None, np.inf
     guess = centre.psi + sign * min(z * path.se, path.target.longest_step)
     for count in range(_MOST_POINTS):
         guess = sign * min(sign * guess, sign * limit)
         point = path.at(guess)
-        if point is None:
-            barrier = guess
+        if point is None:  # out of reach from here, though perhaps not from nearer by
+            longest = 0.5 * abs(guess - inside.psi)
+            if longest < _APART * path.se:
+                return End(inside.psi, "edge", inside.converged)
         else:
             last = guess == limit or abs(guess - centre.psi) > _REACH * z * path.se
             if abs(sign * point.root - z) < TOLERANCE or (sign * point.root < z and last):
@@ -67,15 +69,14 @@ def find_end(path, sign, z):
             elif last:
                 return End(guess, "boundary" if guess == limit else "flat", point.converged)
             else:
-                inside = point
+                inside, longest = point, 2.0 * longest
         if outside is not None and abs(outside.psi - inside.psi) < _APART * path.se:
             outside = path.checked(outside)
             if sign * outside.root > z:
                 return End(inside.psi, "jump", inside.converged)
             inside, outside = outside, None
-        if barrier is not None and abs(barrier - inside.psi) < _APART * path.se:
-            return End(inside.psi, "edge", inside.converged)
-        guess = _next(centre, inside, outside, barrier, sign, z, count > 8 and count % 2 == 0)
+        guess = _next(centre, inside, outside, sign, z, count > 8 and count % 2 == 0)
+        guess = inside.psi + sign * min(sign * (guess - inside.psi), longest)
     return End(inside.psi, "jump", False)
 
 
@@ -84,26 +85,22 @@ def _corrected(point, root):
     return point.psi + (root - point.root) / point.slope if point.slope > 0.0 else point.psi
 
 
-def _next(centre, inside, outside, barrier, sign, z, bisect):
-    """Where to look next."""
+def _next(centre, inside, outside, sign, z, bisect):
+    """Where to look next: within the bracket, or outwards by at most twice the distance from the peak."""
     if outside is not None:
         width = outside.psi - inside.psi
         guess = inside.psi + 0.5 * width if bisect else _hermite(inside, outside, sign * z)
         # also false for NaN
         return guess if 0.0 < (guess - inside.psi) / width < 1.0 else inside.psi + 0.5 * width
-    if inside is centre:  # only where the first guess met no parameters
-        return 0.5 * (centre.psi + barrier)
+    if inside is centre:  # the first guess was out of reach
+        return sign * np.inf
     distance, guess = abs(inside.psi - centre.psi), np.nan
     if z < _FAR * abs(inside.root):
         guess = _hermite(centre, inside, sign * z)
     elif inside.slope > 0.0:
         guess = inside.psi + (sign * z - inside.root) / inside.slope
     step = sign * (guess - inside.psi)  # NaN compares false
-    step = min(step, distance) if step > 1e-3 * distance else distance
-    guess = inside.psi + sign * step
-    if barrier is not None:
-        guess = sign * min(sign * guess, sign * 0.5 * (inside.psi + barrier))
-    return guess
+    return inside.psi + sign * (min(step, distance) if step > 1e-3 * distance else distance)
 
 
 def _hermite(first, second, root):

@@ -287,7 +287,12 @@ class LatentSkillModel:
             Starts climbed in parallel; the numbers do not depend on it.
         progress : bool
             Report each start and each round on the standard error stream.
-        cov_type : {"observed", "none"}
+        cov_type : {"observed", "cluster", "opg", "bootstrap", "none"}
+            Covariance of the estimates; ``get_robust`` has them with options.
+        constraints : str, list of str or array
+            Linear restrictions on the natural parameters, such as ``"slope[log(params_b),math] = 0"``.
+        start_params : Series, dict or array
+            One more start, put first; with it ``starts`` may be 0.
         driver : {"direct", "em"}
             Direct maximisation, or Monte Carlo EM.
 

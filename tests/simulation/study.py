@@ -1,7 +1,7 @@
 """Size and coverage by simulation: parameters as estimated on the shipped table, four anchored skills.
 
     python tests/simulation/study.py coverage --replicates 200
-    python tests/simulation/study.py size --replicates 200
+    python tests/simulation/study.py size --replicates 210
     python tests/simulation/study.py shared --replicates 200
 
 write ``coverage.csv``, ``size.csv`` and ``shared.csv`` beside this file. Replicate r is simulated from child r of the
