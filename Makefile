@@ -14,7 +14,7 @@ demo: $(PLAIN)
 	$(BIN)/latentscale demo
 
 test: $(EDITABLE)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(EDITABLE)
 	$(BIN)/ruff check .

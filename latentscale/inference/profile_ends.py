@@ -7,7 +7,8 @@ from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 
 TOLERANCE = 1e-3  # of the signed root
 _MOST_POINTS = 60
-_REACH = 64.0  # ends further than this many times the Wald interval's are not looked for
+_MOST_LOST = 4  # searches that may fail on one side; they take long
+_REACH = 32.0  # ends further than this many times the Wald interval's are not looked for
 _APART = 1e-3  # standard errors within which a bracket is closed
 _FAR = 1.3  # roots that an interpolating cubic is trusted to extrapolate by
 
@@ -21,8 +22,8 @@ class End:
     psi : float
         On the path's scale; of the last point that was reached if there is no root.
     state : {"root", "boundary", "flat", "edge", "jump"}
-        Found; at the end of the parameter space; not within reach; where no parameters satisfy the restriction
-        any more; between two branches of the profile.
+        Found; at the end of the parameter space; not within reach; beyond where restricted maxima could be found,
+        as where no parameters satisfy the restriction; between two branches of the profile.
     converged : bool
         Of the last point.
     """
@@ -49,14 +50,14 @@ def find_end(path, sign, z):
     centre, limit = path.centre, path.target.limit(sign)
     if sign * (limit - centre.psi) <= _APART * path.se:
         return End(limit, "boundary", True)
-    inside, outside, longest = centre, None, np.inf
+    inside, outside, longest, lost = centre, None, np.inf, path.lost
     guess = centre.psi + sign * min(z * path.se, path.target.longest_step)
     for count in range(_MOST_POINTS):
         guess = sign * min(sign * guess, sign * limit)
         point = path.at(guess)
         if point is None:  # out of reach from here, though perhaps not from nearer by
             longest = 0.5 * abs(guess - inside.psi)
-            if longest < _APART * path.se:
+            if longest < _APART * path.se or path.lost > lost + _MOST_LOST:
                 return End(inside.psi, "edge", inside.converged)
         else:
             last = guess == limit or abs(guess - centre.psi) > _REACH * z * path.se

@@ -21,6 +21,7 @@ from .intervals import _SCALES, scale_of
 
 # Standard errors from a restricted maximum at which its search, and one that only looks for another branch, stop.
 _GOAL, _CHECKED = 1e-3, 8e-3
+_LOST = 0.1  # and beyond this its value is of no use
 ROUNDING = 1e-4  # log-likelihood units that two maximisations may differ by
 _NEAR_OPTIMUM = 0.02  # what a fit may lack of its own optimum: a fifth of a standard error
 _CORRELATION_EDGE = 1.0 - 1e-4  # beyond this in size, Sigma is singular as far as the data can tell
@@ -246,6 +247,8 @@ class Point:
         d root / d psi.
     converged : bool
     evaluations : int
+    distance : float
+        About the standard errors that the search was away from its maximum.
     mirrored : bool
         Whether the search crossed to signs of skills that the form excludes.
     """
@@ -258,6 +261,7 @@ class Point:
     slope: float
     converged: bool
     evaluations: int
+    distance: float = 0.0
     mirrored: bool = False
 
 
@@ -295,10 +299,12 @@ class Path:
             variance = gradient @ spread
         self.se = float(np.sqrt(variance)) * target.derivative(t)
         self.centre = Point(target.forward(t), t, peak.u, peak.value, 0.0, 1.0 / self.se, True, 0)
-        self.points, self.switched = [self.centre], False
+        self.points, self.switched, self.lost = [self.centre], False, 0
 
     def at(self, psi):
-        """The restricted maximum at psi, None where no parameters satisfy the restriction.
+        """The restricted maximum at psi; None where no parameters satisfy the restriction, or the search fails.
+
+        A search that stops short of its maximum says nothing of the deviance there but that it is no greater.
 
         Raises
         ------
@@ -312,10 +318,13 @@ class Path:
                 break
         else:
             return None
-        if point.mirrored or not point.converged:
+        if (point.mirrored or not point.converged) and len(self.points) > 1:
             again = self._maximum(psi, self._along(psi))
             if again is not None and not again.mirrored and (point.mirrored or again.value > point.value):
                 point = again
+        if not point.distance < _LOST:
+            self.lost += 1
+            return None
         return self._keep(point)
 
     def checked(self, point):
@@ -390,7 +399,7 @@ class Path:
         slope = -multiplier / root / self.target.derivative(t) if root else np.nan
         return Point(
             float(psi), float(t), end.free, end.value, float(root), float(slope), end.converged, spent,
-            self._mirrored(end.free),
+            end.distance, self._mirrored(end.free),
         )  # fmt: skip
 
     def _multiplier(self, u, restriction):

@@ -41,12 +41,13 @@ def plot_profile(profile, ax=None, kind="deviance"):
     quantile = stats.norm.isf(0.5 * profile.alpha)
     level = f"{100.0 * (1.0 - profile.alpha):g}%"
     power = 2 if kind == "deviance" else 1
-    ax.plot(curve["value"], curve["root"] ** power, color=_PROFILE, label="profile")
+    ax.plot(curve["value"], curve["root"] ** power, color=_PROFILE, label=_words("profile", profile.interval))
     shown = profile.table[np.isfinite(profile.table["root"])]
     ax.plot(shown["value"], shown["root"] ** power, "o", color=_PROFILE, markersize=3.5)
     top = 1.9 * quantile**2 if kind == "deviance" else 1.45 * quantile
     if np.isfinite(curve["wald_root"]).all():
-        ax.plot(curve["value"], curve["wald_root"] ** power, "--", color=_WALD, label="quadratic (Wald)")
+        label = _words("quadratic (Wald)", profile.wald_interval)
+        ax.plot(curve["value"], curve["wald_root"] ** power, "--", color=_WALD, label=label)
     _intervals(ax, profile, curve, quantile, kind)
     heights = [quantile**2] if kind == "deviance" else [-quantile, quantile]
     for height in heights:
@@ -57,17 +58,29 @@ def plot_profile(profile, ax=None, kind="deviance"):
     ax.set_ylim(*((-0.06 * top, top) if kind == "deviance" else (-top, top)))
     ax.set_xlabel(profile.label)
     ax.set_ylabel("deviance" if kind == "deviance" else "signed root of the deviance")
-    ax.legend(frameon=False, fontsize=9)
+    # where a curve that falls and rises, or only rises, leaves room
+    ax.legend(frameon=False, fontsize=9, loc="upper center" if kind == "deviance" else "lower right")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _words(name, interval):
+    return f"{name}: {interval.lower:.4g} to {interval.upper:.4g}"
 
 
 def _intervals(ax, profile, curve, quantile, kind):
     """Upright lines from the curves at their level down to the axis; an end that does not exist has none."""
     ends = [(profile.interval, "-", _PROFILE), (profile.wald_interval, "--", _WALD)]
     low, high = curve["value"].iloc[[0, -1]]
+    slack = 1e-3 * (high - low)  # ends lie a rounding beyond the last point where no others were asked for
     for interval, style, colour in ends:
         for end, sign in zip(interval, (-1.0, 1.0), strict=True):
-            if low <= end <= high:
+            if low - slack <= end <= high + slack and not _no_root(profile, interval, end):
                 height = quantile**2 if kind == "deviance" else sign * quantile
                 ax.plot([end, end], [0.0, height], style, color=colour, linewidth=0.8)
+
+
+def _no_root(profile, interval, end):
+    """Whether an end of the profile's interval is a boundary, where the curve does not meet the level."""
+    side = "lower" if end == interval.lower else "upper"
+    return interval is profile.interval and any(flag.startswith(side) for flag in profile.flags)
