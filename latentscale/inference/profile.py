@@ -323,9 +323,10 @@ def _end_note(path, sign, side, end):
     last = path.points[-1 if sign > 0 else 0]
     at = f"{path.target.back(end.psi):.5g}"
     return {
-        "boundary": f"The {side} end of {label} is the boundary of the parameter space, {value:g}: the deviance at {at} "
-        f"is {last.root**2:.3g}, within its limit.",
-        "flat": f"There is no {side} end of {label}: at {at} the deviance is {last.root**2:.3g}, still within its limit.",
+        "boundary": f"The {side} end of {label} is the boundary of the parameter space, {value:g}: the deviance at "
+        f"{at} is {last.root**2:.3g}, within its limit.",
+        "flat": f"There is no {side} end of {label}: at {at} the deviance is {last.root**2:.3g}, within its limit "
+        "still.",
         "edge": f"The {side} end of {label} was not found: {at} is how far restricted maxima could be computed, or "
         "parameters satisfy the restriction at all; the deviance there is within its limit.",
         "jump": f"The {side} end of {label} lies between two local maxima: the deviance jumps over its limit at {at}.",

@@ -6,7 +6,8 @@ from scipy import stats
 from ..errors import DataError
 
 KINDS = ("deviance", "root")
-_PROFILE, _WALD = "#1f5a93", "#c0622b"
+_PROFILE, _WALD, _LEVEL = "#1f5a93", "#c0622b", "0.6"
+_STATES = ("boundary", "flat", "edge", "jump")
 
 
 def plot_profile(profile, ax=None, kind="deviance"):
@@ -38,49 +39,54 @@ def plot_profile(profile, ax=None, kind="deviance"):
         from matplotlib import pyplot
 
         _, ax = pyplot.subplots(figsize=(6.0, 4.0), layout="constrained")
-    quantile = stats.norm.isf(0.5 * profile.alpha)
-    level = f"{100.0 * (1.0 - profile.alpha):g}%"
-    power = 2 if kind == "deviance" else 1
-    ax.plot(curve["value"], curve["root"] ** power, color=_PROFILE, label=_words("profile", profile.interval))
-    shown = profile.table[np.isfinite(profile.table["root"])]
-    ax.plot(shown["value"], shown["root"] ** power, "o", color=_PROFILE, markersize=3.5)
-    top = 1.9 * quantile**2 if kind == "deviance" else 1.45 * quantile
+    deviance, quantile = kind == "deviance", stats.norm.isf(0.5 * profile.alpha)
+    power = 2 if deviance else 1
+    table, t = profile.table, curve["value"]
+    ax.plot(t, curve["root"] ** power, color=_PROFILE, label=f"profile: {_words(profile.interval, profile.flags)}")
+    ax.plot(table["value"], table["root"] ** power, "o", color=_PROFILE, markersize=3.5)
     if np.isfinite(curve["wald_root"]).all():
-        label = _words("quadratic (Wald)", profile.wald_interval)
-        ax.plot(curve["value"], curve["wald_root"] ** power, "--", color=_WALD, label=label)
-    _intervals(ax, profile, curve, quantile, kind)
-    heights = [quantile**2] if kind == "deviance" else [-quantile, quantile]
-    for height in heights:
-        ax.axhline(height, color="0.6", linewidth=0.8, zorder=0)
-    ax.annotate(level, (1.0, heights[-1]), xycoords=("axes fraction", "data"), xytext=(-3, 3),
-                textcoords="offset points", ha="right", va="bottom", color="0.35", fontsize=9)  # fmt: skip
-    ax.plot(profile.estimate, 0.0, "k|", markersize=12, label=f"estimate {profile.estimate:.4g}")
-    ax.set_ylim(*((-0.06 * top, top) if kind == "deviance" else (-top, top)))
+        words = f"quadratic (Wald): {_words(profile.wald_interval)}"
+        ax.plot(t, curve["wald_root"] ** power, "--", color=_WALD, label=words)
+    _mark_ends(ax, t, profile.interval, quantile, deviance, color=_PROFILE, flags=profile.flags)
+    _mark_ends(ax, t, profile.wald_interval, quantile, deviance, color=_WALD, linestyle="--")
+    _mark_level(ax, profile.alpha, quantile, deviance)
+    ax.plot(profile.estimate, 0.0, "k|", markersize=12, label=f"estimate: {profile.estimate:.4g}")
+    top = 1.9 * quantile**2 if deviance else 1.45 * quantile
+    ax.set_ylim(-0.06 * top if deviance else -top, top)
     ax.set_xlabel(profile.label)
-    ax.set_ylabel("deviance" if kind == "deviance" else "signed root of the deviance")
+    ax.set_ylabel("deviance" if deviance else "signed root of the deviance")
     # where a curve that falls and rises, or only rises, leaves room
-    ax.legend(frameon=False, fontsize=9, loc="upper center" if kind == "deviance" else "lower right")
+    corner = "upper center" if deviance else "lower right"
+    ax.legend(fontsize=9, loc=corner, framealpha=1.0, edgecolor="none")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
-def _words(name, interval):
-    return f"{name}: {interval.lower:.4g} to {interval.upper:.4g}"
+def _words(interval, flags=()):
+    """An interval in words, ends that are no roots with the reason."""
+    parts = []
+    for side, end in zip(("lower", "upper"), interval, strict=True):
+        states = [state for state in _STATES if f"{side}_{state}" in flags]
+        parts.append(f"{end:.4g}" + (f" ({states[0]})" if states else ""))
+    return " to ".join(parts)
 
 
-def _intervals(ax, profile, curve, quantile, kind):
-    """Upright lines from the curves at their level down to the axis; an end that does not exist has none."""
-    ends = [(profile.interval, "-", _PROFILE), (profile.wald_interval, "--", _WALD)]
-    low, high = curve["value"].iloc[[0, -1]]
-    slack = 1e-3 * (high - low)  # ends lie a rounding beyond the last point where no others were asked for
-    for interval, style, colour in ends:
-        for end, sign in zip(interval, (-1.0, 1.0), strict=True):
-            if low - slack <= end <= high + slack and not _no_root(profile, interval, end):
-                height = quantile**2 if kind == "deviance" else sign * quantile
-                ax.plot([end, end], [0.0, height], style, color=colour, linewidth=0.8)
+def _mark_ends(ax, t, interval, quantile, deviance, flags=(), **style):
+    """Upright lines from the axis to a curve where it meets its level."""
+    low, high = t.iloc[0], t.iloc[-1]
+    slack = 1e-3 * (high - low)  # without further points an end may lie a rounding beyond the last one
+    for side, sign, end in zip(("lower", "upper"), (-1.0, 1.0), interval, strict=True):
+        met = not any(f"{side}_{state}" in flags for state in _STATES)
+        if met and low - slack <= end <= high + slack:
+            ax.plot([end, end], [0.0, quantile**2 if deviance else sign * quantile], linewidth=0.8, **style)
 
 
-def _no_root(profile, interval, end):
-    """Whether an end of the profile's interval is a boundary, where the curve does not meet the level."""
-    side = "lower" if end == interval.lower else "upper"
-    return interval is profile.interval and any(flag.startswith(side) for flag in profile.flags)
+def _mark_level(ax, alpha, quantile, deviance):
+    for height in (quantile**2,) if deviance else (-quantile, quantile):
+        ax.axhline(height, color=_LEVEL, linewidth=0.8, zorder=0)
+    # inside the curve's bowl, or to the left of where it gets that high
+    place, side = (0.5, "center") if deviance else (0.01, "left")
+    ax.annotate(
+        f"{100.0 * (1.0 - alpha):g}%", (place, height), xycoords=("axes fraction", "data"), xytext=(0, 3),
+        textcoords="offset points", ha=side, va="bottom", color="0.35", fontsize=9,
+    )  # fmt: skip
