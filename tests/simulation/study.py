@@ -138,7 +138,7 @@ def size_replicate(fit, metric, child, number):
     if refitted is None or not np.isfinite(refitted[0].observed.matrix).all():
         return [(number, "", "failed", np.nan)]
     refitted, own = refitted
-    robust = sandwich_matrix(refitted, own, "leverage")
+    robust = sandwich_matrix(refitted, own, "jackknife")
     rows = []
     for name, texts in null_hypotheses(refitted.model).items():
         tested = refitted.test_hypothesis(texts, "all").table
@@ -146,7 +146,7 @@ def size_replicate(fit, metric, child, number):
         matrix = read_restriction(texts, refitted.model.param_names).matrix
         gap, spread = matrix @ refitted.params.to_numpy(), matrix @ robust @ matrix.T
         statistic = gap @ np.linalg.solve(spread, gap)
-        rows.append((number, name, "wald, sandwich", stats.chi2.sf(statistic, len(matrix))))
+        rows.append((number, name, "wald, jackknife sandwich", stats.chi2.sf(statistic, len(matrix))))
         q, count = len(matrix), refitted.n_families
         ratio = tested.loc[("jointly", "wald"), "statistic"] / q
         rows.append((number, name, "wald, F", stats.f.sf(ratio, q, count - q)))
