@@ -16,7 +16,7 @@ from ..parameters.structure import Layout
 def layout_of(structure):
     """Layout of a Structure."""
     (j, k), p = structure.loadings.shape, len(structure.slopes)
-    return Layout(j, k, p, len(structure.slope_sd))
+    return Layout(j, k, p, len(structure.slope_sd), structure.link.shape[1])
 
 
 def fixed_part(structure, cells):
@@ -57,7 +57,7 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
         x_i' B per cell.
     sums : dict of arrays
         ``e`` (C,): derivative in eta; ``e_alpha`` (C, D): in the effect loadings, as far as the effects go;
-        ``p`` (C,); and, when the asymptotes count, ``c`` and ``d`` (C,).
+        and those in the shapes that count, by their names (C,).
     cov_gradient : array (L, K, K)
         Symmetric G_l with dl_l = <dSigma, G_l>.
     by_family : bool
@@ -77,14 +77,12 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
         spread = sums["e_alpha"][:, k:].reshape(-1, r, k) * cells.random_cells[:, :, None]
         in_loadings = in_loadings + np.einsum("crk,rk->ck", spread, structure.slope_sd)
         parts["slope_sd"] = _total((spread * loadings[:, None, :]).reshape(len(e), -1), cells, by_family)
-    columns = [in_loadings, e, sums["p"][:, None]]
-    columns += [sums[name][:, None] for name in ("c", "d") if name in sums]
+    shapes = [name for name in layout.shapes if name in sums]
+    columns = [in_loadings, e, *(sums[name][:, None] for name in shapes)]
     by_item = _by_item(np.hstack(columns), cells, by_family)
     groups = len(by_item)
     parts["loadings"] = by_item[:, :, :k].reshape(groups, -1)
-    parts["intercepts"], parts["precision"] = by_item[:, :, k], by_item[:, :, k + 1]
-    if "c" in sums:
-        parts["lower"], parts["upper"] = by_item[:, :, k + 2], by_item[:, :, k + 3]
+    parts["intercepts"] = by_item[:, :, k]
     parts["slopes"] = _slopes(in_slopes, cells, by_family)
     full = cov_gradient if by_family else cov_gradient.sum(axis=0, keepdims=True)
     rows, columns = layout.triangle
@@ -92,6 +90,8 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
     score = np.zeros((groups, layout.size))
     for name, values in parts.items():
         score[:, layout.slices[name]] = values
+    for number, name in enumerate(shapes, k + 1):
+        score[:, layout.shapes[name]] = by_item[:, :, number]
     return score if by_family else score[0]
 
 

@@ -1,7 +1,15 @@
-"""Weak penalty on estimated asymptotes, so that flat benchmarks stay finite.
+"""Penalties added to the log-likelihood: weak ones on the shapes of benchmarks' curves, optional ones that shrink.
 
--((logit c - logit max(chance, floor)) / sd)^2 / 2 for a free lower asymptote, and the same about
-``UPPER_CENTRE`` for logit d of a free upper one.
+Shapes: -((logit c - logit max(chance, floor)) / sd)^2 / 2 for a free lower asymptote, the same about ``UPPER_CENTRE``
+for logit d of a free upper one, and -(u / sd)^2 / 2 for each coordinate of a link, whose zero is the logistic function.
+
+Shrinkage: with S the covariance of the covariates over the LLMs,
+
+    -tr(Lambda Sigma Lambda') / (2 e^2) - tr(Sigma^-1 B' S B) / (2 f^2).
+
+The first trace is the variance that families give to the benchmarks' linear predictors, summed over benchmarks; the
+second is the variance that covariates give to skills, in units of that of the family effects. Neither depends on the
+axes of the skills or on the units of the covariates.
 """
 
 from dataclasses import dataclass
@@ -12,45 +20,151 @@ from scipy.special import expit, logit
 UPPER_CENTRE = 3.5
 LOWER_FLOOR = 0.005
 DEFAULT_SD = 2.0
+DEFAULT_LINK_SD = 0.5
 
 
 @dataclass(frozen=True)
-class AsymptotePenalty:
-    """Penalty on the free asymptotes of a parameter table.
+class Penalty:
+    """The sum of all penalties, as a function of s.
+
+    Attributes
+    ----------
+    parts : tuple of ShapePenalty, Shrinkage
+    """
+
+    parts: tuple
+
+    def terms(self, s):
+        """Value and gradient (S,)."""
+        found = [part.terms(s) for part in self.parts]
+        return sum(value for value, _ in found), sum((slope for _, slope in found), np.zeros(len(s)))
+
+    def hessian(self, s):
+        """Second derivatives (S, S)."""
+        return sum((part.hessian(s) for part in self.parts), np.zeros((len(s), len(s))))
+
+
+@dataclass(frozen=True)
+class ShapePenalty:
+    """Penalty on the free asymptotes and links of a parameter table.
 
     Attributes
     ----------
     where : int array (F,)
-        Positions in s of the free asymptotes.
+        Positions in s of the free asymptotes, then of the free coordinates of links.
     centre : array (F,)
-        On the logit scale.
-    sd : float
+        On the logit scale for asymptotes, as it is for links.
+    sd : array (F,)
+    n_asymptotes : int
+        How many of the positions are asymptotes.
     """
 
     where: np.ndarray
     centre: np.ndarray
-    sd: float
+    sd: np.ndarray
+    n_asymptotes: int
 
     @classmethod
-    def for_table(cls, table, chance, sd=DEFAULT_SD):
-        """Penalty for the free asymptotes of ``table``; ``chance`` (J,) are the guessing levels."""
+    def for_table(cls, table, chance, asymptote_sd=DEFAULT_SD, link_sd=DEFAULT_LINK_SD):
+        """Penalty for the free shapes of ``table``; ``chance`` (J,) are the guessing levels."""
         index = [table.layout.index(name) for name in ("lower", "upper")]
         centres = [starting_lower(chance), np.full(len(chance), expit(UPPER_CENTRE))]
         where, centre = np.concatenate(index), logit(np.concatenate(centres))
         free = table.free[where]
-        return cls(where[free], centre[free], sd)
+        where, centre = where[free], centre[free]
+        link = table.layout.index("link").ravel()
+        link = link[table.free[link]]
+        sd = np.concatenate([np.full(len(where), asymptote_sd), np.full(len(link), link_sd)])
+        return cls(np.concatenate([where, link]), np.append(centre, np.zeros(len(link))), sd, len(where))
+
+    def _distance(self, s):
+        """Distances from the centres over their variances, and the slope and bend of the scale they are on."""
+        value, n = s[self.where], self.n_asymptotes
+        bounded = value[:n]
+        slope, bend = np.ones(len(value)), np.zeros(len(value))
+        slope[:n] = 1.0 / (bounded * (1.0 - bounded))
+        bend[:n] = (2.0 * bounded - 1.0) * slope[:n] ** 2
+        position = np.concatenate([logit(bounded), value[n:]])
+        return (position - self.centre) / self.sd**2, slope, bend
 
     def terms(self, s):
-        """Value, gradient (S,) and Hessian diagonal (S,) in s."""
-        gradient, curvature = np.zeros(len(s)), np.zeros(len(s))
-        if len(self.where) == 0:
-            return 0.0, gradient, curvature
-        value = s[self.where]
-        distance = (logit(value) - self.centre) / self.sd**2
-        slope = 1.0 / (value * (1.0 - value))
+        """Value and gradient (S,)."""
+        distance, slope, _ = self._distance(s)
+        gradient = np.zeros(len(s))
         gradient[self.where] = -distance * slope
-        curvature[self.where] = -(slope**2) / self.sd**2 - distance * (2.0 * value - 1.0) * slope**2
-        return float(-0.5 * np.sum(distance**2) * self.sd**2), gradient, curvature
+        return float(-0.5 * np.sum((distance * self.sd) ** 2)), gradient
+
+    def hessian(self, s):
+        """Second derivatives (S, S), a diagonal."""
+        distance, slope, bend = self._distance(s)
+        diagonal = np.zeros(len(s))
+        diagonal[self.where] = -(slope**2) / self.sd**2 - distance * bend
+        return np.diag(diagonal)
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """Shrinkage of loadings and slopes; see the module.
+
+    Attributes
+    ----------
+    layout : Layout
+    design_cov : array (p, p)
+        S.
+    effects, slopes : float or None
+        e and f; None for no penalty.
+    """
+
+    layout: object
+    design_cov: np.ndarray
+    effects: float
+    slopes: float
+
+    def _weights(self):
+        return [0.0 if sd is None else 1.0 / sd**2 for sd in (self.effects, self.slopes)]
+
+    def _blocks(self, s):
+        structure = self.layout.unflatten(s)
+        return structure.loadings, structure.slopes, structure.skill_cov, np.linalg.inv(structure.skill_cov)
+
+    def _flat(self, loadings, slopes, cov):
+        """Derivatives by block as a vector (S,); ``cov`` is symmetric G with df = <dSigma, G>."""
+        out = np.zeros(self.layout.size)
+        rows, columns = self.layout.triangle
+        out[self.layout.slices["loadings"]] = loadings.ravel()
+        out[self.layout.slices["slopes"]] = slopes.ravel()
+        out[self.layout.slices["skill_cov"]] = np.where(rows == columns, 1.0, 2.0) * cov[rows, columns]
+        return out
+
+    def terms(self, s):
+        """Value and gradient (S,)."""
+        loadings, slopes, cov, inverse = self._blocks(s)
+        w, v = self._weights()
+        explained = slopes.T @ self.design_cov @ slopes
+        value = -0.5 * (w * np.sum((loadings @ cov) * loadings) + v * np.sum(explained * inverse))
+        in_cov = 0.5 * (v * inverse @ explained @ inverse - w * loadings.T @ loadings)
+        return float(value), self._flat(-w * loadings @ cov, -v * self.design_cov @ slopes @ inverse, in_cov)
+
+    def hessian(self, s):
+        """Second derivatives (S, S), one coordinate of loadings, slopes and Sigma after the other."""
+        loadings, slopes, cov, inverse = self._blocks(s)
+        w, v = self._weights()
+        explained = slopes.T @ self.design_cov @ slopes
+        pulled = inverse @ explained @ inverse
+        out = np.zeros((len(s), len(s)))
+        blocks = [self.layout.slices[name] for name in ("loadings", "slopes", "skill_cov")]
+        for position in np.concatenate([np.arange(block.start, block.stop) for block in blocks]):
+            unit = np.zeros(len(s))
+            unit[position] = 1.0
+            moved = self.layout.unflatten(unit)
+            d_loadings, d_slopes, d_cov = moved.loadings, moved.slopes, moved.skill_cov
+            mixed = slopes.T @ self.design_cov @ d_slopes
+            turned = inverse @ d_cov @ pulled
+            in_cov = 0.5 * v * (inverse @ (mixed + mixed.T) @ inverse - turned - turned.T)
+            in_cov -= 0.5 * w * (loadings.T @ d_loadings + d_loadings.T @ loadings)
+            in_slopes = self.design_cov @ (d_slopes - slopes @ inverse @ d_cov) @ inverse
+            out[position] = self._flat(-w * (d_loadings @ cov + loadings @ d_cov), -v * in_slopes, in_cov)
+        return out
 
 
 def starting_lower(chance):

@@ -4,13 +4,13 @@ from .laplace import at_modes, moving_score
 from .marginal import adapted_nodes, marginal
 
 
-def adaptive(structure, cells, standard, start=None, asymptotes=False):
+def adaptive(structure, cells, standard, start=None, shapes=""):
     """Log-likelihood, score in s, and modes, on nodes that move; see ``adaptive_by_family``."""
-    loglike, score, modes = adaptive_by_family(structure, cells, standard, start, asymptotes, by_family=False)
+    loglike, score, modes = adaptive_by_family(structure, cells, standard, start, shapes, by_family=False)
     return float(loglike.sum()), score, modes
 
 
-def adaptive_by_family(structure, cells, standard, start=None, asymptotes=False, by_family=True):
+def adaptive_by_family(structure, cells, standard, start=None, shapes="", by_family=True):
     """Log-likelihood of each family, scores in s, and modes, on nodes that move with the parameters.
 
     The score through the nodes is what makes a modest rule accurate: the integrand in z is close to constant,
@@ -24,8 +24,8 @@ def adaptive_by_family(structure, cells, standard, start=None, asymptotes=False,
     standard : StandardNodes
     start : array (L, K), optional
         Where to start the search for the modes.
-    asymptotes : bool
-        Whether the score in c and d is wanted.
+    shapes : str
+        Shapes beside the precision in which the score is wanted.
     by_family : bool
         Whether the scores are wanted family by family, (L, S), or summed, (S,).
 
@@ -33,8 +33,8 @@ def adaptive_by_family(structure, cells, standard, start=None, asymptotes=False,
     -------
     (array (L,), array (L, S) or (S,), Modes)
     """
-    at = at_modes(structure, cells, start, asymptotes)
+    at = at_modes(structure, cells, start, shapes)
     nodes = adapted_nodes(standard, at.modes)
-    out = marginal(structure, cells, nodes, 1, asymptotes, by_family=by_family)
+    out = marginal(structure, cells, nodes, 1, shapes, by_family=by_family)
     moved = moving_score(structure, cells, at, nodes, out.pull, out.twist, by_family)
     return out.loglike, out.score + moved, at.modes

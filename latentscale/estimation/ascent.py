@@ -7,7 +7,9 @@ standard errors. It is what every driver stops on.
 import numpy as np
 from scipy import optimize
 
-from ..numerics.linalg import cholesky_or_none
+from ..numerics.linalg import cholesky_or_none, symmetrise
+from .marginal import Nodes
+from .modes import posterior_modes
 
 REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
 
@@ -37,6 +39,21 @@ def scale_from(information):
     return vectors / np.sqrt(np.maximum(np.abs(values), floor))
 
 
+def complete_metric(objective, u):
+    """Square root of the inverse complete-data information at u, family effects held at their modes.
+
+    Cheap, positive definite where the observed information is not yet, and enough to halve the number of
+    quasi-Newton steps: precisions and loadings differ in scale by orders of magnitude.
+    """
+    modes = posterior_modes(objective.space.structure(u), objective.cells)
+    single = np.zeros((len(modes.alpha), 1))
+    nodes = Nodes(modes.alpha[:, None, :], single, None)
+    hessian = objective.frozen(u, nodes, 2, single + 1.0).hessian
+    if hessian is None or not np.isfinite(hessian).all():
+        return np.eye(len(u))
+    return scale_from(-symmetrise(hessian))
+
+
 def decrement_of(gradient, information):
     """sqrt(g' V g), or NaN where V does not exist."""
     if cholesky_or_none(information) is None:
@@ -48,17 +65,33 @@ def scaled_ascent(function, u, scale, gtol, max_iterations):
     """BFGS in coordinates where the information is about the identity, so that its gradient is in SE units.
 
     ``function(u)`` returns minus the objective and its gradient in u.
+
+    Returns
+    -------
+    (array (P,), int)
+        Where it ended, and evaluations.
     """
+    end = _bfgs(function, u, scale, gtol, max_iterations)
+    return u + scale @ end.x, end.nfev
+
+
+def settled_ascent(function, u, scale, gtol, max_iterations):
+    """The same, and the distance sqrt(g' V g) by the inverse Hessian V that BFGS has built up, in standard errors."""
+    end = _bfgs(function, u, scale, gtol, max_iterations)
+    distance = float(np.sqrt(max(end.jac @ end.hess_inv @ end.jac, 0.0)))
+    return u + scale @ end.x, end.nfev, distance
+
+
+def _bfgs(function, u, scale, gtol, max_iterations):
 
     def scaled(w):
         value, gradient = function(u + scale @ w)
         return value, scale.T @ gradient
 
-    end = optimize.minimize(
+    return optimize.minimize(
         scaled,
         np.zeros(scale.shape[1]),
         jac=True,
         method="BFGS",
         options={"maxiter": max_iterations, "gtol": gtol},
     )
-    return u + scale @ end.x, end.nfev

@@ -38,10 +38,10 @@ def family_scores(objective, v, rule, start=None):
     space, cells = objective.space, objective.cells
     structure = space.structure(v)
     if rule.kind == "laplace":
-        _, scores, _ = laplace_by_family(structure, cells, start, objective.asymptotes)
+        _, scores, _ = laplace_by_family(structure, cells, start, objective.shapes)
     else:
         standard = rule.standard(cells.n_families)
-        _, scores, _ = adaptive_by_family(structure, cells, standard, start, objective.asymptotes)
+        _, scores, _ = adaptive_by_family(structure, cells, standard, start, objective.shapes)
     return scores @ space.jacobian(v)
 
 
@@ -58,6 +58,6 @@ def family_information(objective, v, rule):
         flat = jacobian(lambda point: family_scores(objective, point, rule, modes.alpha).ravel(), v, step)
         return -symmetrise(flat.reshape(cells.n_families, len(v), len(v)))
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
-    hessians = marginal(structure, cells, nodes, 2, objective.asymptotes, by_family=True).hessian
+    hessians = marginal(structure, cells, nodes, 2, objective.shapes, by_family=True).hessian
     basis = space.jacobian(v)
     return -symmetrise(np.swapaxes(basis, 0, 1) @ hessians @ basis)

@@ -5,16 +5,20 @@ log-likelihood is g_l(a) + (K log 2 pi - log|H_l|) / 2. Both a and H move with t
 da/dxi = H^-1 d2g/da dxi, and dH brings in third derivatives of h. What any function of (a, H) owes to those
 movements is collected by one adjoint pass from its derivatives in a and in H; Laplace's determinant and
 adapted nodes both use it.
+
+With outliers h is not concave, and where H is about to be singular -log|H| has a pole that would draw an optimiser.
+The determinant is then that of the expected curvature, which is smooth and at least Sigma^-1; modes and their
+movements are those of h itself.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..components.complete import chain_score, effect_loadings, effects_cov, fixed_part
+from ..components.complete import chain_score, effect_loadings, effects_cov, fixed_part, layout_of
 from ..components.response import cell_parameters, cell_terms
-from ..numerics.linalg import log_determinant, solve_vectors, symmetrise
-from .modes import MODE_TOLERANCE, posterior_modes
+from ..numerics.linalg import log_determinant, positive_definite, solve_vectors, symmetrise
+from .modes import MODE_TOLERANCE, posterior_modes, weighted_outer
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class AtModes:
     ----------
     modes : Modes
     terms : dict of arrays (C,)
-        Third-order ``CellTerms`` by name.
+        Those of ``cell_terms`` at third order.
     loadings : array (C, D)
         Effect loadings of each cell.
     mean_skill : array (C, K)
@@ -38,18 +42,18 @@ class AtModes:
     mean_skill: np.ndarray
 
 
-def at_modes(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE):
+def at_modes(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE):
     """Find the modes and differentiate the cells there."""
     modes = posterior_modes(structure, cells, start, tolerance)
     loadings = effect_loadings(structure, cells)
     mean_skill, base = fixed_part(structure, cells)
     eta = base + np.einsum("ck,ck->c", loadings, modes.alpha[cells.family])
-    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, asymptotes)
-    values = {name: value[:, 0] for name, value in terms._asdict().items() if value is not None}
+    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, shapes)
+    values = {name: value[:, 0] for name, value in terms.items()}
     return AtModes(modes, values, loadings, mean_skill)
 
 
-def mode_adjoint(structure, cells, at, in_curvature, in_mode):
+def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
     """Score owed to the movement of modes and curvatures.
 
     Parameters
@@ -59,6 +63,8 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode):
         Symmetric derivative G of the objective in H_l.
     in_mode : array (L, D)
         Its derivative in the mode, beyond what G brings.
+    expected : bool
+        Whether H_l is the expected curvature.
 
     Returns
     -------
@@ -66,33 +72,32 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode):
         In the form that ``chain_score`` takes.
     """
     h, loadings, modes = at.terms, at.loadings, at.modes
+    # -d of a cell's weight in H, in eta and in the shapes
+    bend = (lambda name: -h["fisher " + name]) if expected else (lambda name: h["ee" + name])
+    weight = -h["fisher"] if expected else h["ee"]
     prior, k = np.linalg.inv(structure.skill_cov), len(structure.skill_cov)
     spread = np.einsum("ckm,cm->ck", in_curvature[cells.family], loadings)  # G lambda
     bent = np.einsum("ck,ck->c", spread, loadings)  # lambda' G lambda
-    v = in_mode - cells.sum_by_family((h["eee"] * bent)[:, None] * loadings)
+    v = in_mode - cells.sum_by_family((bend("e") * bent)[:, None] * loadings)
     u = solve_vectors(modes.curvature, v)
     drift = np.einsum("ck,ck->c", u[cells.family], loadings)
-    e = h["ee"] * drift - h["eee"] * bent
-    direct = h["e"][:, None] * u[cells.family] - 2.0 * h["ee"][:, None] * spread
-    sums = {
-        "e": e,
-        "e_alpha": e[:, None] * modes.alpha[cells.family] + direct,
-        "p": h["ep"] * drift - h["eep"] * bent,
-    }
-    for name in "cd":
+    e = h["ee"] * drift - bend("e") * bent
+    direct = h["e"][:, None] * u[cells.family] - 2.0 * weight[:, None] * spread
+    sums = {"e": e, "e_alpha": e[:, None] * modes.alpha[cells.family] + direct}
+    for name in layout_of(structure).shapes:
         if name in h:
-            sums[name] = h["e" + name] * drift - h["ee" + name] * bent
+            sums[name] = h["e" + name] * drift - bend(name) * bent
     moment = u[:, :k, None] * modes.alpha[:, None, :k] - in_curvature[:, :k, :k]
     return sums, prior @ symmetrise(moment) @ prior
 
 
-def laplace(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE):
+def laplace(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE):
     """Log-likelihood, score in s, and modes; see ``laplace_by_family``."""
-    value, score, modes = laplace_by_family(structure, cells, start, asymptotes, tolerance, by_family=False)
+    value, score, modes = laplace_by_family(structure, cells, start, shapes, tolerance, by_family=False)
     return float(value.sum()), score, modes
 
 
-def laplace_by_family(structure, cells, start=None, asymptotes=False, tolerance=MODE_TOLERANCE, by_family=True):
+def laplace_by_family(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, by_family=True):
     """Log-likelihood of each family, scores in s, and modes.
 
     Parameters
@@ -101,8 +106,8 @@ def laplace_by_family(structure, cells, start=None, asymptotes=False, tolerance=
     cells : Cells
     start : array (L, K), optional
         Where to start the search for the modes.
-    asymptotes : bool
-        Whether the score in c and d is wanted.
+    shapes : str
+        Shapes beside the precision in which the score is wanted.
     tolerance : float
         Newton decrement at which the search for modes stops.
     by_family : bool
@@ -113,16 +118,21 @@ def laplace_by_family(structure, cells, start=None, asymptotes=False, tolerance=
     (array (L,), array (L, S) or (S,), Modes)
         The log-likelihood is -inf where a curvature is not positive definite (no Laplace approximation).
     """
-    at = at_modes(structure, cells, start, asymptotes, tolerance)
+    at = at_modes(structure, cells, start, shapes, tolerance)
     modes, h = at.modes, at.terms
     k = len(structure.skill_cov)
     prior = np.linalg.inv(effects_cov(structure))
     value = cells.sum_by_family(h["f"]) - 0.5 * np.einsum("lk,lk->l", modes.alpha, modes.alpha @ prior)
-    value -= 0.5 * (log_determinant(structure.skill_cov) + log_determinant(modes.curvature))
-    if not modes.exact.all():
-        value = np.where(modes.exact, value, -np.inf)
-    inverse = np.linalg.inv(modes.curvature)
-    sums, cov_gradient = mode_adjoint(structure, cells, at, -0.5 * inverse, np.zeros_like(modes.alpha))
+    expected = "fisher e" in h
+    curvature, defined = modes.curvature, modes.exact
+    if expected:
+        curvature = prior + weighted_outer(at.loadings, h["fisher"], cells)
+        defined = positive_definite(curvature)
+    value -= 0.5 * (log_determinant(structure.skill_cov) + log_determinant(curvature))
+    if not defined.all():
+        value = np.where(defined, value, -np.inf)
+    inverse = np.linalg.inv(curvature)
+    sums, cov_gradient = mode_adjoint(structure, cells, at, -0.5 * inverse, np.zeros_like(modes.alpha), expected)
     direct = {"e": h["e"], "e_alpha": h["e"][:, None] * modes.alpha[cells.family]}
     for name in sums:
         sums[name] = sums[name] + (direct[name] if name in direct else h[name])

@@ -98,9 +98,9 @@ def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
     scores[:, slices["intercepts"]] = by_item
     scores[:, slices["slopes"]] = e @ design[:, k + 1 :]
     scores[:, slices["skill_cov"]] = prior.scores(alpha)
-    for name, block in (("p", "precision"), ("c", "lower"), ("d", "upper")):
+    for name, positions in layout.shapes.items():
         if name in terms:
-            scores[:, slices[block]] = terms[name].T @ one_hot
+            scores[:, positions] = terms[name].T @ one_hot
     return scores
 
 
@@ -117,11 +117,10 @@ def chain_hessian(structure, cells, mean_skill, sums, within=None):
     first = 0 if within is None else within.start
     items = cells.item if within is None else cells.item[within]
     for item in np.unique(items):
-        where = first + np.flatnonzero(items == item)
-        local = _item_hessian(structure, cells, where, mean_skill, sums)
+        local = _item_hessian(structure, cells, first + np.flatnonzero(items == item), mean_skill, sums)
         blocks = [index["loadings"][item], index["intercepts"][[item]], index["slopes"].ravel()]
         blocks += [index["slope_sd"].ravel()]
-        blocks += [index[name][[item]] for name in ("precision", "lower", "upper")]
+        blocks += [positions[[item]] for positions in layout.shapes.values()]
         here = np.concatenate(blocks)
         hessian[np.ix_(here, here)] += local
     return hessian
@@ -146,12 +145,13 @@ def _affine_design(structure, cells, where, mean_skill):
 
 
 def _item_hessian(structure, cells, where, mean_skill, sums):
-    """Of one benchmark's cells, in (lambda_j, b_j, B, tau, phi_j, c_j, d_j)."""
+    """Of one benchmark's cells, in (lambda_j, b_j, B, tau) and the benchmark's shapes."""
     layout = layout_of(structure)
     k, p, r, size = layout.n_skills, layout.n_covariates, layout.n_random, layout.n_effects
     design = _affine_design(structure, cells, where, mean_skill)
     width = design.shape[1]
-    out = np.zeros((width + 3, width + 3))
+    shapes = list(layout.shapes)
+    out = np.zeros((width + len(shapes), width + len(shapes)))
     ee = sums["ee"][where]
     moments = np.empty((len(where), 1 + size, 1 + size))
     moments[:, 0], moments[:, 1:, 0] = ee[:, : 1 + size], ee[:, 1 : 1 + size]
@@ -169,12 +169,12 @@ def _item_hessian(structure, cells, where, mean_skill, sums):
         columns = k + 1 + p * k + number * k + np.arange(k)
         out[np.arange(k), columns] += mixed
         out[columns, np.arange(k)] += mixed
-    for offset, name in enumerate("pcd"):
+    for offset, name in enumerate(shapes):
         if "e" + name in sums:
             column = np.einsum("cwd,cd->w", design, sums["e" + name][where][:, : 1 + size])
             out[width + offset, :width] = out[:width, width + offset] = column
-    for a, name_a in enumerate("pcd"):
-        for b, name_b in enumerate("pcd"):
+    for a, name_a in enumerate(shapes):
+        for b, name_b in enumerate(shapes):
             name = name_a + name_b
             if name in sums:
                 out[width + a, width + b] = out[width + b, width + a] = sums[name][where, 0].sum()

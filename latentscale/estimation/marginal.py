@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..components.complete import chain_score, effect_loadings, fixed_part, layout_of
-from ..components.response import cell_parameters, cell_terms
+from ..components.response import cell_parameters, cell_terms, derivative_names
 from .louis import CovarianceBlock, chain_hessian, node_scores
 
 # Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some forty
@@ -81,7 +81,7 @@ def family_blocks(cells, n_nodes):
         first = last
 
 
-def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None, by_family=False):
+def marginal(structure, cells, nodes, order=1, shapes="", posterior=None, by_family=False):
     """One pass over all cells and nodes.
 
     Parameters
@@ -91,15 +91,15 @@ def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None,
     nodes : Nodes
     order : {0, 1, 2}
         0 log-likelihood, 1 and its score, 2 and its Hessian, in the structural vector s.
-    asymptotes : bool
-        Whether derivatives in c and d are wanted.
+    shapes : str
+        Shapes beside the precision in which derivatives are wanted.
     posterior : array (L, M), optional
         Weights to hold fixed: the pass then gives Q, the expected complete-data log-likelihood of an EM
         step, and its score, instead of the marginal ones.
     by_family : bool
         Whether score and Hessian are wanted family by family.
     """
-    sweep = _Sweep(structure, cells, nodes, order, asymptotes, posterior, by_family)
+    sweep = _Sweep(structure, cells, nodes, order, shapes, posterior, by_family)
     for first, last in family_blocks(cells, nodes.alpha.shape[1]):
         sweep.block(first, last)
     return sweep.result()
@@ -108,9 +108,9 @@ def marginal(structure, cells, nodes, order=1, asymptotes=False, posterior=None,
 class _Sweep:
     """Accumulates one pass; a block of families at a time so that temporaries stay in cache."""
 
-    def __init__(self, structure, cells, nodes, order, asymptotes, posterior, by_family):
+    def __init__(self, structure, cells, nodes, order, shapes, posterior, by_family):
         self.structure, self.cells, self.nodes = structure, cells, nodes
-        self.order, self.asymptotes, self.fixed, self.by_family = order, asymptotes, posterior, by_family
+        self.order, self.shapes, self.fixed, self.by_family = order, shapes, posterior, by_family
         self.layout = layout_of(structure)
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
@@ -118,10 +118,7 @@ class _Sweep:
         self.prior = CovarianceBlock(structure.skill_cov, k)
         self.loadings = effect_loadings(structure, cells)
         self.moments = 1 if order < 2 else 2
-        first = ["e", "p", "c", "d"] if asymptotes else ["e", "p"]
-        second = ["ee", "ep", "pp"]
-        second += ["ec", "ed", "pc", "pd", "cc", "cd", "dd"] if asymptotes else []
-        self.wanted = (first if order else []) + (second if order == 2 else [])
+        self.wanted = derivative_names(order, shapes)
         width = 1 + k + (k * k if order == 2 else 0)
         self.sums = {name: np.empty((n, width if name[0] == "e" else 1)) for name in self.wanted}
         self.loglike = np.empty(cells.n_families)
@@ -164,9 +161,9 @@ class _Sweep:
         width = max(1, PIECE // len(eta))
         for start in range(0, eta.shape[1], width):
             piece = slice(start, start + width)
-            terms = cell_terms(eta[:, piece], parameters, self.cells, where, self.order, self.asymptotes)
+            terms = cell_terms(eta[:, piece], parameters, self.cells, where, self.order, self.shapes)
             for name, values in out.items():
-                values[:, piece] = getattr(terms, name)
+                values[:, piece] = terms[name]
         return out
 
     def _family(self, f, local, where, p, terms):
@@ -187,7 +184,7 @@ class _Sweep:
         if self.order == 2:
             if self.fixed is not None:
                 return  # Q has no covariance of scores
-            first_order = {name: terms[name][local] for name in ("e", "p", "c", "d") if name in self.sums}
+            first_order = {name: terms[name][local] for name in self.sums if len(name) == 1}
             scores = node_scores(
                 self.structure, self.cells, where, self.mean_skill, alpha, first_order, self.prior
             )
@@ -198,7 +195,7 @@ class _Sweep:
         if self.order == 0:
             return Marginal(self.loglike, None, None, self.posterior)
         k = self.layout.n_effects
-        score_sums = {name: self.sums[name][:, 0] for name in "epcd" if name in self.sums}
+        score_sums = {name: sums[:, 0] for name, sums in self.sums.items() if len(name) == 1}
         score_sums["e_alpha"] = self.sums["e"][:, 1 : k + 1]
         gradient = self.prior.gradient(self.second_moment)
         score = chain_score(self.structure, self.cells, self.mean_skill, score_sums, gradient, self.by_family)

@@ -75,18 +75,18 @@ class _Problem:
         cells = self.cells
         eta = self.base + np.einsum("ck,ck->c", self.loadings, z[cells.family])
         terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), 2)
-        sums = cells.sum_by_family(np.hstack([terms.f, terms.e * self.loadings]))
+        sums = cells.sum_by_family(np.hstack([terms["f"], terms["e"] * self.loadings]))
         value = sums[:, 0] - 0.5 * np.einsum("lk,lk->l", z, z)
         return value, sums[:, 1:] - z, terms
 
     def curvature(self, terms):
         """Exact curvature where positive definite, Fisher's elsewhere."""
-        exact = weighted_outer(self.loadings, -terms.ee[:, 0], self.cells) + self.prior
+        exact = weighted_outer(self.loadings, -terms["ee"][:, 0], self.cells) + self.prior
         if cholesky_or_none(exact) is not None:
             return exact, np.ones(len(exact), dtype=bool)
         good = positive_definite(exact)
         if not good.all():
-            positive = np.maximum(terms.fisher[:, 0], 0.0)
+            positive = np.maximum(terms["fisher"][:, 0], 0.0)
             fisher = weighted_outer(self.loadings, positive, self.cells) + self.prior
             exact[~good] = fisher[~good]
         return exact, good

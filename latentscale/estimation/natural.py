@@ -33,10 +33,10 @@ def natural_score(model, params, integration, options):
 def rule_score(model, params, rule, start=None, table=None):
     """Score by a Rule at a natural vector (P,) of ``table``, by default the model's own."""
     cells, table = model.user_cells, model.table if table is None else table
-    structure, asymptotes = table.structure(params), table.asymptotes_free
+    structure, shapes = table.structure(params), table.shapes_free
     if rule.kind == "laplace":
-        return laplace(structure, cells, start, asymptotes)[1][table.free]
-    return adaptive(structure, cells, rule.standard(cells.n_families), start, asymptotes)[1][table.free]
+        return laplace(structure, cells, start, shapes)[1][table.free]
+    return adaptive(structure, cells, rule.standard(cells.n_families), start, shapes)[1][table.free]
 
 
 def natural_hessian(model, params, integration, options):
@@ -48,7 +48,7 @@ def natural_hessian(model, params, integration, options):
         step = _step(table, params)
         return symmetrise(jacobian(lambda point: rule_score(model, point, rule, modes.alpha, table), params, step))
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
-    hessian = marginal(structure, cells, nodes, 2, table.asymptotes_free).hessian
+    hessian = marginal(structure, cells, nodes, 2, table.shapes_free).hessian
     return symmetrise(hessian[np.ix_(table.free, table.free)])
 
 

@@ -45,7 +45,7 @@ class Objective:
     ----------
     space : ParameterSpace or RestrictedSpace
     cells : Cells
-    penalty : AsymptotePenalty
+    penalty : Penalty
     mode_tolerance : float
         Newton decrement at which Laplace's search for modes stops; its square bounds the error left.
     """
@@ -53,7 +53,7 @@ class Objective:
     def __init__(self, space, cells, penalty, mode_tolerance=MODE_TOLERANCE):
         self.space, self.cells, self.penalty = space, cells, penalty
         self.mode_tolerance = mode_tolerance
-        self.asymptotes = space.table.asymptotes_free
+        self.shapes = space.table.shapes_free
 
     def laplace(self, u, start=None):
         """Evaluation and modes; the value is -inf where there is no Laplace approximation."""
@@ -61,7 +61,7 @@ class Objective:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
             try:
                 loglike, score, modes = laplace(
-                    self.space.layout.unflatten(s), self.cells, start, self.asymptotes, self.mode_tolerance
+                    self.space.layout.unflatten(s), self.cells, start, self.shapes, self.mode_tolerance
                 )
             except np.linalg.LinAlgError:  # Sigma is singular to double precision
                 return _NOWHERE, None
@@ -78,13 +78,13 @@ class Objective:
         structure = self.space.layout.unflatten(s)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             try:
-                loglike, score, modes = adaptive(structure, self.cells, standard, start, self.asymptotes)
+                loglike, score, modes = adaptive(structure, self.cells, standard, start, self.shapes)
             except np.linalg.LinAlgError:
                 return _NOWHERE, None
         return self._evaluation(u, s, loglike, score), modes
 
     def _evaluation(self, u, s, loglike, score):
-        penalty, gradient, _ = self.penalty.terms(s)
+        penalty, gradient = self.penalty.terms(s)
         if not (np.isfinite(loglike) and np.isfinite(score).all()):
             return _NOWHERE
         return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient))
@@ -95,11 +95,11 @@ class Objective:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             try:
                 structure = self.space.layout.unflatten(s)
-                out = marginal(structure, self.cells, nodes, order, self.asymptotes, posterior)
+                out = marginal(structure, self.cells, nodes, order, self.shapes, posterior)
             except np.linalg.LinAlgError:
                 return _NOWHERE
         loglike = float(out.loglike.sum())
-        penalty, gradient, curvature = self.penalty.terms(s)
+        penalty, gradient = self.penalty.terms(s)
         if not np.isfinite(loglike):
             return _NOWHERE
         if order == 0:
@@ -107,7 +107,7 @@ class Objective:
         jacobian = self.space.jacobian(u)
         hessian = None
         if order == 2:
-            hessian = jacobian.T @ (out.hessian + np.diag(curvature)) @ jacobian
+            hessian = jacobian.T @ (out.hessian + self.penalty.hessian(s)) @ jacobian
             hessian += self.space.curvature(u, out.score + gradient)
         return Evaluation(
             loglike + penalty, loglike, jacobian.T @ (out.score + gradient), hessian, out.posterior

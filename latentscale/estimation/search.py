@@ -11,10 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from joblib import Parallel, delayed
 
-from ..numerics.linalg import symmetrise
-from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
-from .marginal import Nodes
-from .modes import posterior_modes
+from .ascent import REFUSED, LaplaceDescent, complete_metric, scaled_ascent
 from .starts import data_start, random_start
 
 SAME_OPTIMUM = 0.1  # log-likelihood units within which two starts count as having reached the same value
@@ -46,21 +43,6 @@ class Start:
     u: np.ndarray
 
 
-def complete_metric(objective, u):
-    """Square root of the inverse complete-data information at u, family effects held at their modes.
-
-    Cheap, positive definite where the observed information is not yet, and enough to halve the number of
-    quasi-Newton steps: precisions and loadings differ in scale by orders of magnitude.
-    """
-    modes = posterior_modes(objective.space.structure(u), objective.cells)
-    single = np.zeros((len(modes.alpha), 1))
-    nodes = Nodes(modes.alpha[:, None, :], single, None)
-    hessian = objective.frozen(u, nodes, 2, single + 1.0).hessian
-    if hessian is None or not np.isfinite(hessian).all():
-        return np.eye(len(u))
-    return scale_from(-symmetrise(hessian))
-
-
 def climb(objective, number, kind, structure, max_iterations, gtol=5e-3):
     """Quasi-Newton ascent from one starting Structure, its metric renewed once on the way.
 
@@ -78,12 +60,12 @@ def climb(objective, number, kind, structure, max_iterations, gtol=5e-3):
 
 def starting_structures(objective, pattern, chance, family_of_llm, starts, seed):
     """(kind, Structure) of each start: the first from the data, the others at random, start r from child r."""
-    cells, k = objective.cells, pattern.n_skills
+    cells, k, n_link = objective.cells, pattern.n_skills, objective.space.layout.n_link
     children = np.random.SeedSequence(seed).spawn(max(starts, 1))
-    yield "data", pattern.rotate_from(data_start(cells, chance, k, family_of_llm))
+    yield "data", pattern.rotate_from(data_start(cells, chance, k, family_of_llm, n_link))
     for child in children[1:]:
         rng = np.random.default_rng(child)
-        yield "random", pattern.rotate_from(random_start(rng, cells, chance, k))
+        yield "random", pattern.rotate_from(random_start(rng, cells, chance, k, n_link))
 
 
 def search(objective, structures, n_jobs=1, max_iterations=1000, report=None):

@@ -20,7 +20,8 @@ def simulated_cells(model, structure, rng):
         z = rng.standard_normal((model.n_families, k))[model.family_codes]
         skill = skill + model.random_design[:, number, None] * tau * z
     eta = (skill + model.design.x @ structure.slopes) @ structure.loadings.T + structure.intercepts
-    y = simulate_scores(rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper)
+    precision = np.broadcast_to(structure.precision, eta.shape)
+    y = simulate_scores(rng, eta, precision, structure.lower, structure.upper, structure.link, structure.outliers)
     y = np.clip(y, np.finfo(float).tiny, 1.0 - np.finfo(float).eps)  # a beta draw may round to 0 or 1
     state = np.where(model.prepared.state >= 0, 0, -1).astype(np.int8)
     edge, codes = model.prepared.edge, model.family_codes
@@ -44,7 +45,7 @@ def expected_information(model, structure, table, tables=100, seed=0):
     total = np.zeros((table.size, table.size))
     for child in np.random.SeedSequence(seed).spawn(tables):
         cells = simulated_cells(model, structure, np.random.default_rng(child))
-        _, scores, _ = laplace_by_family(structure, cells, None, table.asymptotes_free)
+        _, scores, _ = laplace_by_family(structure, cells, None, table.shapes_free)
         scores = scores[:, table.free]
         total += scores.T @ scores
     return total / tables

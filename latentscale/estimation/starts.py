@@ -29,7 +29,7 @@ def _coefficients(z, design):
     return out[0], out[1:]
 
 
-def data_start(cells, chance, n_skills, family_of_llm):
+def data_start(cells, chance, n_skills, family_of_llm, n_link=0):
     """Unrotated Structure from a singular value decomposition of family residuals and slopes."""
     z = transformed_scores(cells, chance, len(cells.design))
     intercepts, slopes = _coefficients(z, cells.design)
@@ -47,10 +47,10 @@ def data_start(cells, chance, n_skills, family_of_llm):
     size = np.maximum(singular[:used] / np.sqrt(cells.n_families), 0.05)
     loadings[:, :used] = right[:used].T * size
     skill_slopes = np.linalg.lstsq(loadings, slopes.T, rcond=None)[0].T
-    return _structure(loadings, intercepts, skill_slopes, chance)
+    return _structure(loadings, intercepts, skill_slopes, chance, n_link)
 
 
-def random_start(rng, cells, chance, n_skills):
+def random_start(rng, cells, chance, n_skills, n_link=0):
     """Unrotated Structure with normal loadings and slopes, their size drawn too.
 
     Small ones mostly end where the data start does; large ones find other optima, and now and then none.
@@ -60,12 +60,12 @@ def random_start(rng, cells, chance, n_skills):
     size = rng.uniform(*_RANDOM_SIZE)
     loadings = size * rng.standard_normal((cells.n_items, n_skills))
     skill_slopes = size * rng.standard_normal((slopes.shape[0], n_skills))
-    return _structure(loadings, intercepts, skill_slopes, chance)
+    return _structure(loadings, intercepts, skill_slopes, chance, n_link)
 
 
-def _structure(loadings, intercepts, slopes, chance):
+def _structure(loadings, intercepts, slopes, chance, n_link):
     j, k = loadings.shape
     return Structure(
         loadings, intercepts, slopes, np.eye(k), np.full(j, _START_PRECISION),
-        starting_lower(chance), np.full(j, expit(UPPER_CENTRE)),
+        starting_lower(chance), np.full(j, expit(UPPER_CENTRE)), link=np.zeros((j, n_link)),
     )  # fmt: skip

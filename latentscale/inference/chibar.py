@@ -154,8 +154,8 @@ def _at_null(model, structure, random_terms):
 
 def _null_scores(model, null, cells, table, tested):
     """Scores by family (L, q + P): in the tested variances at zero, then in the null model's parameters."""
-    layout, asymptotes = model.table.layout, table.asymptotes_free
-    _, at_null, modes = laplace_by_family(null, cells, None, asymptotes)
+    layout, shapes = model.table.layout, table.shapes_free
+    _, at_null, modes = laplace_by_family(null, cells, None, shapes)
     tau = null.slope_sd.copy()
     # all at once: they disturb each other to second order only
     tau[tested] = _STEP / model.random_design.std(axis=0)[tested, None]

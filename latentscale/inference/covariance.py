@@ -38,7 +38,7 @@ class Observed:
     jacobian : array (P, d)
         d natural / d coordinates at the estimate.
     eigenvalues : array (d,)
-        Of the information scaled to unit diagonal, ascending.
+        Of the information scaled to unit diagonal, ascending; NaN where the information does not exist.
     weak : tuple of str
         Parameters that make up the direction of a smallest eigenvalue that is not positive, or the directions in
         which the form lets the skills turn. There the exact information is singular, and what draws or differences
@@ -86,6 +86,11 @@ def observed_covariance(space, recoding, v, information):
     """
     jacobian = coordinate_jacobian(space, recoding, v)
     size = len(v)
+    absent = np.isnan(np.diag(information))
+    if absent.any():  # not asked for, or Laplace's approximation ends next to the estimate
+        nothing = np.full((size, size), np.nan)
+        weak = () if absent.all() else tuple(np.asarray(space.labels)[absent][:6])
+        return Observed(np.full((len(jacobian),) * 2, np.nan), nothing, jacobian, np.full(size, np.nan), weak)
     scale = np.sqrt(np.abs(np.diag(information)))
     scaled = information / np.outer(scale, scale) if np.all(scale > _ROUNDING * scale.max()) else information
     values, vectors = np.linalg.eigh(scaled)
@@ -136,9 +141,10 @@ def expected_covariance(fit):
     """
     model = fit.model
     information = expected_information(model, fit.structure, model.table, EXPECTED_TABLES)
-    _, _, curvature = model.penalty.terms(model.table.layout.flatten(fit.structure))
+    curvature = model.natural_penalty.hessian(model.table.layout.flatten(fit.structure))
+    free = model.table.free
     count = EXPECTED_TABLES * model.n_families
-    information = information * count / (count - len(information) - 1.0) - np.diag(curvature[model.table.free])
+    information = information * count / (count - len(information) - 1.0) - curvature[np.ix_(free, free)]
     basis = np.eye(len(information))
     if fit.estimate.restriction is not None:
         _, singular, right = np.linalg.svd(fit.estimate.restriction.matrix)

@@ -267,7 +267,7 @@ def _asymptotes(fit):
     where = [fit.model.param_names.index(name) for name in names]
     value, variance = fit.estimate.params[where], np.diag(fit.observed.matrix)[where]
     # precision of the penalty in that of penalty and scores together
-    share = np.minimum(variance / (value * (1.0 - value)) ** 2 / fit.model.penalty.sd**2, 1.0)
+    share = np.minimum(variance / (value * (1.0 - value)) ** 2 / fit.model.asymptote_sd**2, 1.0)
     numbers = {"largest share": float(share.max())}
     order = [position for position in np.argsort(-share) if share[position] > _PENALTY_SHARE]
     if not order:

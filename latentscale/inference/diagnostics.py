@@ -38,7 +38,17 @@ class Problem:
 def find_problems(model, estimate, covariance):
     """Problems of an estimate, most serious first."""
     found = []
-    if covariance.weak:
+    if covariance.weak and np.isnan(covariance.eigenvalues).any():
+        found.append(
+            Problem(
+                "Laplace's approximation does not exist next to the estimate, so standard errors do not either: a "
+                "family's effects are about to have two likely values when these parameters move: "
+                f"{', '.join(covariance.weak)}. Try integration='monte_carlo', fewer skills or a stronger penalty.",
+                covariance.weak,
+                ConvergenceWarning,
+            )
+        )
+    elif covariance.weak:
         found.append(
             Problem(
                 "The observed information is not positive definite, so standard errors do not exist: the "
@@ -63,7 +73,7 @@ def find_problems(model, estimate, covariance):
 
 def _not_converged(model, estimate, covariance):
     advice = "Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
-    if covariance.weak:
+    if covariance.weak or np.isnan(covariance.free).any():
         worst = np.argsort(-np.abs(estimate.gradient))[:4]
         how = f"the largest entry of the gradient is {np.abs(estimate.gradient).max():.2g}"
     else:

@@ -128,12 +128,13 @@ def score_statistic(fit, end):
     model, table = fit.model, fit.model.table
     params = natural_vector(model.space, model.recoding, end.free)
     structure = table.structure(params)
-    _, gradient, curvature = model.penalty.terms(table.layout.flatten(structure))
-    gradient = (rule_score(model, params, fit.estimate.rule) + gradient[table.free])
+    s = table.layout.flatten(structure)
+    _, gradient = model.natural_penalty.terms(s)
+    gradient = rule_score(model, params, fit.estimate.rule) + gradient[table.free]
     information = expected_information(model, structure, table, SCORE_TABLES)
     count = SCORE_TABLES * model.n_families
     information *= count / (count - table.size - 1.0)  # so that its inverse has no bias (Hotelling)
-    information -= np.diag(curvature[table.free])
+    information -= model.natural_penalty.hessian(s)[np.ix_(table.free, table.free)]
     own = fit.estimate.restriction
     if own is not None:
         basis = null_basis(own.matrix)

@@ -122,7 +122,7 @@ def random_point(model, rng):
     structure = Structure(
         np.where(np.isnan(fixed), loadings, fixed), rng.uniform(-1.0, 0.5, j), 0.5 * rng.standard_normal((p, k)) * sd,
         cov * np.outer(sd, sd), np.exp(rng.uniform(np.log(20.0), np.log(60.0), j)),
-        np.clip(model.chance, 0.05, 0.6), np.full(j, 0.95), slope_sd,
+        np.clip(model.chance, 0.05, 0.6), np.full(j, 0.95), slope_sd, 0.5 * rng.standard_normal((j, layout.n_link)),
     )  # fmt: skip
     return model.space.free_vector(structure)
 
@@ -159,7 +159,7 @@ def local_rank(model, v, seed=0, space=None):
     space, rng = model.space if space is None else space, np.random.default_rng(seed)
     structure = model.recoding.user(space.structure(v))
     copies = int(np.ceil(_ROWS_PER_PARAMETER * len(v) / model.n_families))
-    triangle, rows, before = np.zeros((len(v), len(v))), 0, -1
+    triangle, rows, before = _known_links(model, space, len(v)), 0, -1
     for _ in range(_MOST_BATCHES):
         scores = np.vstack([_simulated_scores(model, space, v, structure, rng) for _ in range(copies)])
         rows += len(scores)
@@ -179,6 +179,16 @@ def local_rank(model, v, seed=0, space=None):
         float(singular[rank]) if flat else np.nan, natural[:, rank:], carry @ _few_skills(*flat_rotations(space, v)),
         _settling(space, v, natural[:, rank:] * sizes[:, None]), natural[:, rank - 1], sizes, rows,
     )  # fmt: skip
+
+
+def _known_links(model, space, size):
+    """What the penalty says of the coordinates of links, as rows of scores (d, d).
+
+    Where no score comes near a stretch of a link, the penalty alone determines it: a part of the model, as asymptotes'
+    penalties are, and no direction left open.
+    """
+    link = np.array([label.startswith("link[") for label in space.labels])
+    return np.diag(np.where(link, 1.0 / model.link_sd, 0.0)) if size else np.zeros((0, 0))
 
 
 def _scaled_svd(triangle):

@@ -48,12 +48,13 @@ def modification_indices(fit):
     released = table.with_fixed(np.where(candidates, np.nan, table.fixed))
     natural = layout.flatten(fit.structure)[released.free]
     gradient = rule_score(model, natural, fit.estimate.rule, table=released)
-    _, slope, curvature = model.penalty.terms(layout.flatten(fit.structure))
+    s = layout.flatten(fit.structure)
+    _, slope = model.natural_penalty.terms(s)
     gradient = gradient + slope[released.free]
     information = expected_information(model, fit.structure, released, SCORE_TABLES)
     count = SCORE_TABLES * model.n_families
     information *= count / (count - released.size - 1.0)  # so that its inverse has no bias
-    information -= np.diag(curvature[released.free])
+    information -= model.natural_penalty.hessian(s)[np.ix_(released.free, released.free)]
     tested = np.flatnonzero(candidates[released.free])
     others = np.flatnonzero(~candidates[released.free])
     basis = np.eye(len(others))

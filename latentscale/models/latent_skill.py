@@ -10,8 +10,8 @@ import pandas as pd
 
 from ..components.cells import Cells
 from ..components.identification import Pattern, identification_form, unrotated
-from ..components.penalty import DEFAULT_SD, AsymptotePenalty
-from ..components.response import simulate_scores
+from ..components.penalty import DEFAULT_LINK_SD, DEFAULT_SD, Penalty, ShapePenalty, Shrinkage
+from ..components.response import LINK, simulate_scores
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 from ..panel import BenchmarkPanel
@@ -21,6 +21,7 @@ from ..parameters.structure import Layout
 from ..parameters.table import ParameterTable
 
 ASYMPTOTES = ("chance", "lower", "both")
+LINKS = ("logistic", "monotone")
 TRANSLOG = "log(params_b) * log(tokens_t)"
 
 
@@ -48,10 +49,11 @@ class LatentSkillModel:
         Y_ij ~ Beta(mu_ij phi_j, (1 - mu_ij) phi_j),  mu_ij = c_j + (d_j - c_j) F(lambda_j' theta_i + b_j),
         theta_i = alpha_l + B' x_i,  alpha_l ~ N(0, Sigma),
 
-    with F logistic. With ``random_slopes`` the slopes B of the named terms vary between families, independently,
-    with standard deviations tau: theta_i = alpha_l + (B + Delta_l)' x_i, where Delta_l counts from the mean of x
-    over the LLMs, so that alpha_l is a family's efficiency there. Missing scores are left out of the likelihood.
-    Main effects of logged size and tokens are slopes at one billion parameters and one trillion tokens.
+    with F logistic, or under ``link="monotone"`` an increasing function of each benchmark's own. With
+    ``random_slopes`` the slopes B of the named terms vary between families, independently, with standard deviations
+    tau: theta_i = alpha_l + (B + Delta_l)' x_i, where Delta_l counts from the mean of x over the LLMs, so that alpha_l
+    is a family's efficiency there. Missing scores are left out of the likelihood. Main effects of logged size and
+    tokens are slopes at one billion parameters and one trillion tokens.
 
     Parameters
     ----------
@@ -68,6 +70,20 @@ class LatentSkillModel:
         about 3.5.
     asymptote_sd : float
         Standard deviation of those penalties on the logit scale.
+    link : {"logistic", "monotone"}
+        ``"monotone"``: F_j(eta) = expit(g_j(eta)) with g_j an increasing spline of bounded slope that is straight
+        beyond eta = -5.25 and 5.25 (``latentscale.numerics.monotone``), six coordinates a benchmark, all zero for the
+        logistic link.
+    link_sd : float
+        Standard deviation of the normal penalty on those coordinates.
+    shrink_effects, shrink_slopes : float, optional
+        Standard deviations e and f of normal penalties that shrink loadings and slopes towards zero, in place of a
+        choice of the number of skills (``latentscale.components.penalty``). Around 0.5 and 1 a fit with as many
+        skills as benchmarks predicts well; standard errors are then those of a penalised fit, which is biased
+        towards zero.
+    outliers : float
+        Share of scores, in [0, 0.5), whose precision is a tenth of their benchmark's: the law of a score is a mixture
+        of the two beta laws of mean mu, and single odd scores move the fit less. 0.1 makes for robust predictions.
     random_slopes : str, sequence of str or True, optional
         Terms of ``scaling`` whose slopes vary between families, for instance ``"log(params_b)"``; True for all
         that vary within families.
@@ -90,16 +106,24 @@ class LatentSkillModel:
     """
 
     def __init__(
-        self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None
-    ):
+        self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None,
+        link="logistic", link_sd=DEFAULT_LINK_SD, shrink_effects=None, shrink_slopes=None, outliers=0.0,
+    ):  # fmt: skip
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
         if asymptotes not in ASYMPTOTES:
             raise DataError(f"asymptotes is one of {', '.join(ASYMPTOTES)}, not {asymptotes!r}.")
-        if not asymptote_sd > 0:
-            raise DataError(f"asymptote_sd must be positive, not {asymptote_sd!r}.")
-        self.panel, self.scaling, self.asymptotes = panel, scaling, asymptotes
-        self.asymptote_sd = float(asymptote_sd)
+        if link not in LINKS:
+            raise DataError(f"link is one of {', '.join(LINKS)}, not {link!r}.")
+        shrunk = {"shrink_effects": shrink_effects, "shrink_slopes": shrink_slopes}
+        for name, sd in {"asymptote_sd": asymptote_sd, "link_sd": link_sd, **shrunk}.items():
+            if sd is not None and not sd > 0:
+                raise DataError(f"{name} must be positive, not {sd!r}.")
+        if not 0.0 <= outliers < 0.5:
+            raise DataError(f"outliers is a share of the scores, at least 0 and below 0.5; got {outliers!r}.")
+        self.shrink_effects, self.shrink_slopes, self.outliers = shrink_effects, shrink_slopes, float(outliers)
+        self.panel, self.scaling, self.asymptotes, self.link = panel, scaling, asymptotes, link
+        self.asymptote_sd, self.link_sd = float(asymptote_sd), float(link_sd)
         has_score = panel.scores.notna().any(axis=1).to_numpy()
         if not has_score.any():
             raise DataError("No LLM has a score.")
@@ -234,7 +258,8 @@ class LatentSkillModel:
             skill += self.random_design[:, number, None] * slopes[self.family_codes]
         eta = skill @ structure.loadings.T + structure.intercepts
         y = simulate_scores(
-            rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper
+            rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper, structure.link,
+            structure.outliers,
         )
         if self.panel.boundary == "censor":
             edge = self.prepared.edge
@@ -295,6 +320,8 @@ class LatentSkillModel:
             One more start, put first; with it ``starts`` may be 0.
         driver : {"direct", "em"}
             Direct maximisation, or Monte Carlo EM.
+        information : bool
+            False: no observed information, for fits that only predict (Laplace, ``cov_type="none"``).
 
         Returns
         -------
@@ -382,7 +409,7 @@ class LatentSkillModel:
 
     def penalty_on(self, table):
         """The penalty on the free asymptotes of a parameter table of this model."""
-        return AsymptotePenalty.for_table(table, self.chance, self.asymptote_sd)
+        return self._penalty(table, np.eye(len(self.terms)))
 
     @cached_property
     def space(self):
@@ -404,16 +431,29 @@ class LatentSkillModel:
         pattern = unrotated(self.skills, len(self.benchmarks)) if self.pattern.reachable else self.pattern
         return pattern, ParameterSpace(self._parameter_table(pattern))
 
+    @cached_property
+    def natural_penalty(self):
+        """The penalties as a function of the natural s, with slopes of the user's covariates."""
+        return self._penalty(self.table, np.atleast_2d(np.cov(self.design.x.T, bias=True)))
+
+    def _penalty(self, table, design_cov):
+        parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
+        if self.shrink_effects is not None or self.shrink_slopes is not None:
+            parts.append(Shrinkage(table.layout, design_cov, self.shrink_effects, self.shrink_slopes))
+        return Penalty(tuple(parts))
+
     def _parameter_table(self, pattern: Pattern, random_terms=()):
-        layout = Layout(len(self.benchmarks), pattern.n_skills, len(self.terms), len(random_terms))
+        n_link = len(LINK) if self.link == "monotone" else 0
+        layout = Layout(len(self.benchmarks), pattern.n_skills, len(self.terms), len(random_terms), n_link)
         fixed = np.full(layout.size, np.nan)
         fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
         fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
+        fixed[layout.slices["outliers"]] = self.outliers
         if self.asymptotes != "both":
             fixed[layout.slices["upper"]] = 1.0
         if self.asymptotes == "chance":
             fixed[layout.slices["lower"]] = self.panel.chance.to_numpy(dtype=float)
-        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed, random_terms)
+        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed, random_terms, n_link)
 
     def _random_terms(self, wanted):
         varying = [term for term in self.terms if term not in self.between_only]

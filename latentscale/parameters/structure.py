@@ -27,6 +27,10 @@ class Structure:
     slope_sd : array (r, K)
         tau, standard deviations of the families' random slopes, r of the covariates; (0, K) without any. The
         law depends on their squares, so optimisers may pass through negative values.
+    link : array (J, G)
+        Coordinates of each benchmark's link (``numerics.monotone``); (J, 0) for the logistic one.
+    outliers : array (J,)
+        Shares of scores with a tenth of the precision, in [0, 0.5); none by default.
     """
 
     loadings: np.ndarray
@@ -37,8 +41,14 @@ class Structure:
     lower: np.ndarray
     upper: np.ndarray
     slope_sd: np.ndarray = None
+    link: np.ndarray = None
+    outliers: np.ndarray = None
 
     def __post_init__(self):
+        if self.link is None:
+            object.__setattr__(self, "link", np.zeros((len(self.loadings), 0)))
+        if self.outliers is None:
+            object.__setattr__(self, "outliers", np.zeros(len(self.loadings)))
         if self.slope_sd is None:
             object.__setattr__(self, "slope_sd", np.zeros((0, self.loadings.shape[1])))
 
@@ -71,14 +81,15 @@ class Structure:
 class Layout:
     """Where each block of a Structure lies in the flat structural vector s.
 
-    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, and tau row
-    by row.
+    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, tau row by row, the
+    coordinates of the links row by row, and the shares of outliers.
     """
 
     n_items: int
     n_skills: int
     n_covariates: int
     n_random: int = 0
+    n_link: int = 0
 
     @property
     def n_effects(self):
@@ -98,6 +109,8 @@ class Layout:
             "lower": j,
             "upper": j,
             "slope_sd": self.n_random * k,
+            "link": j * self.n_link,
+            "outliers": j,
         }
         ends = np.cumsum(list(sizes.values()))
         spans = zip(sizes, sizes.values(), ends, strict=True)
@@ -105,7 +118,7 @@ class Layout:
 
     @property
     def size(self):
-        return self.slices["slope_sd"].stop
+        return self.slices["outliers"].stop
 
     @cached_property
     def triangle(self):
@@ -118,9 +131,17 @@ class Layout:
             "loadings": (self.n_items, self.n_skills),
             "slopes": (self.n_covariates, self.n_skills),
             "slope_sd": (self.n_random, self.n_skills),
+            "link": (self.n_items, self.n_link),
         }
         where = self.slices[block]
         return np.arange(where.start, where.stop).reshape(shapes.get(block, (-1,)))
+
+    @cached_property
+    def shapes(self):
+        """Positions in s of the benchmarks' shapes, each known by one character: dict of arrays (J,)."""
+        link = self.index("link")
+        out = {"p": self.index("precision"), "c": self.index("lower"), "d": self.index("upper")}
+        return out | {str(number + 1): link[:, number] for number in range(self.n_link)}
 
     def flatten(self, structure):
         """Structure -> s."""
@@ -136,6 +157,7 @@ class Layout:
         values["loadings"] = values["loadings"].reshape(self.n_items, self.n_skills)
         values["slopes"] = values["slopes"].reshape(self.n_covariates, self.n_skills)
         values["slope_sd"] = values["slope_sd"].reshape(self.n_random, self.n_skills)
+        values["link"] = values["link"].reshape(self.n_items, self.n_link)
         cov = np.zeros((self.n_skills, self.n_skills))
         cov[self.triangle] = values["skill_cov"]
         values["skill_cov"] = cov + np.tril(cov, -1).T

@@ -18,6 +18,8 @@ BLOCKS = {
     "lower": "lower",
     "upper": "upper",
     "slope_sd": "slope_sd",
+    "link": "link",
+    "outliers": "outliers",
 }
 
 
@@ -30,9 +32,11 @@ class ParameterTable:
     benchmarks, skills, terms : tuples of str
         Labels of the items, the skills and the columns of the design.
     fixed : array (S,)
-        Fixed values, NaN where the entry is a free parameter.
+        Fixed values, NaN where the entry is a free parameter; shares of outliers are never free, and 0 by default.
     random_terms : tuple of str
         Columns of the design whose slopes vary between families.
+    n_link : int
+        Coordinates of a benchmark's link, 0 for the logistic one.
     """
 
     benchmarks: tuple
@@ -40,10 +44,16 @@ class ParameterTable:
     terms: tuple
     fixed: np.ndarray
     random_terms: tuple = ()
+    n_link: int = 0
+
+    def __post_init__(self):
+        fixed, where = np.array(self.fixed, dtype=float), self.layout.slices["outliers"]
+        fixed[where] = np.nan_to_num(fixed[where])
+        object.__setattr__(self, "fixed", fixed)
 
     @cached_property
     def layout(self):
-        return Layout(len(self.benchmarks), len(self.skills), len(self.terms), len(self.random_terms))
+        return Layout(len(self.benchmarks), len(self.skills), len(self.terms), len(self.random_terms), self.n_link)
 
     @cached_property
     def free(self):
@@ -55,6 +65,12 @@ class ParameterTable:
         """Whether any lower or upper asymptote is a free parameter."""
         slices = self.layout.slices
         return bool(self.free[slices["lower"]].any() or self.free[slices["upper"]].any())
+
+    @cached_property
+    def shapes_free(self):
+        """The benchmarks' shapes that are free, beside the precision, as ``Layout.shapes`` knows them: a word."""
+        link = "".join(str(number + 1) for number in range(self.n_link))
+        return ("cd" if self.asymptotes_free else "") + link
 
     @property
     def size(self):
@@ -68,6 +84,7 @@ class ParameterTable:
             "loadings": [(b, k) for b in self.benchmarks for k in self.skills],
             "slopes": [(t, k) for t in self.terms for k in self.skills],
             "slope_sd": [(t, k) for t in self.random_terms for k in self.skills],
+            "link": [(b, number + 1) for b in self.benchmarks for number in range(self.n_link)],
         }
         names = []
         for block, word in BLOCKS.items():

@@ -77,5 +77,5 @@ def expected_scores(structure, x, codes, posterior, prior, random=None):
         for row in rows:
             varying = None if random is None else np.tile(random[row], (len(structure.loadings), 1))
             shift = alpha @ spread_loadings(structure, structure.loadings, varying).T  # (M, J)
-            out[row] = weight @ mean_score(fixed[row] + shift, structure.lower, structure.upper)
+            out[row] = weight @ mean_score(fixed[row] + shift, structure.lower, structure.upper, structure.link)
     return out

@@ -7,9 +7,11 @@ import pandas as pd
 from scipy import special, stats
 
 from ..components.complete import effect_loadings, fixed_part
+from ..components.response import OUTLIER_PRECISION
 from ..errors import DataError
 from ..estimation.marginal import adapted_nodes, marginal
 from ..estimation.modes import posterior_modes
+from ..numerics import monotone
 from ..numerics.beta import shapes
 from ..numerics.nodes import StandardNodes
 from ..numerics.special import logistic_pair
@@ -199,6 +201,9 @@ def _means(structure, eta, item):
     """mu and 1 - mu, both without cancellation, for eta (C, ...) of benchmarks ``item`` (C,)."""
     shape = (-1,) + (1,) * (eta.ndim - 1)
     lower, upper = structure.lower[item].reshape(shape), structure.upper[item].reshape(shape)
+    if structure.link.shape[1]:
+        rho = monotone.slopes(structure.link)[item].reshape(*shape, -1)
+        eta = np.sum(monotone.basis(eta, 0).E * rho, axis=-1)
     big_f, big_g = logistic_pair(eta)
     return lower + (upper - lower) * big_f, (1.0 - upper) + (upper - lower) * big_g
 
@@ -216,8 +221,26 @@ def _moments(structure, cells, rule):
         mu, nu = _means(structure, eta, item)
         mean[where] = mu @ weight
         between[where] = (mu - mean[where, None]) ** 2 @ weight
-        within[where] = (mu * nu) @ weight / (1.0 + structure.precision[item])
+        within[where] = (mu * nu) @ weight * _spread(structure)[item]
     return mean, between + within
+
+
+def _spread(structure):
+    """Variance of a score over mu (1 - mu), for each benchmark (J,)."""
+    phi, share = structure.precision, structure.outliers
+    return (1.0 - share) / (1.0 + phi) + share / (1.0 + OUTLIER_PRECISION * phi)
+
+
+def _law_tails(structure, cells, mu, nu):
+    """log P(Y <= y) and log P(Y >= y) of every cell, (C,)."""
+    phi, share = structure.precision[cells.item], structure.outliers[cells.item]
+    y, rest = np.exp(cells.log_y), np.exp(cells.log1m_y)
+    tails = log_tails(*shapes(mu, nu, phi), y, rest)
+    if not share.any():
+        return tails
+    wide = log_tails(*shapes(mu, nu, OUTLIER_PRECISION * phi), y, rest)
+    with np.errstate(divide="ignore"):  # a share of zero
+        return [np.logaddexp(a + np.log1p(-share), b + np.log(share)) for a, b in zip(tails, wide, strict=True)]
 
 
 def _quantile(structure, cells, seed):
@@ -225,8 +248,7 @@ def _quantile(structure, cells, seed):
     _, base = fixed_part(structure, cells)
     eta = base + np.einsum("cd,cd->c", effect_loadings(structure, cells), alpha[cells.family])
     mu, nu = _means(structure, eta, cells.item)
-    a, b = shapes(mu, nu, structure.precision[cells.item])
-    below, above = log_tails(a, b, np.exp(cells.log_y), np.exp(cells.log1m_y))
+    below, above = _law_tails(structure, cells, mu, nu)
     values = np.where(below <= above, special.ndtri_exp(below), -special.ndtri_exp(above))
     low, high = cells.state == 1, cells.state == 2
     if low.any() or high.any():

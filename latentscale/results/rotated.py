@@ -45,7 +45,7 @@ def _rotated_model(model, table, rotation):
     k = len(table.skills)
     fixed = np.full((len(model.benchmarks), k), np.nan)
     other = copy.copy(model)
-    for name in ("space", "penalty", "search_form"):
+    for name in ("space", "penalty", "natural_penalty", "search_form"):
         other.__dict__.pop(name, None)
     other.table = table
     other.pattern = Pattern(

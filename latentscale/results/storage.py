@@ -1,7 +1,7 @@
 """Saving and loading fits: one zip file of JSON and plain arrays, which executes nothing when read.
 
-Format 2. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column by column,
-the model's specification, scalars and options of the estimate, kind of the covariance) and ``arrays.npz`` (params,
+Format 3; 2 is read too. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column
+by column, the model's specification, scalars and options of the estimate, kind of the covariance) and ``arrays.npz`` (params,
 free, information, gradient, covariance, and where there are any params_se, the restriction's matrix and value and the
 coordinates kept under it; no pickled objects). Reading rebuilds the panel and the model from the table, with the
 same checks as for any table of a user, and attaches the estimate. Formulas may only do arithmetic on columns
@@ -28,7 +28,9 @@ from ..panel import BenchmarkPanel
 from ..parameters.restrictions import Restriction
 
 FORMAT = "latentscale fit"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_READABLE = (2, 3)  # format 2 lacks the options below
+_OPTIONS = ("link", "link_sd", "shrink_effects", "shrink_slopes", "outliers")
 _ARRAYS = ("params", "free", "information", "gradient")
 
 
@@ -154,7 +156,7 @@ def _read(path):
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise DataError(f"{path} is not a saved latentscale fit.")
-    if content.get("format_version") != FORMAT_VERSION:
+    if content.get("format_version") not in _READABLE:
         raise DataError(
             f"{path} has format {content.get('format_version')}, this version of latentscale reads {FORMAT_VERSION}; "
             f"it was written by latentscale {content.get('latentscale')}."
@@ -233,6 +235,7 @@ def _model_content(model):
         "scaling": model.scaling,
         "asymptotes": model.asymptotes,
         "asymptote_sd": model.asymptote_sd,
+        **{name: getattr(model, name) for name in _OPTIONS},
         "random_slopes": list(model.random_terms),
     }
 
@@ -250,8 +253,9 @@ def _model_from(content, panel):
         form = Confirmatory(frame, skills["correlated"])
     random_slopes = content["random_slopes"] or None
     return LatentSkillModel(
-        panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], random_slopes
-    )
+        panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], random_slopes,
+        **{name: content[name] for name in _OPTIONS if name in content},
+    )  # fmt: skip
 
 
 def _array(arrays, name, shape, kind=np.float64):

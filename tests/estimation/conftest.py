@@ -7,7 +7,7 @@ import pytest
 
 from latentscale.components.cells import Cells
 from latentscale.components.identification import Anchored
-from latentscale.components.penalty import AsymptotePenalty
+from latentscale.components.penalty import Penalty, ShapePenalty
 from latentscale.components.response import simulate_scores
 from latentscale.estimation.objective import Objective
 from latentscale.parameters.space import ParameterSpace
@@ -58,7 +58,7 @@ def make_problem(reference):
         fixed[Layout(j, k, 2).slices["skill_cov"]] = pattern.fixed_covariance()
         space = ParameterSpace(ParameterTable(BENCHMARKS, pattern.skills, ("x", "z"), fixed))
         cells = Cells.from_tables(y, state, edge, family, x)
-        penalty = AsymptotePenalty.for_table(space.table, np.full(j, 0.1))
+        penalty = Penalty((ShapePenalty.for_table(space.table, np.full(j, 0.1)),))
         start = space.free_vector(truth)
         points = [start + 0.15 * rng.standard_normal(len(start)) for _ in range(2)]
         return SimpleNamespace(

@@ -1,5 +1,6 @@
 """Log-likelihoods and their derivatives: against differences, against a second implementation, against quad."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import autograd
@@ -40,7 +41,7 @@ def test_the_data_are_as_announced(problem):
     assert np.bincount(cells.state, minlength=3)[1:].tolist() == [3, 2]
     assert cells.n_families == 12
     assert cells.n_cells < 36 * 5
-    assert problem.objective.asymptotes
+    assert problem.objective.shapes == "cd"
 
 
 @pytest.mark.parametrize("number", POINTS)
@@ -83,8 +84,8 @@ class TestFrozenNodes:
         nodes, _ = problem.objective.nodes(u, RULES[name].standard(problem.cells.n_families))
 
         def evaluate(s, order):
-            structure = problem.space.layout.unflatten(s)
-            return marginal(structure, problem.cells, nodes, order, asymptotes=True)
+            structure = replace(problem.space.layout.unflatten(s), outliers=None)  # never free
+            return marginal(structure, problem.cells, nodes, order, shapes="cd")
 
         return problem.space.structural(u), nodes, evaluate
 
@@ -122,7 +123,7 @@ class TestFrozenNodes:
 @pytest.mark.parametrize("number", POINTS)
 def test_laplace_against_autograd(problem, reference, number):
     s = problem.space.structural(problem.points[number])
-    value, score, modes = laplace(problem.space.layout.unflatten(s), problem.cells, asymptotes=True)
+    value, score, modes = laplace(problem.space.layout.unflatten(s), problem.cells, shapes="cd")
 
     def by_autograd(point):
         return reference.laplace(point, problem.tables, modes.alpha)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from latentscale.components.cells import Cells
-from latentscale.components.complete import effect_loadings, effects_cov
+from latentscale.components.complete import effect_loadings, effects_cov, layout_of
 from latentscale.components.response import mean_score, simulate_scores
 from latentscale.estimation.adaptive import adaptive, adaptive_by_family
 from latentscale.estimation.laplace import laplace, laplace_by_family
@@ -16,13 +16,19 @@ from latentscale.estimation.marginal import adapted_nodes, marginal
 from latentscale.estimation.modes import posterior_modes
 from latentscale.numerics.differences import jacobian
 from latentscale.numerics.nodes import gauss_hermite
-from latentscale.parameters.structure import Layout, Structure
+from latentscale.parameters.structure import Structure
+
+CASES = {
+    "two skills, one slope": (2, 1, False),
+    "one skill, two slopes": (1, 2, False),
+    "with links and outliers": (2, 1, True),
+}
 
 
-@pytest.fixture(scope="module", params=[(2, 1), (1, 2)], ids=["two skills, one slope", "one skill, two slopes"])
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
 def case(request):
     """(structure, cells) with scores simulated from random slopes."""
-    k, r = request.param
+    k, r, bent = request.param
     rng = np.random.default_rng(10 * k + r)
     families, per, j, p = 6, 3, 4, 2
     n = families * per
@@ -30,7 +36,7 @@ def case(request):
     structure = Structure(
         rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
         np.where(np.eye(k) == 1, 1.0, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
-        rng.uniform(0.3, 0.6, (r, k)),
+        rng.uniform(0.3, 0.6, (r, k)), 0.5 * rng.standard_normal((j, 6 if bent else 0)), np.full(j, 0.15 * bent),
     )  # fmt: skip
     code = np.repeat(np.arange(families), per)
     random = x[:, :r] - x[:, :r].mean(axis=0)
@@ -38,7 +44,8 @@ def case(request):
     z = rng.standard_normal((families, r, k))
     theta = effects[code] + x @ structure.slopes + np.einsum("nr,rk,nrk->nk", random, structure.slope_sd, z[code])
     eta = theta @ structure.loadings.T + structure.intercepts
-    y = simulate_scores(rng, eta, structure.precision + 0 * eta, structure.lower, structure.upper)
+    law = (structure.lower, structure.upper, structure.link, structure.outliers)
+    y = simulate_scores(rng, eta, structure.precision + 0 * eta, *law)
     state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
     return structure, Cells.from_tables(y, state, np.full(j, 0.005), code, x, random)
 
@@ -47,48 +54,54 @@ def _differences(function, s):
     return jacobian(lambda point: np.atleast_1d(function(point)), s, 1e-3 * np.maximum(0.1, np.abs(s)))
 
 
-def _layout(structure):
-    (j, k), p = structure.loadings.shape, len(structure.slopes)
-    return Layout(j, k, p, len(structure.slope_sd))
+def _shapes(structure):
+    return "cd123456" if structure.link.shape[1] else "cd"
+
+
+def _reader(structure):
+    """s -> Structure with the outliers of another, which are never free."""
+    layout = layout_of(structure)
+    return lambda point: replace(layout.unflatten(point), outliers=structure.outliers)
 
 
 def test_laplace_score(case):
     structure, cells = case
-    layout = _layout(structure)
+    layout = layout_of(structure)
     s = layout.flatten(structure)
-    wanted = _differences(lambda point: laplace(layout.unflatten(point), cells)[0], s)[0]
-    assert_allclose(laplace(structure, cells, None, True)[1], wanted, rtol=1e-6, atol=1e-7)
+    wanted = _differences(lambda point: laplace(_reader(structure)(point), cells)[0], s)[0]
+    assert_allclose(laplace(structure, cells, None, _shapes(structure))[1], wanted, rtol=1e-6, atol=1e-7)
 
 
 def test_score_on_moving_nodes(case):
     structure, cells = case
-    layout, standard = _layout(structure), gauss_hermite(3, _layout(structure).n_effects)
+    layout, standard = layout_of(structure), gauss_hermite(3, layout_of(structure).n_effects)
     s = layout.flatten(structure)
-    wanted = _differences(lambda point: adaptive(layout.unflatten(point), cells, standard)[0], s)[0]
-    assert_allclose(adaptive(structure, cells, standard, None, True)[1], wanted, rtol=1e-6, atol=1e-7)
+    wanted = _differences(lambda point: adaptive(_reader(structure)(point), cells, standard)[0], s)[0]
+    assert_allclose(adaptive(structure, cells, standard, None, _shapes(structure))[1], wanted, rtol=1e-6, atol=1e-7)
 
 
 def test_louis_hessian_on_frozen_nodes(case):
     structure, cells = case
-    layout = _layout(structure)
+    layout = layout_of(structure)
     nodes = adapted_nodes(gauss_hermite(3, layout.n_effects), posterior_modes(structure, cells))
     s = layout.flatten(structure)
-    wanted = _differences(lambda point: marginal(layout.unflatten(point), cells, nodes, 1, True).score, s)
-    found = marginal(structure, cells, nodes, 2, True).hessian
+    read, shapes = _reader(structure), _shapes(structure)
+    wanted = _differences(lambda point: marginal(read(point), cells, nodes, 1, shapes).score, s)
+    found = marginal(structure, cells, nodes, 2, _shapes(structure)).hessian
     assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
-    by_family = marginal(structure, cells, nodes, 2, True, by_family=True)
+    by_family = marginal(structure, cells, nodes, 2, _shapes(structure), by_family=True)
     assert_allclose(by_family.hessian.sum(axis=0), found, rtol=1e-10, atol=1e-9)
 
 
 def test_families_add_up(case):
     structure, cells = case
-    values, scores, _ = laplace_by_family(structure, cells, None, True)
-    total, score, _ = laplace(structure, cells, None, True)
+    values, scores, _ = laplace_by_family(structure, cells, None, _shapes(structure))
+    total, score, _ = laplace(structure, cells, None, _shapes(structure))
     assert_allclose(values.sum(), total, rtol=1e-12)
     assert_allclose(scores.sum(axis=0), score, rtol=1e-9, atol=1e-9)
-    standard = gauss_hermite(3, _layout(structure).n_effects)
-    values, scores, _ = adaptive_by_family(structure, cells, standard, None, True)
-    total, score, _ = adaptive(structure, cells, standard, None, True)
+    standard = gauss_hermite(3, layout_of(structure).n_effects)
+    values, scores, _ = adaptive_by_family(structure, cells, standard, None, _shapes(structure))
+    total, score, _ = adaptive(structure, cells, standard, None, _shapes(structure))
     assert_allclose(values.sum(), total, rtol=1e-12)
     assert_allclose(scores.sum(axis=0), score, rtol=1e-9, atol=1e-9)
 

@@ -58,7 +58,7 @@ def test_hessian_is_the_second_derivative_on_frozen_nodes(panel, integration, op
     nodes = adapted_nodes(standard, posterior_modes(table.structure(params), cells))
 
     def frozen_score(point):
-        return marginal(table.structure(point), cells, nodes, 1, asymptotes=True).score[table.free]
+        return marginal(table.structure(point), cells, nodes, 1, shapes="cd").score[table.free]
 
     difference = jacobian(frozen_score, params, 1e-3 * np.maximum(0.1, np.abs(params)))
     hessian = model.hessian(params, integration, **options).to_numpy()

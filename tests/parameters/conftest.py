@@ -27,6 +27,7 @@ FORMS = {
     "confirmatory": _confirmatory(True),
     "confirmatory uncorrelated": _confirmatory(False),
     "unrotated": None,
+    "with links": Echelon(["bbh", "gpqa"]),
 }
 
 
@@ -44,8 +45,9 @@ def make_space():
             lower[3] = 0.1
         k, p = pattern.n_skills, len(TERMS)
         blocks = [pattern.fixed.ravel(), np.full(5 + p * k, np.nan), pattern.fixed_covariance(), np.full(5, np.nan)]
-        fixed = np.concatenate([*blocks, lower, upper])
-        return ParameterSpace(ParameterTable(BENCHMARKS, pattern.skills, TERMS, fixed))
+        n_link = 6 if form == "with links" else 0
+        fixed = np.concatenate([*blocks, lower, upper, np.full(5 * n_link, np.nan), np.zeros(5)])  # and no outliers
+        return ParameterSpace(ParameterTable(BENCHMARKS, pattern.skills, TERMS, fixed, n_link=n_link))
 
     make.forms = tuple(FORMS)
     make.centre = UPPER_CENTRE
