@@ -1,11 +1,11 @@
 """Saving and loading fits: one zip file of JSON and plain arrays, which executes nothing when read.
 
-Format 3; 2 is read too. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column
-by column, the model's specification, scalars and options of the estimate, kind of the covariance) and ``arrays.npz`` (params,
-free, information, gradient, covariance, and where there are any params_se, the restriction's matrix and value and the
-coordinates kept under it; no pickled objects). Reading rebuilds the panel and the model from the table, with the
-same checks as for any table of a user, and attaches the estimate. Formulas may only do arithmetic on columns
-(see ``latentscale.components.scaling``).
+Format 3; 2 is read too. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column by
+column, the model's specification, scalars and options of the estimate, kind of the covariance) and ``arrays.npz``
+(params, free, information, gradient, covariance, and where there are any params_se, the restriction's matrix and value
+and the coordinates kept under it; no pickled objects). Reading rebuilds the panel and the model from the table, with
+the same checks as for any table of a user, and attaches the estimate. Formulas may only do arithmetic on columns (see
+``latentscale.components.scaling``).
 """
 
 import io
