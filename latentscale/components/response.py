@@ -88,7 +88,7 @@ def mean_score(eta, lower, upper, link=None):
     return lower + (upper - lower) * link_function(eta, link)
 
 
-def cell_terms(eta, parameters, cells, where, order, shapes=""):
+def cell_terms(eta, parameters, cells, where, order, shapes="", expected=False):
     """h and its derivatives for the cells of a slice.
 
     Parameters
@@ -104,16 +104,18 @@ def cell_terms(eta, parameters, cells, where, order, shapes=""):
         Highest derivative; third ones are those with at least two etas.
     shapes : str
         Shapes beside the precision whose derivatives are wanted.
+    expected : bool
+        Whether, at order 3, the derivatives of ``fisher`` are wanted too: ``fisher e``, ``fisher p`` and so on. With
+        outliers they are always given.
 
     Returns
     -------
     dict of arrays (C, M)
         ``f``, the derivatives by their names (``derivative_names``), and from order 2 ``fisher``, the expected -ee of
-        an uncensored score, always positive; with outliers, the expected one if one knew which scores they are, and
-        at order 3 its derivatives ``fisher e``, ``fisher p`` and so on.
+        an uncensored score, always positive; with outliers, the expected one if one knew which scores they are.
     """
     mean, mu, nu = _mean_terms(eta, parameters, order, shapes)
-    beta, expected = _beta_terms(mu, nu, parameters, cells, where, order)
+    beta, average = _beta_terms(mu, nu, parameters, cells, where, order)
     out = {"f": beta.f}
     if order >= 1:
         out |= {"e": beta.m * mean["e"], "p": beta.p}
@@ -122,7 +124,7 @@ def cell_terms(eta, parameters, cells, where, order, shapes=""):
         bent = beta.mm * mean["e"]
         squared = bent * mean["e"]
         out |= {"ee": squared + beta.m * mean["ee"], "ep": beta.mp * mean["e"], "pp": beta.pp}
-        out["fisher"] = -squared if expected is None else -expected.mm * mean["e"] ** 2
+        out["fisher"] = -average.mm * mean["e"] ** 2
         for place, a in enumerate(shapes):
             out["e" + a] = bent * mean[a] + beta.m * mean["e" + a]
             out["p" + a] = beta.mp * mean[a]
@@ -135,15 +137,15 @@ def cell_terms(eta, parameters, cells, where, order, shapes=""):
         out["eep"] = beta.mmp * mean["e"] ** 2 + beta.mp * mean["ee"]
         for a in shapes:
             out["ee" + a] = cubed * mean[a] + 2.0 * bent * mean["e" + a] + beta.m * mean["ee" + a]
-        if expected is not None:
-            out |= _fisher_terms(mean, expected, shapes)
+        if expected or parameters.outliers is not None:
+            out |= _fisher_terms(mean, average, shapes)
     return out
 
 
-def _fisher_terms(mean, expected, shapes):
-    """Derivatives of ``fisher``, -E_mm mu_e^2."""
-    steep, bent = -expected.mmm * mean["e"] ** 2, -2.0 * expected.mm * mean["e"]
-    out = {"fisher e": steep * mean["e"] + bent * mean["ee"], "fisher p": -expected.mmp * mean["e"] ** 2}
+def _fisher_terms(mean, average, shapes):
+    """Derivatives of ``fisher``, -mm mu_e^2 with mm averaged over the two laws of a score."""
+    steep, bent = -average.mmm * mean["e"] ** 2, -2.0 * average.mm * mean["e"]
+    out = {"fisher e": steep * mean["e"] + bent * mean["ee"], "fisher p": -average.mmp * mean["e"] ** 2}
     return out | {"fisher " + a: steep * mean[a] + bent * mean["e" + a] for a in shapes}
 
 
@@ -217,7 +219,7 @@ def _beta_terms(mu, nu, parameters, cells, where, order):
     """Derivatives in (mu, phi) of the law of a score, or of the mixture of two laws and then of their average too."""
     terms = _one_law(mu, nu, parameters.phi, parameters.at_phi, cells, where, order)
     if parameters.outliers is None:
-        return terms, None
+        return terms, terms
     phi = OUTLIER_PRECISION * parameters.phi
     wide = _one_law(mu, nu, phi, tuple(gamma_derivatives(phi, 2)), cells, where, order)
     scale = {"p": 1, "mp": 1, "mmp": 1, "pp": 2}

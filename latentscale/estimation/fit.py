@@ -202,7 +202,8 @@ def fit_latent_skill(
         Linear restrictions on the natural parameters, such as ``"slope[log(params_b),math] = 0"``.
     information : bool
         False leaves the observed information out, and with it standard errors and its share in the judgement of
-        convergence: for fits that only predict, by Laplace with ``cov_type="none"``, several times faster.
+        convergence: for fits that only predict, by Laplace with ``cov_type="none"``, several times faster. Laplace's
+        determinant is then that of the expected curvature, so that no pole draws the optimiser.
 
     Returns
     -------
@@ -227,7 +228,9 @@ def fit_latent_skill(
     state = _State(model)
     try:
         reordered = restriction is not None or bool(model.random_terms)
-        found = _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state)
+        found = _search(
+            model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, not information
+        )
         if information:
             candidates = _candidates(model, restriction, found.structures(), reordered, max_iterations)
             climber = {"laplace": polish_laplace}.get(rule.kind, mcem if driver == "em" else polish_nodes)
@@ -296,10 +299,10 @@ class _Found:
         return [self.in_users_form(end.u) for end in self.chosen]
 
 
-def _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state):
+def _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, expected=False):
     """Climb from all starts by Laplace."""
     pattern, space = model.search_form
-    objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE)
+    objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE, expected)
     family_of_llm = model.family_codes
     candidates = list(starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed))
     slope_sd = _RANDOM_SLOPE_START / model.random_design.std(axis=0)[:, None] * np.ones(pattern.n_skills)

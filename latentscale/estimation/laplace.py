@@ -6,9 +6,9 @@ da/dxi = H^-1 d2g/da dxi, and dH brings in third derivatives of h. What any func
 movements is collected by one adjoint pass from its derivatives in a and in H; Laplace's determinant and
 adapted nodes both use it.
 
-With outliers h is not concave, and where H is about to be singular -log|H| has a pole that would draw an optimiser.
-The determinant is then that of the expected curvature, which is smooth and at least Sigma^-1; modes and their
-movements are those of h itself.
+h need not be concave, and where H is about to be singular -log|H| has a pole that would draw an optimiser. On request,
+and always with outliers, the determinant is that of the expected curvature, which is smooth and at least Sigma^-1;
+modes and their movements are those of h itself.
 """
 
 from dataclasses import dataclass
@@ -42,13 +42,13 @@ class AtModes:
     mean_skill: np.ndarray
 
 
-def at_modes(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE):
+def at_modes(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
     """Find the modes and differentiate the cells there."""
     modes = posterior_modes(structure, cells, start, tolerance)
     loadings = effect_loadings(structure, cells)
     mean_skill, base = fixed_part(structure, cells)
     eta = base + np.einsum("ck,ck->c", loadings, modes.alpha[cells.family])
-    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, shapes)
+    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, shapes, expected)
     values = {name: value[:, 0] for name, value in terms.items()}
     return AtModes(modes, values, loadings, mean_skill)
 
@@ -91,13 +91,15 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
     return sums, prior @ symmetrise(moment) @ prior
 
 
-def laplace(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE):
+def laplace(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
     """Log-likelihood, score in s, and modes; see ``laplace_by_family``."""
-    value, score, modes = laplace_by_family(structure, cells, start, shapes, tolerance, by_family=False)
+    value, score, modes = laplace_by_family(structure, cells, start, shapes, tolerance, False, expected)
     return float(value.sum()), score, modes
 
 
-def laplace_by_family(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, by_family=True):
+def laplace_by_family(
+    structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, by_family=True, expected=False
+):
     """Log-likelihood of each family, scores in s, and modes.
 
     Parameters
@@ -112,13 +114,15 @@ def laplace_by_family(structure, cells, start=None, shapes="", tolerance=MODE_TO
         Newton decrement at which the search for modes stops.
     by_family : bool
         Whether the scores are wanted family by family, (L, S), or summed, (S,).
+    expected : bool
+        Whether the determinant is that of the expected curvature; with outliers it always is.
 
     Returns
     -------
     (array (L,), array (L, S) or (S,), Modes)
         The log-likelihood is -inf where a curvature is not positive definite (no Laplace approximation).
     """
-    at = at_modes(structure, cells, start, shapes, tolerance)
+    at = at_modes(structure, cells, start, shapes, tolerance, expected)
     modes, h = at.modes, at.terms
     k = len(structure.skill_cov)
     prior = np.linalg.inv(effects_cov(structure))

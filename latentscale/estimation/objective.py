@@ -48,11 +48,13 @@ class Objective:
     penalty : Penalty
     mode_tolerance : float
         Newton decrement at which Laplace's search for modes stops; its square bounds the error left.
+    expected : bool
+        Whether Laplace takes the determinant of the expected curvature, which has no poles.
     """
 
-    def __init__(self, space, cells, penalty, mode_tolerance=MODE_TOLERANCE):
+    def __init__(self, space, cells, penalty, mode_tolerance=MODE_TOLERANCE, expected=False):
         self.space, self.cells, self.penalty = space, cells, penalty
-        self.mode_tolerance = mode_tolerance
+        self.mode_tolerance, self.expected = mode_tolerance, expected
         self.shapes = space.table.shapes_free
 
     def laplace(self, u, start=None):
@@ -61,7 +63,7 @@ class Objective:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
             try:
                 loglike, score, modes = laplace(
-                    self.space.layout.unflatten(s), self.cells, start, self.shapes, self.mode_tolerance
+                    self.space.layout.unflatten(s), self.cells, start, self.shapes, self.mode_tolerance, self.expected,
                 )
             except np.linalg.LinAlgError:  # Sigma is singular to double precision
                 return _NOWHERE, None

@@ -60,7 +60,7 @@ def find_problems(model, estimate, covariance):
     if not estimate.converged:
         found.append(_not_converged(model, estimate, covariance))
     edges = boundary_names(model, estimate.params)
-    if edges:
+    if edges and estimate.options.get("information", True):  # else there are no standard errors to mislead
         found.append(
             Problem(
                 f"Estimates on the edge of their space, where standard errors mislead: {', '.join(edges)}.",

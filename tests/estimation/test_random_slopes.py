@@ -64,12 +64,13 @@ def _reader(structure):
     return lambda point: replace(layout.unflatten(point), outliers=structure.outliers)
 
 
-def test_laplace_score(case):
+@pytest.mark.parametrize("expected", [False, True], ids=["observed curvature", "expected curvature"])
+def test_laplace_score(case, expected):
     structure, cells = case
-    layout = layout_of(structure)
-    s = layout.flatten(structure)
-    wanted = _differences(lambda point: laplace(_reader(structure)(point), cells)[0], s)[0]
-    assert_allclose(laplace(structure, cells, None, _shapes(structure))[1], wanted, rtol=1e-6, atol=1e-7)
+    s = layout_of(structure).flatten(structure)
+    wanted = _differences(lambda point: laplace(_reader(structure)(point), cells, expected=expected)[0], s)[0]
+    found = laplace(structure, cells, None, _shapes(structure), expected=expected)[1]
+    assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
 
 
 def test_score_on_moving_nodes(case):
