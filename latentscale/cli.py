@@ -1,4 +1,4 @@
-"""The command line: ``latentscale fit``, ``latentscale predict`` and ``latentscale demo``.
+"""The command line: ``latentscale fit``, ``predict``, ``crossvalidate`` and ``demo``.
 
 The package itself is imported inside the commands, so that ``--help`` need not wait for it.
 """
@@ -48,6 +48,13 @@ class Asymptotes(StrEnum):
     both = "both"
 
 
+class Link(StrEnum):
+    """Increasing functions between skills and expected scores."""
+
+    logistic = "logistic"
+    monotone = "monotone"
+
+
 class Boundary(StrEnum):
     """What is done about scores of exactly 0 or 1."""
 
@@ -63,6 +70,8 @@ _STARTS = typer.Option(min=1, help="Starts of the search: one from the data, the
 _SEED = typer.Option(help="Seed of starts and draws; the numbers do not depend on --jobs.")
 _JOBS = typer.Option(help="Starts climbed in parallel; -1 for one per core.")
 _PROGRESS = typer.Option("--progress/--no-progress", help="Report each start and round on standard error.")
+_SHRINK_EFFECTS = typer.Option(help="Shrink loadings: s.d. of the penalty, such as 0.5.", show_default="none")
+_SHRINK_SLOPES = typer.Option(help="Shrink slopes: s.d. of the penalty, such as 1.", show_default="none")
 _FORCE = typer.Option("--force", help="Write into --out even if it has files; those of an earlier run go.")
 
 
@@ -288,6 +297,10 @@ def fit(
     ] = None,
     scaling: Annotated[str, typer.Option(help="Formula of the covariates.")] = TRANSLOG,
     asymptotes: Annotated[Asymptotes, typer.Option(help="Which asymptotes are estimated.")] = "chance",
+    link: Annotated[Link, typer.Option(help="Link; monotone: one learned for each benchmark.")] = "logistic",
+    shrink_effects: Annotated[float | None, _SHRINK_EFFECTS] = None,
+    shrink_slopes: Annotated[float | None, _SHRINK_SLOPES] = None,
+    outliers: Annotated[float, typer.Option(help="Share of scores with a tenth of the precision.")] = 0.0,
     boundary: Annotated[Boundary, typer.Option(help="What to do about scores of 0 or 1.")] = "squeeze",
     chance: Annotated[
         str | None, typer.Option(help="Guessing levels name=.25,...", show_default="known ones, else 0")
@@ -331,8 +344,9 @@ def fit(
         else:
             panel = ls.BenchmarkPanel(table, **options)
         model = ls.LatentSkillModel(
-            panel, scaling=scaling, skills=_skills(skills), asymptotes=asymptotes.value
-        )
+            panel, scaling, _skills(skills), asymptotes.value, link=link.value, shrink_effects=shrink_effects,
+            shrink_slopes=shrink_slopes, outliers=outliers,
+        )  # fmt: skip
         fitted = model.fit(
             integration=integration.value, starts=starts, seed=seed, n_jobs=jobs, progress=progress,
             points=points, draws=draws,
@@ -396,6 +410,52 @@ def demo(
             integration=integration.value, starts=starts, seed=seed, n_jobs=jobs, progress=progress
         )
         _finish(fitted, out)
+
+
+@app.command()
+def crossvalidate(
+    scores: Annotated[
+        Path | None, typer.Argument(help="Table of scores, one row per LLM.", show_default="the shipped table")
+    ] = None,
+    protocol: Annotated[
+        Path | None, typer.Option(help="Benchmark sets and groups of test families, JSON.", show_default="each family")
+    ] = None,
+    stored: Annotated[Path | None, typer.Option(help="Errors to print beside ours, CSV.")] = None,
+    methods: Annotated[str, typer.Option(help="Names and patterns a,b,pca_*; or paper, package.")] = "paper,package",
+    family: Annotated[str, typer.Option(help="Column of families.")] = "family",
+    llm: Annotated[str, typer.Option(help="Column of LLM names.")] = "model",
+    out: Annotated[Path | None, typer.Option(help="Folder for tables of errors.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Folder that keeps finished splits, to go on with.")] = None,
+    seed: Annotated[int, _SEED] = 0,
+    jobs: Annotated[int, _JOBS] = 1,
+    progress: Annotated[bool, _PROGRESS] = True,
+    force: Annotated[bool, _FORCE] = False,
+):
+    """Predict held-out LLMs by many methods: leave families out, all but their smallest LLMs.
+
+    Prints the mean absolute error in percentage points, method by cell, a cell being a set of benchmarks and the
+    number of LLMs of each test family that train. Stored errors stand in brackets behind ours. The folder --out gets
+    mae.csv, fits.csv and errors.csv, the error of every score.
+
+    Example:
+
+        latentscale crossvalidate --methods pca_*,latent_skill --jobs 2 --out cv/
+    """
+    with _problems_shown(out):
+        from latentscale.datasets import load_leaderboard
+        from latentscale.validation import protocol as experiment
+
+        if out is not None:
+            _check_out(out, force)
+        asked = experiment.plain_protocol() if protocol is None else experiment.read_protocol(protocol)
+        beside = None if stored is None else experiment.read_stored(stored)
+        table = load_leaderboard() if scores is None else _read(scores)
+        found = experiment.run_protocol(
+            table, asked, _names(methods), beside, jobs, progress, resume, family=family, llm=llm, seed=seed
+        )
+        typer.echo(found.text().to_string())
+        if out is not None:
+            found.write(out)
 
 
 def main():

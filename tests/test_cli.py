@@ -119,6 +119,17 @@ class TestFit:
         expected = {"integration": "quadrature", "starts": 4, "seed": 5, "n_jobs": 2, "progress": True}
         assert seen == expected | {"points": 7, "draws": 32}
 
+    def test_links_shrinkage_and_outliers_reach_the_saved_fit(self, latentscale, csv, tmp_path):
+        more = ["--link", "monotone", "--shrink-effects", "0.7", "--shrink-slopes", "2", "--outliers", ".05"]
+        result = latentscale(*fit_arguments(csv, tmp_path / "run", *more))
+        model = ls.load(tmp_path / "run" / "fit.lscale").model
+        assert (model.link, model.shrink_effects, model.shrink_slopes, model.outliers) == ("monotone", 0.7, 2.0, 0.05)
+        for words in ("Link:", "monotone, s.d. 0.5", "effects 0.7, slopes 2", "0.05 of the scores"):
+            assert words in result.stdout, words
+        result = latentscale(*fit_arguments(csv, tmp_path / "other", "--outliers", "0.5"), code=2)
+        assert "outliers is a share" in result.stderr
+        latentscale(*fit_arguments(csv, tmp_path / "other", "--link", "cubic"), code=2)
+
     def test_echelon_long_and_families_of_two_columns(self, latentscale, scores, tmp_path, monkeypatch):
         seen = {}
 

@@ -1,0 +1,53 @@
+"""Heatmap of errors, method by benchmark."""
+
+import numpy as np
+
+
+def plot_errors(table, ax=None, digits=1):
+    """Plot mean absolute errors as colours with their numbers written in.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per method, one column per benchmark, percentage points. A last column "mean" is set apart.
+    ax : matplotlib Axes, optional
+        A new figure that fits the table by default.
+    digits : int
+        Decimals of the numbers.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    rows, columns = table.shape
+    values = table.to_numpy(dtype=float)
+    if ax is None:
+        from matplotlib import pyplot
+
+        longest = max((len(str(name)) for name in table.index), default=0)
+        size = (1.8 + 0.085 * longest + 0.62 * columns, 1.4 + 0.3 * rows)
+        _, ax = pyplot.subplots(figsize=size, layout="constrained")
+    image = ax.imshow(values, cmap="YlOrBr", aspect="auto", vmin=0.0)
+    dark = _dark(image, values)
+    for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+        colour = "white" if dark[row, column] else "black"
+        text = f"{values[row, column]:.{digits}f}"
+        ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    names = [str(name) for name in table.columns]
+    ax.set_xticks(range(columns), names, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(rows), [str(name) for name in table.index])
+    ax.tick_params(length=0, labelsize=9)
+    ax.spines[:].set_visible(False)
+    if columns > 1 and table.columns[-1] == "mean":
+        ax.axvline(columns - 1.5, color="white", linewidth=4)
+    bar = ax.figure.colorbar(image, ax=ax, shrink=min(1.0, 8.0 / max(rows, 1)), pad=0.02)
+    bar.set_label("mean absolute error (points)", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    return ax
+
+
+def _dark(image, values):
+    """Cells whose colour takes white letters."""
+    red, green, blue, _ = np.moveaxis(image.cmap(image.norm(values)), -1, 0)
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
