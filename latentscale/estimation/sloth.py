@@ -22,6 +22,7 @@ LINK_SD = 1.0  # of the spline's coordinates about the logistic link
 SAME_MINIMUM = 1e-6  # relative
 _POLISHED, _WORTH_POLISHING = 3, 1.01
 _SATURATED = 7.0  # beyond this logit an expected score is within a thousandth of its range of an asymptote
+_GONE = 36.0  # beyond this one it is that asymptote, to the precision of a double, and the loss feels it no more
 _TRIED, _MOVED = 40, 0.3  # steps without ridge, and by how many logits they may move a saturated cell
 
 
@@ -319,9 +320,13 @@ def _undecided(objective, vector, delta):
     """Cells that a next Newton step would move further out, however little the loss would gain.
 
     At a minimum that step is nothing. Where the loss falls like an exponential of eta it is one logit, and half of one
-    where it falls like the square of an exponential, however flat the loss has become.
+    where it falls like the square of an exponential, however flat the loss has become. What has gone so far that there
+    is nothing left to gain is past deciding: it has run away.
     """
     at = np.abs(objective.response.logit(*objective.predictor(vector)))
+    gone = (at > _GONE) & (objective.weight > 0.0)
+    if gone.any():
+        return tuple(map(tuple, np.argwhere(gone)))
     if not ((at > _SATURATED) & (objective.weight > 0.0)).any():
         return ()
     step = objective.blocks(vector, delta).step(SMALLEST_DAMPING, objective.held)
