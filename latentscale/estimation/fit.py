@@ -104,6 +104,11 @@ class Estimate:
     kept: np.ndarray = None
 
     @property
+    def informed(self):
+        """Whether the observed information was asked for; without it ``information`` and ``gradient`` are NaN."""
+        return self.options.get("information", True)
+
+    @property
     def coordinates(self):
         """The estimate in the optimiser's coordinates, array (d,)."""
         return self.free if self.kept is None else self.free[self.kept]

@@ -1,12 +1,12 @@
 """Posterior modes of the family effects, all families at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from ..components.complete import effect_loadings, effects_cov, fixed_part
-from ..components.response import cell_parameters, cell_terms
+from ..components.response import OUTLIER_PRECISION, cell_parameters, cell_terms
 from ..numerics.linalg import cholesky_or_none, positive_definite, solve_vectors
 
 MAX_STEPS = 100
@@ -96,7 +96,8 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     """Newton's method with Fisher-scoring curvature where needed, and step halving, family by family.
 
     Stops when every family's Newton decrement is below ``tolerance``; the step that is taken last leaves an
-    error of the order of its square.
+    error of the order of its square. With outliers a family may have several modes: without a ``start`` the search is
+    made twice, from the prior mean and from the mode if all scores were outliers, and the higher mode kept.
 
     Returns
     -------
@@ -106,9 +107,23 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     z = np.zeros((cells.n_families, len(problem.root)))
     if start is not None:
         z = np.linalg.solve(problem.root, start.T).T
-    value, gradient, terms = problem.evaluate(z)
-    if start is not None and not np.isfinite(value).all():
+    if start is not None and not np.isfinite(problem.evaluate(z)[0]).all():
         return posterior_modes(structure, cells, None, tolerance)
+    found = _climb(problem, z, tolerance)
+    if start is None and np.any(structure.outliers):
+        wide = replace(structure, precision=OUTLIER_PRECISION * structure.precision, outliers=None)
+        z = np.linalg.solve(problem.root, posterior_modes(wide, cells, None, tolerance).alpha.T).T
+        other = _climb(problem, z, tolerance)
+        better = other[0] > found[0]
+        found = [np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(other, found, strict=True)]
+    _, z, curvature, exact, decrement = found
+    inverse_root = np.linalg.inv(problem.root)
+    return Modes(z @ problem.root.T, inverse_root.T @ curvature @ inverse_root, exact, decrement)
+
+
+def _climb(problem, z, tolerance):
+    """Newton's method from z (L, D): g (L,), z, curvature (L, D, D), whether it is exact (L,), decrement (L,)."""
+    value, gradient, terms = problem.evaluate(z)
     curvature, exact = problem.curvature(terms)
     for _ in range(MAX_STEPS):
         step = solve_vectors(curvature, gradient)
@@ -126,5 +141,4 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
         curvature, exact = problem.curvature(terms)
         if decrement.max() < tolerance:
             break
-    inverse_root = np.linalg.inv(problem.root)
-    return Modes(z @ problem.root.T, inverse_root.T @ curvature @ inverse_root, exact, decrement)
+    return value, z, curvature, exact, decrement

@@ -15,6 +15,7 @@ from .ascent import REFUSED, LaplaceDescent, complete_metric, decrement_of, scal
 from .rules import MAX_DRAWS, monte_carlo_error
 
 _NEWTON_WITHIN = 1e-2  # standard errors
+_SAME_MODES = 1e-2  # log-likelihood units
 _STEPS = (1e-3, 1e-4, 1e-5)  # of differences of Laplace's gradient, relative
 
 
@@ -108,7 +109,8 @@ def settle_laplace(objective, rule, u, tolerance, report, max_rounds=4):
     """Maximise the Laplace objective without its information, for fits whose standard errors nobody wants.
 
     BFGS in the metric of the complete data, renewed until two rounds agree that the optimum is within ``tolerance``
-    by the curvature that BFGS has met on its way; that curvature is no judge of directions it never took.
+    by the curvature that BFGS has met on its way; that curvature is no judge of directions it never took. The value
+    must also be that of modes searched afresh: on its way a family may have been carried along in a lower mode.
     """
     evaluations, nothing = 0, np.full((len(u), len(u)), np.nan)
     goal = max(tolerance, 1e-3)
@@ -119,9 +121,11 @@ def settle_laplace(objective, rule, u, tolerance, report, max_rounds=4):
         still = rounds > 1 and np.array_equal(moved, u)
         u = moved
         report(rounds, np.nan, distance, u)
-        if distance < goal or still:
+        evaluation, _ = objective.laplace(u)
+        carried = not abs(evaluation.value + descent(u)[0]) < _SAME_MODES
+        if still or (distance < goal and not carried):
             break
-    evaluation, _ = objective.laplace(u)
+    distance = np.nan if carried else distance
     _require_finite(evaluation)
     return _maximum(u, evaluation, nothing, distance, rounds, evaluations, goal, rule)
 

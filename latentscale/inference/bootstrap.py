@@ -27,7 +27,7 @@ from ..estimation.search import climb
 from ..models.resampling import parametric_replicate, resampled
 from ..numerics.linalg import symmetrise
 from .bootstrap_store import Replicate, Store, store_header
-from .covariance import Covariance
+from .covariance import Covariance, require_information
 from .intervals import _SCALES, scale_of
 
 KINDS = ("parametric", "family")
@@ -318,6 +318,7 @@ def bootstrap(
     True
     """
     _check_options(kind, replications, seed)
+    require_information(fit, "bootstrap")
     with threadpool_limits(1):  # sums by several threads need not agree in their last digit
         world = _world(fit, kind, seed, integration)
         influence = _influence(fit, world)

@@ -59,12 +59,13 @@ def store_header(model, estimate, rule, kind, seed):
     """
     prepared, restriction = model.prepared, estimate.restriction
     limits = () if restriction is None else (restriction.matrix, restriction.value, estimate.kept)
+    penalties = [model.link, model.link_sd, model.shrink_effects, model.shrink_slopes]
     pattern = [list(model.benchmarks), list(model.skills), list(model.random_terms), model.pattern.kind]
     parts = {
         "scores": (prepared.y, prepared.state, prepared.edge, [model.panel.boundary]),
         "families": (model.family_codes, [str(name) for name in model.families]),
         "covariates": (model.design.x, list(model.terms), model.recoding.centre, model.recoding.transform),
-        "model": (pattern, model.table.fixed, np.array(model.asymptote_sd)),
+        "model": (pattern, model.table.fixed, np.array(model.asymptote_sd), penalties),
         "estimate": (estimate.params, estimate.free, estimate.information, *limits),
     }
     return {

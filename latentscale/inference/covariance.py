@@ -116,12 +116,15 @@ def robust_covariance(fit, cov_type, **options):
     observed, estimate, model = fit.observed, fit.estimate, fit.model
     if cov_type not in ("cluster", "bootstrap") and options:
         raise DataError(f"cov_type={cov_type!r} takes no options; got {', '.join(options)}.")
+    if cov_type in ("observed", "cluster", "opg", "bootstrap"):
+        require_information(fit, f"cov_type={cov_type!r}")
     if cov_type == "observed":
         return Covariance(observed.matrix, "observed", "inverse observed information")
     if cov_type == "expected":
         return expected_covariance(fit)
     if cov_type == "none":
-        return Covariance(np.full_like(observed.matrix, np.nan), "none", "none asked for")
+        words = "none asked for" if estimate.informed else "no covariance, as the fit was made with information=False"
+        return Covariance(np.full_like(observed.matrix, np.nan), "none", words)
     if cov_type == "bootstrap":
         results = options.pop("results", None)
         return (fit.bootstrap(**options) if results is None else results).covariance()
@@ -271,6 +274,14 @@ def opg_covariance(objective, v, rule, observed):
         raise DataError("The outer product of the families' scores is singular; use cov_type='observed'.")
     matrix = observed.jacobian @ np.linalg.solve(product, observed.jacobian.T)
     return Covariance(matrix, "opg", f"inverse outer product of the scores of {count} families")
+
+
+def require_information(fit, what):
+    """Refuse what starts from the observed information to fits that were made without it."""
+    if not fit.estimate.informed:
+        raise DataError(
+            f"{what} needs the observed information, which this fit was made without: fit again with information=True."
+        )
 
 
 def _require_observed(observed, what):

@@ -72,7 +72,8 @@ def diagnose(fit):
     -------
     Diagnosis
         Convergence, starts, integration error, observed information and its weak directions, rank of the
-        information at the estimate, boundaries, asymptotes that rest on their penalty, design and data.
+        information at the estimate, boundaries, asymptotes and links that rest on their penalties, shrinkage, design
+        and data.
 
     Examples
     --------
@@ -85,7 +86,8 @@ def diagnose(fit):
     fit = getattr(fit, "source", fit)  # a rotation leaves the law, and what is weak in it, as it was
     model = fit.model
     checks = [_convergence(fit), _starts(fit), _integration(fit), _information(fit), *_weak(fit)]
-    checks += [_rank(fit), *_boundary(fit), _asymptotes(fit), design_within_families(model), enough_families(model)]
+    checks += [_rank(fit), *_boundary(fit), _asymptotes(fit), _links(fit), _shrinkage(fit)]
+    checks += [design_within_families(model), enough_families(model)]
     checks += [_single(model), benchmarks_together(model), _few_scores(model), _restrictions(fit)]
     return Diagnosis(tuple(check for check in checks if check is not None))
 
@@ -99,6 +101,8 @@ def _convergence(fit):
     worst = np.argsort(-size)[:_TOLD]
     names = tuple(labels[position] for position in worst)
     entries = ", ".join(f"{labels[position]} {estimate.gradient[position]:.1e}" for position in worst)
+    if not estimate.informed:
+        names, entries = (), "unknown without the observed information (information=True)"
     numbers = {"distance": estimate.distance, "gradient": float(size.max())}
     far = f"{estimate.distance:.1e} standard errors" if np.isfinite(estimate.distance) else "unknown"
     message = f"Distance to the optimum {far}; largest entries of the gradient: {entries}."
@@ -153,6 +157,9 @@ def _integration(fit):
 
 
 def _information(fit):
+    if not fit.estimate.informed:
+        message = "Not computed; fit again with information=True for standard errors and for weak directions."
+        return Finding("information", "note", message)
     values = fit.observed.eigenvalues
     numbers = {"smallest eigenvalue": float(values[0]), "condition": float(np.abs(values[-1] / values[0]))}
     if fit.observed.weak:
@@ -173,7 +180,7 @@ def _information(fit):
 def _weak(fit):
     """Directions of small eigenvalues and pairs of estimates that move together."""
     observed = fit.observed
-    if observed.weak:
+    if observed.weak or not fit.estimate.informed:
         return []
     information = fit.estimate.information
     scale = np.sqrt(np.diag(information))
@@ -262,7 +269,7 @@ def _boundary(fit):
 def _asymptotes(fit):
     """Estimated asymptotes whose variance on the logit scale is nearly that of their penalty."""
     names = [name for name in fit.model.param_names if name.startswith(("lower[", "upper["))]
-    if not names or fit.observed.weak:
+    if not names or fit.observed.weak or not fit.estimate.informed:
         return None
     where = [fit.model.param_names.index(name) for name in names]
     value, variance = fit.estimate.params[where], np.diag(fit.observed.matrix)[where]
@@ -280,6 +287,42 @@ def _asymptotes(fit):
         "in: try another asymptote_sd, or asymptotes='chance'."
     )
     return Finding("asymptotes", "note", message, heavy, numbers)
+
+
+def _links(fit):
+    """Benchmarks whose link the scores say little of, beside the penalty."""
+    model = fit.model
+    link = np.array([name.startswith("link[") for name in model.param_names])
+    if not link.any() or fit.observed.weak or not fit.estimate.informed:
+        return None
+    variance = np.diag(fit.observed.matrix)[link].reshape(-1, model.table.n_link)
+    share = np.minimum(variance / model.link_sd**2, 1.0).mean(axis=1)
+    numbers = {"largest share": float(share.max())}
+    order = [item for item in np.argsort(-share) if share[item] > _PENALTY_SHARE]
+    if not order:
+        message = f"Of what is known of a benchmark's link, at most {share.max():.0%} comes from its penalty."
+        return Finding("links", "ok", message, (), numbers)
+    names = tuple(
+        name for item in order for name in model.param_names if name.startswith(f"link[{model.benchmarks[item]},")
+    )
+    parts = some([f"{model.benchmarks[item]} {share[item]:.0%}" for item in order])
+    message = (
+        f"More comes from the penalty than from the scores (its share, on average over coordinates): {parts}. Such a "
+        "link is logistic where its scores do not reach: compare with link='logistic', or try another link_sd."
+    )
+    return Finding("links", "note", message, names, numbers)
+
+
+def _shrinkage(fit):
+    model = fit.model
+    if model.shrink_effects is None and model.shrink_slopes is None:
+        return None
+    lost = fit.llf - fit.llf_penalised
+    message = (
+        f"Loadings or slopes are shrunk towards zero (all penalties together {lost:.4g} log-likelihood units): "
+        "standard errors and tests are those of a penalised fit and leave its bias out. For inference fit without it."
+    )
+    return Finding("shrinkage", "note", message, (), {"penalty": float(lost)})
 
 
 # --- data --------------------------------------------------------------------------------------------------------
@@ -300,6 +343,7 @@ def _single(model):
 
 def _few_scores(model):
     own = np.sum(np.isnan(model.pattern.fixed), axis=1) + 2 + {"chance": 0, "lower": 1, "both": 2}[model.asymptotes]
+    own += model.table.n_link
     seen = np.asarray(model.prepared.n_observed)
     few = np.flatnonzero(seen < _SCORES_PER_PARAMETER * own)
     numbers = {"fewest a parameter": float(np.min(seen / own))}

@@ -73,6 +73,14 @@ def find_problems(model, estimate, covariance):
 
 def _not_converged(model, estimate, covariance):
     advice = "Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
+    if not estimate.informed:
+        return Problem(
+            f"The optimum was not reached: it is about {estimate.distance:.2g} standard errors away, as far as a fit "
+            "without the observed information can tell. Go on with fit(start_params=fit.params), or fit with "
+            "information=True.",
+            (),
+            ConvergenceWarning,
+        )
     if covariance.weak or np.isnan(covariance.free).any():
         worst = np.argsort(-np.abs(estimate.gradient))[:4]
         how = f"the largest entry of the gradient is {np.abs(estimate.gradient).max():.2g}"

@@ -17,6 +17,7 @@ from ..estimation.refit import information_at, restricted_refit
 from ..estimation.simulated import expected_information
 from ..numerics.linalg import cholesky_or_none
 from ..parameters.restrictions import Restriction, independent, natural_vector, read_restriction
+from .covariance import require_information
 from .results import JOINT, HypothesisTest, test_table
 from .wald import wald_test
 
@@ -82,6 +83,7 @@ def with_own(fit, restriction):
 
 def full_information(fit):
     """Minus the Hessian in all P coordinates, also where the fit was restricted."""
+    require_information(fit, "A fit under further restrictions")
     estimate, model = fit.estimate, fit.model
     if estimate.restriction is None:
         return estimate.information

@@ -111,6 +111,11 @@ def _require_same_rule(a, b):
             f"The log-likelihoods come from different rules ({a.estimate.rule}; {b.estimate.rule}) and their errors "
             "would not cancel; fit both with the same integration."
         )
+    if a.estimate.informed != b.estimate.informed:
+        raise DataError(
+            "One of the fits was made with information=False, by Laplace's rule with the expected curvature, and the "
+            "other was not: fit both in the same way."
+        )
 
 
 def embed(smaller, larger):
@@ -202,6 +207,7 @@ def _same_law(a, b):
         (a.precision, b.precision),
         (a.lower, b.lower),
         (a.upper, b.upper),
+        (a.link, b.link),
     ]
     pairs += [
         (a.loadings * t**2 @ a.loadings.T, b.loadings * u**2 @ b.loadings.T)

@@ -16,6 +16,7 @@ from .chibar import (
     one_sided_statistic,
     variance_scores,
 )
+from .covariance import require_information
 from .nesting import CONSERVATIVE
 from .results import JOINT, HypothesisTest, test_table
 
@@ -54,6 +55,7 @@ def shared_slopes(fit, terms=None, method="score", integration="laplace"):
         Jointly over skills and, if there are several terms, term by term.
     """
     model = fit.model
+    require_information(fit, "test_shared_slopes")
     if fit.estimate.restriction is not None:
         raise DataError("test_shared_slopes starts from a fit without constraints.")
     candidates = varying_terms(model)

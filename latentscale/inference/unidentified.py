@@ -21,7 +21,8 @@ def fit_unidentified(model, options):
     ----------
     model : LatentSkillModel
     options : dict
-        Of ``fit_latent_skill``. Under ``constraints`` of the user's own nothing else is held.
+        Of ``fit_latent_skill``. Under ``constraints`` of the user's own nothing else is held, and nothing
+        in fits without information, whose predictions do not depend on where on the ridge they end.
 
     Returns
     -------
@@ -30,7 +31,8 @@ def fit_unidentified(model, options):
     """
     rng = np.random.default_rng(0)
     rank = local_rank(model, random_point(model, rng), rng)
-    if not rank.n_flat or options.get("constraints") is not None:
+    plain = options.get("constraints") is not None or not options.get("information", True)
+    if not rank.n_flat or plain:
         return fit_latent_skill(model, **options)
     held = np.eye(rank.size)[rank.settling]
     estimate = fit_latent_skill(model, **{**options, "constraints": (held, np.zeros(len(held)))})

@@ -22,7 +22,10 @@ def _results(params, cov):
 def _require(cov, r):
     used = np.flatnonzero(np.any(r != 0, axis=0))
     if not np.isfinite(cov.to_numpy()[np.ix_(used, used)]).all():
-        raise DataError("This fit has no standard errors (see fit.summary()), so there is no Wald test.")
+        raise DataError(
+            "This fit has no standard errors (see fit.summary()), so there is no Wald test. If none were asked for, "
+            "fit again with information=True and a cov_type."
+        )
 
 
 def t_test(hypothesis, params, cov):

@@ -4,6 +4,7 @@ import copy
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -117,9 +118,9 @@ class LatentSkillModel:
             raise DataError(f"link is one of {', '.join(LINKS)}, not {link!r}.")
         shrunk = {"shrink_effects": shrink_effects, "shrink_slopes": shrink_slopes}
         for name, sd in {"asymptote_sd": asymptote_sd, "link_sd": link_sd, **shrunk}.items():
-            if sd is not None and not sd > 0:
+            if not (sd is None and name in shrunk) and not (isinstance(sd, Real) and sd > 0):
                 raise DataError(f"{name} must be positive, not {sd!r}.")
-        if not 0.0 <= outliers < 0.5:
+        if not (isinstance(outliers, Real) and 0.0 <= outliers < 0.5):
             raise DataError(f"outliers is a share of the scores, at least 0 and below 0.5; got {outliers!r}.")
         self.shrink_effects, self.shrink_slopes, self.outliers = shrink_effects, shrink_slopes, float(outliers)
         self.panel, self.scaling, self.asymptotes, self.link = panel, scaling, asymptotes, link

@@ -202,7 +202,7 @@ def _means(structure, eta, item):
     shape = (-1,) + (1,) * (eta.ndim - 1)
     lower, upper = structure.lower[item].reshape(shape), structure.upper[item].reshape(shape)
     if structure.link.shape[1]:
-        rho = monotone.slopes(structure.link)[item].reshape(*shape, -1)
+        rho = monotone.slopes(structure.link)[item].reshape(*shape, monotone.N_SLOPES)
         eta = np.sum(monotone.basis(eta, 0).E * rho, axis=-1)
     big_f, big_g = logistic_pair(eta)
     return lower + (upper - lower) * big_f, (1.0 - upper) + (upper - lower) * big_g

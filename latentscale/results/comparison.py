@@ -124,6 +124,9 @@ def _row(fit):
         "identification": getattr(getattr(model, "pattern", None), "kind", np.nan),
         "scaling": getattr(model, "scaling", np.nan),
         "asymptotes": getattr(model, "asymptotes", np.nan),
+        "link": f"{model.link} link" if getattr(model, "link", "logistic") != "logistic" else "",
+        "shrinkage": _shrinkage(model),
+        "outliers": f"outliers {model.outliers:g}" if getattr(model, "outliers", 0.0) else "",
         "integration": np.nan if rule is None else _rule_name(rule),
         "parameters": np.nan if parameters is None else int(parameters),
         "llf": _number(fit, "llf"),
@@ -152,7 +155,9 @@ def _small_sample(parameters, families):
 def _descriptions(rows):
     """Short names: number of skills and identification, and of the rest what differs between the fits."""
     rows = [{**row, "integration": str(row["integration"]).split(" ")[0]} for row in rows]
-    optional = ("scaling", "asymptotes", "random slopes", "restrictions", "integration")
+    optional = (
+        "scaling", "asymptotes", "link", "shrinkage", "outliers", "random slopes", "restrictions", "integration",
+    )  # fmt: skip
     differing = [key for key in optional if len({str(row[key]) for row in rows}) > 1]
     names = []
     for row in rows:
@@ -249,15 +254,41 @@ def _notes(table, fits):
     kinds = sorted({rule.split(" ")[0] for rule in judged["integration"].dropna()})
     if len(kinds) > 1:
         notes.append(f"Different integration rules: {', '.join(kinds)}.")
+    informed = {fit.estimate.informed for fit in fits if hasattr(getattr(fit, "estimate", None), "informed")}
+    if len(informed) > 1:
+        notes.append("Fits with information=False take Laplace's determinant of the expected curvature, others do not.")
     notes += _integration_notes(judged)
     penalised = [
-        name
+        (name, _penalised(fit.model))
         for name, fit in zip(table.index, fits, strict=True)
         if name in judged.index and abs(_number(fit, "llf_penalised") - _number(fit, "llf")) > 0.0
     ]
-    if penalised:
-        notes.append(f"Estimated asymptotes are penalised, so that llf is not quite maximal: {', '.join(penalised)}.")
+    for what in dict.fromkeys(words for _, words in penalised):
+        names = ", ".join(name for name, words in penalised if words == what)
+        notes.append(f"{what} are penalised, so that llf is not quite maximal: {names}.")
+    shrunk = [name for name, words in penalised if "links" in words or "shrunken" in words]
+    if shrunk:
+        notes.append(
+            "Penalties on links, loadings and slopes leave parameters less than their full freedom, so that the "
+            f"criteria, which count them whole, are too large: {', '.join(shrunk)}."
+        )
     return notes
+
+
+def _penalised(model):
+    """What a model's penalties are on, in words."""
+    parts = ["estimated asymptotes"] if getattr(model, "asymptotes", "chance") != "chance" else []
+    parts += ["links"] if getattr(model, "link", "logistic") != "logistic" else []
+    parts += ["shrunken loadings and slopes"] if _shrinkage(model) else []
+    words = ", ".join(parts) or "parameters"
+    return words[0].upper() + words[1:]
+
+
+def _shrinkage(model):
+    """Such as ``shrunken effects (0.5) slopes (1)``; empty without shrinkage."""
+    sds = {"effects": getattr(model, "shrink_effects", None), "slopes": getattr(model, "shrink_slopes", None)}
+    words = " ".join(f"{name} ({sd:g})" for name, sd in sds.items() if sd is not None)
+    return f"shrunken {words}" if words else ""
 
 
 def _integration_notes(judged):

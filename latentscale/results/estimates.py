@@ -11,6 +11,7 @@ from ..inference.covariance import Covariance, observed_covariance, robust_covar
 from ..inference.diagnostics import find_problems
 from ..inference.intervals import wald_intervals
 from ..inference.profile import profile_intervals
+from ..numerics import monotone
 
 
 class Estimates:
@@ -115,12 +116,12 @@ class Estimates:
 
     @property
     def llf(self):
-        """Marginal log-likelihood, without the penalty on asymptotes."""
+        """Marginal log-likelihood, without penalties."""
         return self.estimate.loglike
 
     @property
     def llf_penalised(self):
-        """Marginal log-likelihood with the penalty, what was maximised."""
+        """Marginal log-likelihood with the penalties on asymptotes, links, loadings and slopes, what was maximised."""
         return self.estimate.penalised
 
     @property
@@ -234,3 +235,16 @@ class Estimates:
         """c and d, DataFrame (J, 2) with columns ``lower`` and ``upper``."""
         values = {"lower": self.structure.lower, "upper": self.structure.upper}
         return pd.DataFrame(values, index=list(self.model.benchmarks))
+
+    @property
+    def links(self):
+        """Slope coefficients rho of each benchmark's link, DataFrame (J, 7) by the centres of its splines.
+
+        g_j' is their average with the weights of ``latentscale.numerics.monotone``, near a centre mostly the
+        coefficient there, and beyond the outermost centres the coefficient itself. Each benchmark's have mean one; all
+        are one for the logistic link.
+        """
+        link = self.structure.link
+        values = monotone.slopes(link) if link.shape[1] else np.ones((len(link), monotone.N_SLOPES))
+        centres = pd.Index(monotone.CENTRES, name="eta")
+        return pd.DataFrame(values, index=list(self.model.benchmarks), columns=centres)

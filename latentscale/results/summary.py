@@ -9,6 +9,8 @@ from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
+from ..components.response import OUTLIER_PRECISION
+
 _PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
 _MATRIX = {**fmt_params, "data_aligns": "r", "header_align": "r"}
 _LATEX = str.maketrans({character: "\\" + character for character in "#$%&_{}"} | {"~": " ", "^": r"\^{}"})
@@ -71,6 +73,8 @@ def summarise(fit, alpha=0.05):
         title = "Standard deviations of families' slopes"
         summary.tables.append(_coefficients(table, "slope_sd[", title, alpha))
     summary.tables.append(_benchmarks(fit, table))
+    if fit.model.link != "logistic":
+        summary.tables.append(_links(fit))
     summary.add_extra_txt(_notes(fit))
     return summary
 
@@ -104,8 +108,24 @@ def _header(fit):
             f"{estimate.distance:.1e} s.e." if np.isfinite(estimate.distance) else "unknown",
         ),
     ]
+    left += _special(model)
+    right += [("", "")] * (len(left) - len(right))
     rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
     return SimpleTable(rows, title="Latent skill scaling model", txt_fmt=_PAIRS)
+
+
+def _special(model):
+    """Lines of the header for options that are not the default."""
+    rows = []
+    if model.link != "logistic":
+        rows.append(("Link:", f"{model.link}, s.d. {model.link_sd:g}"))
+    shrunk = {"effects": model.shrink_effects, "slopes": model.shrink_slopes}
+    words = [f"{name} {sd:g}" for name, sd in shrunk.items() if sd is not None]
+    if words:
+        rows.append(("Shrinkage:", ", ".join(words)))
+    if model.outliers:
+        rows.append(("Outliers:", f"{model.outliers:g} of the scores"))
+    return rows
 
 
 def _loadings(fit, table):
@@ -164,6 +184,14 @@ def _benchmarks(fit, table):
     return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
 
 
+def _links(fit):
+    """Slopes of the benchmarks' links about each centre."""
+    rows = [[_number(value, 3) for value in row] for row in fit.links.to_numpy()]
+    header = [f"{centre:g}" for centre in fit.links.columns]
+    title = "Links: slope of logit F about eta (logistic: 1)"
+    return SimpleTable(rows, header, list(fit.links.index), title=title, txt_fmt=_MATRIX)
+
+
 def _notes(fit):
     model, rows = fit.model, fit.model.rows
     notes = [f"WARNING: {problem.message}" for problem in fit.problems]
@@ -175,6 +203,9 @@ def _notes(fit):
     )
     description = fit.covariance.description
     notes.append(f"Standard errors: {description}; intervals on log precision, Fisher z, logit asymptote.")
+    if not fit.estimate.informed:
+        notes.append("Laplace's determinant is that of the expected curvature, as in all fits with information=False.")
+    notes += _special_notes(model)
     if fit.estimate.restriction is not None:
         notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
     if model.random_terms:
@@ -190,6 +221,26 @@ def _notes(fit):
         if np.isfinite(worst):
             notes.append(f"Monte Carlo error of an estimate is at most {worst:.3f} of its standard error.")
     return [line for number, note in enumerate(notes, 1) for line in _wrapped(f"[{number}] {note}")]
+
+
+def _special_notes(model):
+    notes = []
+    if model.link != "logistic":
+        notes.append(
+            f"Each benchmark has a monotone link of its own; its coordinates are penalised (normal, s.d. "
+            f"{model.link_sd:g}) about the logistic one."
+        )
+    if model.shrink_effects is not None or model.shrink_slopes is not None:
+        notes.append(
+            "Loadings and slopes are shrunk: standard errors are those of a penalised fit, which is biased towards "
+            "zero, and intervals and tests leave the bias out. AIC and BIC count every parameter in full."
+        )
+    if model.outliers:
+        notes.append(
+            f"A share of {model.outliers:g} of the scores is taken to have {OUTLIER_PRECISION:g} of their benchmark's "
+            "precision; precisions are those of the others."
+        )
+    return notes
 
 
 def _wrapped(text, width=100):
