@@ -69,7 +69,7 @@ _INTEGRATION = typer.Option(help="Rule that integrates over family effects.")
 _STARTS = typer.Option(min=1, help="Starts of the search: one from the data, the others at random.")
 _SEED = typer.Option(help="Seed of starts and draws; the numbers do not depend on --jobs.")
 _JOBS = typer.Option(help="Starts climbed in parallel; -1 for one per core.")
-_PROGRESS = typer.Option("--progress/--no-progress", help="Report each start and round on standard error.")
+_PROGRESS = typer.Option("--progress/--no-progress", help="Report steps on standard error.")
 _SHRINK_EFFECTS = typer.Option(help="Shrink loadings: s.d. of the penalty, such as 0.5.", show_default="none")
 _SHRINK_SLOPES = typer.Option(help="Shrink slopes: s.d. of the penalty, such as 1.", show_default="none")
 _FORCE = typer.Option("--force", help="Write into --out even if it has files; those of an earlier run go.")
@@ -427,7 +427,7 @@ def crossvalidate(
     out: Annotated[Path | None, typer.Option(help="Folder for tables of errors.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Folder that keeps finished splits, to go on with.")] = None,
     seed: Annotated[int, _SEED] = 0,
-    jobs: Annotated[int, _JOBS] = 1,
+    jobs: Annotated[int, typer.Option(help="Fits run in parallel; -1 for one per core.")] = 1,
     progress: Annotated[bool, _PROGRESS] = True,
     force: Annotated[bool, _FORCE] = False,
 ):
