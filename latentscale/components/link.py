@@ -13,11 +13,10 @@ from scipy.special import expit, logit
 
 from ..numerics import monotone
 from ..numerics.special import logistic_pair
+from .penalty import UPPER_CENTRE, starting_lower
 
 LINKS = ("logistic", "monotone")
 ASYMPTOTES = ("chance", "lower", "both")
-LEAST_CHANCE = 0.005
-UPPER_LOGIT = 3.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +71,9 @@ class Response:
         """Where penalties draw phi to, and where it starts: array (J, q)."""
         out = np.zeros((len(self.chance), self.size))
         if self.asymptotes != "chance":
-            out[:, self.n_link] = logit(np.maximum(self.chance, LEAST_CHANCE))
+            out[:, self.n_link] = logit(starting_lower(self.chance))
         if self.asymptotes == "both":
-            out[:, self.n_link + 1] = UPPER_LOGIT
+            out[:, self.n_link + 1] = UPPER_CENTRE
         return out
 
     def only(self, which):

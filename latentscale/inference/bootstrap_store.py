@@ -11,15 +11,16 @@ back exactly. A last line without its end is what a killed run leaves; it is ign
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from .._version import __version__
 from ..errors import DataError
+from ..estimation.line_store import LineStore, read_header, require_same_run
 
 FORMAT = "latentscale bootstrap"
 FORMAT_VERSION = 1
+_WHAT = "bootstrap replicates"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ def _digest(values):
     return total.hexdigest()
 
 
-class Store:
+class Store(LineStore):
     """The file of a run, open for writing.
 
     Attributes
@@ -98,9 +99,6 @@ class Store:
     done : dict of int to Replicate
         The replicates that were in it.
     """
-
-    def __init__(self, handle, done):
-        self.handle, self.done = handle, done
 
     @classmethod
     def open(cls, path, header):
@@ -117,24 +115,7 @@ class Store:
         DataError
             If the file cannot be read or written, is something else, is damaged, or is of another run.
         """
-        path = Path(path)
-        first = json.dumps(header, allow_nan=False).encode() + b"\n"
-        try:
-            content = path.read_bytes() if path.exists() else b""
-            whole = content[: content.rfind(b"\n") + 1]
-            if not whole and not first.startswith(content):
-                raise DataError(f"{path} is not a store of bootstrap replicates; give another file.")
-            lines = whole.split(b"\n")[:-1]
-            done = _read_lines(path, lines, header) if lines else {}
-            handle = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115, closed when the run ends
-        except OSError as error:
-            raise DataError(f"The store {path} cannot be used: {error.strerror}.") from error
-        handle.truncate(len(whole))
-        handle.seek(len(whole))
-        if not whole:
-            handle.write(first)
-            handle.flush()
-        return cls(handle, done)
+        return cls.open_lines(path, header, _WHAT, lambda path, lines: _read_lines(path, lines, header))
 
     def write(self, one):
         """Append a replicate, at once so that a killed run has it."""
@@ -145,37 +126,19 @@ class Store:
             "converged": one.converged,
             "message": one.message,
         }
-        self.handle.write(json.dumps(content, allow_nan=False).encode() + b"\n")
-        self.handle.flush()
-
-    def close(self):
-        """Let go of the file."""
-        self.handle.close()
+        self.write_line(content)
 
 
 def _read_lines(path, lines, header):
     """Replicates by number, after comparing the first line with what it should be."""
-    try:
-        found = json.loads(lines[0])
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DataError(f"{path} is not a store of bootstrap replicates; give another file.")
-    if found.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"{path} has format {found.get('format_version')}, this version of latentscale reads {FORMAT_VERSION}; it "
-            f"was written by latentscale {found.get('latentscale')}."
-        )
+    found, other = read_header(path, lines[0], header, _WHAT)
     differ = [
         f"{name} ({found.get(name)!r} there, {header[name]!r} here)"
         for name in ("kind", "seed", "integration")
         if found.get(name) != header[name]
     ]
-    prints = found.get("fingerprint") if isinstance(found.get("fingerprint"), dict) else {}
     differ += ["the parameters' names"] if found.get("param_names") != header["param_names"] else []
-    differ += [f"the {name}" for name, value in header["fingerprint"].items() if prints.get(name) != value]
-    if differ:
-        raise DataError(f"The store {path} is of another run; these differ: {', '.join(differ)}. Give another file.")
+    require_same_run(path, differ + other)
     done = {}
     for number, line in enumerate(lines[1:], 2):
         one = _read_replicate(line, len(header["param_names"]))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..components.cells import Cells
 from ..components.identification import Pattern, identification_form, unrotated
+from ..components.link import ASYMPTOTES, LINKS
 from ..components.penalty import DEFAULT_LINK_SD, DEFAULT_SD, Penalty, ShapePenalty, Shrinkage
 from ..components.response import LINK, simulate_scores
 from ..components.scaling import build_design, within_family_constants
@@ -21,8 +22,6 @@ from ..parameters.space import ParameterSpace
 from ..parameters.structure import Layout
 from ..parameters.table import ParameterTable
 
-ASYMPTOTES = ("chance", "lower", "both")
-LINKS = ("logistic", "monotone")
 TRANSLOG = "log(params_b) * log(tokens_t)"
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..tables import read_families, read_llms, read_table, require_columns, some
+from ..tables import some
+from .new_llms import read_new_llms
 
 
 class ComponentLawsResults:
@@ -98,30 +99,18 @@ class ComponentLawsResults:
 
     def _read_new(self, data):
         """Names, family numbers and covariates of the LLMs of a table."""
-        model, table = self.model, read_table(data)
-        llm, family = model.panel.llm, model.panel.family
-        names = read_llms(table[llm]) if llm in table.columns else range(len(table))
-        table = table.set_index(pd.Index(names, name=llm))
-        codes = np.zeros(len(table), dtype=int)
-        if model.family_terms != "none":
-            require_columns(table, [family] if isinstance(family, str) else family, "family column")
-            wanted = read_families(table, family)
-            known = {name: code for code, name in enumerate(model.families)}
-            unknown = sorted(set(wanted) - set(known))
-            if unknown:
-                raise DataError(
-                    f"Families without an LLM in the fit have no intercept of their own: {some(unknown)}. Keep one of "
-                    "their LLMs in the fit, or give family_terms='none'."
-                )
-            codes = np.array([known[name] for name in wanted])
-        x = model.design.code(table)
-        missing = table.index[np.isnan(x).any(axis=1)]
-        if len(missing):
+        model = self.model
+        index, families, x = read_new_llms(model, data, model.family_terms != "none")
+        if families is None:
+            return index, np.zeros(len(index), dtype=int), x
+        known = {name: code for code, name in enumerate(model.families)}
+        unknown = sorted(set(families) - set(known))
+        if unknown:
             raise DataError(
-                f"{len(missing)} LLMs lack a covariate of {model.scaling!r} and cannot be predicted: {some(missing)}. "
-                "Fill in or drop those rows."
+                f"Families without an LLM in the fit have no intercept of their own: {some(unknown)}. Keep one of "
+                "their LLMs in the fit, or give family_terms='none'."
             )
-        return table.index, codes, x
+        return index, np.array([known[name] for name in families]), x
 
     def summary(self):
         """Text: LLMs and families, then per component its share of variance, fit and loadings."""

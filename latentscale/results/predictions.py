@@ -5,10 +5,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
 from ..prediction.residuals import fitted_scores, residual_tests, residuals
-from ..tables import read_families, read_llms, read_table, require_columns
+from .new_llms import read_new_llms
 
 
 class Predictions:
@@ -104,23 +103,6 @@ class Predictions:
 
     def _read_new(self, data):
         """Index, family codes (-1 unknown) and covariates of a new table."""
-        model = self.model
-        table = read_table(data)
-        llm = model.panel.llm
-        names = read_llms(table[llm]) if llm in table.columns else range(len(table))
-        table = table.set_index(pd.Index(names, name=llm))
-        require_columns(
-            table,
-            [model.panel.family] if isinstance(model.panel.family, str) else model.panel.family,
-            "family column",
-        )
-        known = {family: code for code, family in enumerate(model.families)}
-        codes = np.array([known.get(family, -1) for family in read_families(table, model.panel.family)])
-        x = model.design.code(table)
-        missing = list(table.index[np.isnan(x).any(axis=1)])
-        if missing:
-            raise DataError(
-                f"{len(missing)} LLMs lack a covariate of {model.scaling!r} and cannot be predicted: {missing[:5]}. "
-                "Fill in or drop those rows."
-            )
-        return table.index, codes, x
+        index, families, x = read_new_llms(self.model, data)
+        known = {family: code for code, family in enumerate(self.model.families)}
+        return index, np.array([known.get(family, -1) for family in families]), x

@@ -23,7 +23,7 @@ from ..inference.sloth_report import (
 )
 from ..inference.wald import t_test, wald_test
 from ..numerics.monotone import CENTRES
-from ..tables import read_families, read_llms, read_table, require_columns
+from .new_llms import read_new_llms
 from .sloth_summary import summarise_sloth
 
 _SHOWN = 8
@@ -336,24 +336,8 @@ class SlothResults:
         return self.model.y - self.predict()
 
     def _read_new(self, data):
-        model = self.model
-        table = read_table(data)
-        llm = model.panel.llm
-        names = read_llms(table[llm]) if llm in table.columns else range(len(table))
-        table = table.set_index(pd.Index(names, name=llm))
-        codes = None
-        if model.family_intercepts:
-            columns = [model.panel.family] if isinstance(model.panel.family, str) else list(model.panel.family)
-            require_columns(table, columns, "family column")
-            codes = self._codes(list(read_families(table, model.panel.family)))
-        x = model.design.code(table)
-        missing = list(table.index[np.isnan(x).any(axis=1)])
-        if missing:
-            raise DataError(
-                f"{len(missing)} LLMs lack a covariate of {model.scaling!r} and cannot be predicted: {missing[:5]}. "
-                "Fill in or drop those rows."
-            )
-        return table.index, codes, x
+        index, families, x = read_new_llms(self.model, data, self.model.family_intercepts)
+        return index, None if families is None else self._codes(families), x
 
     def _codes(self, families):
         known = {family: code for code, family in enumerate(self.model.families)}

@@ -11,7 +11,6 @@ line without its end is what a killed run leaves; it is ignored, and written ane
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from pickle import PicklingError
 
 import joblib
@@ -19,9 +18,11 @@ import numpy as np
 
 from .._version import __version__
 from ..errors import DataError
+from ..estimation.line_store import LineStore, read_header, require_same_run
 
 FORMAT = "latentscale leave-family-out"
 FORMAT_VERSION = 1
+_WHAT = "leave-family-out splits"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,17 +86,16 @@ def _digest(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class SplitStore:
+class SplitStore(LineStore):
     """The file of a run, open for writing.
 
     Attributes
     ----------
     done : dict of (method, group) to Outcome
         The splits that were in it.
+    digests : dict of str to str
+        ``estimator_digest`` of each method.
     """
-
-    def __init__(self, handle, done, digests):
-        self.handle, self.done, self.digests = handle, done, digests
 
     @classmethod
     def open(cls, path, header, digests, shapes):
@@ -116,24 +116,12 @@ class SplitStore:
         DataError
             If the file cannot be read or written, is something else, is damaged, or is of another run.
         """
-        path = Path(path)
-        first = json.dumps(header, allow_nan=False).encode() + b"\n"
-        try:
-            content = path.read_bytes() if path.exists() else b""
-            whole = content[: content.rfind(b"\n") + 1]
-            if not whole and not first.startswith(content):
-                raise DataError(f"{path} is not a store of leave-family-out splits; give another file.")
-            lines = whole.split(b"\n")[:-1]
-            done = _read_lines(path, lines, header, digests, shapes) if lines else {}
-            handle = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115, closed when the run ends
-        except OSError as error:
-            raise DataError(f"The store {path} cannot be used: {error.strerror}.") from error
-        handle.truncate(len(whole))
-        handle.seek(len(whole))
-        if not whole:
-            handle.write(first)
-            handle.flush()
-        return cls(handle, done, digests)
+        def read(path, lines):
+            return _read_lines(path, lines, header, digests, shapes)
+
+        store = cls.open_lines(path, header, _WHAT, read)
+        store.digests = digests
+        return store
 
     def write(self, one):
         """Append a split, at once so that a killed run has it."""
@@ -147,32 +135,14 @@ class SplitStore:
             "seconds": one.seconds,
             "warnings": [list(pair) for pair in one.warnings],
         }
-        self.handle.write(json.dumps(content, allow_nan=False).encode() + b"\n")
-        self.handle.flush()
-
-    def close(self):
-        """Let go of the file."""
-        self.handle.close()
+        self.write_line(content)
 
 
 def _read_lines(path, lines, header, digests, shapes):
     """Splits of the run's methods, after comparing the first line with what it should be."""
-    try:
-        found = json.loads(lines[0])
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DataError(f"{path} is not a store of leave-family-out splits; give another file.")
-    if found.get("format_version") != FORMAT_VERSION:
-        raise DataError(
-            f"{path} has format {found.get('format_version')}, this version of latentscale reads {FORMAT_VERSION}; it "
-            f"was written by latentscale {found.get('latentscale')}."
-        )
-    prints = found.get("fingerprint") if isinstance(found.get("fingerprint"), dict) else {}
-    differ = [f"the {name}" for name, value in header["fingerprint"].items() if prints.get(name) != value]
+    found, differ = read_header(path, lines[0], header, _WHAT)
     differ += [] if found.get("alphas") == header["alphas"] else ["the levels of intervals"]
-    if differ:
-        raise DataError(f"The store {path} is of another run; these differ: {', '.join(differ)}. Give another file.")
+    require_same_run(path, differ)
     done = {}
     for number, line in enumerate(lines[1:], 2):
         method, estimator, one = _read_split(line, shapes, len(header["alphas"]))

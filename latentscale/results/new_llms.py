@@ -1,0 +1,46 @@
+"""Tables of LLMs to be predicted, read the same way for every kind of fit."""
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from ..tables import read_families, read_llms, read_table, require_columns
+
+
+def read_new_llms(model, data, families=True):
+    """Names, families and covariates of the LLMs of a new table.
+
+    Parameters
+    ----------
+    model : LatentSkillModel, SlothModel, BenchmarkLaws or ComponentLaws
+    data : table
+    families : bool
+        Whether the family column is needed.
+
+    Returns
+    -------
+    index : Index (n,)
+    families : list of str or None
+    x : array (n, p)
+
+    Raises
+    ------
+    DataError
+        If columns are absent, or a covariate is missing in some rows.
+    """
+    table, panel = read_table(data), model.panel
+    names = read_llms(table[panel.llm]) if panel.llm in table.columns else range(len(table))
+    table = table.set_index(pd.Index(names, name=panel.llm))
+    found = None
+    if families:
+        columns = [panel.family] if isinstance(panel.family, str) else panel.family
+        require_columns(table, columns, "family column")
+        found = list(read_families(table, panel.family))
+    x = model.design.code(table)
+    missing = list(table.index[np.isnan(x).any(axis=1)])
+    if missing:
+        raise DataError(
+            f"{len(missing)} LLMs lack a covariate of {model.scaling!r} and cannot be predicted: {missing[:5]}. "
+            "Fill in or drop those rows."
+        )
+    return table.index, found, x
