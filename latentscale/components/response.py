@@ -15,7 +15,6 @@ from ..numerics import monotone
 from ..numerics.beta import BetaTerms, log_density_terms, log_tail_terms
 from ..numerics.special import gamma_derivatives, logistic_pair
 
-ASYMPTOTES = "cd"
 LINK = "123456"
 OUTLIER_PRECISION = 0.1  # that of outliers over that of other scores
 
@@ -28,7 +27,7 @@ def derivative_names(order, shapes=""):
     order : int, 0 to 3
         Third derivatives are those with at least two etas.
     shapes : str
-        Shapes that count beside the precision, in the order of ``ASYMPTOTES + LINK``.
+        Shapes that count beside the precision, in the order c, d, 1 to 6.
     """
     every = "p" + shapes
     names = ["e", *every] if order >= 1 else []

@@ -2,7 +2,6 @@
 
 import copy
 import warnings
-from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 
@@ -21,27 +20,12 @@ from ..parameters.recoding import Recoding
 from ..parameters.space import ParameterSpace
 from ..parameters.structure import Layout
 from ..parameters.table import ParameterTable
+from .rows import PanelModel, Rows
 
 TRANSLOG = "log(params_b) * log(tokens_t)"
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Which LLMs of a panel enter the likelihood.
-
-    Attributes
-    ----------
-    keep : bool array (N,)
-    no_covariate, no_score : tuples of str
-        LLMs dropped for a missing covariate, and for having no score at all.
-    """
-
-    keep: np.ndarray
-    no_covariate: tuple
-    no_score: tuple
-
-
-class LatentSkillModel:
+class LatentSkillModel(PanelModel):
     """Marginal maximum likelihood of a beta-response latent-skill model with family random effects.
 
     For LLM i of family l and benchmark j,
@@ -150,34 +134,14 @@ class LatentSkillModel:
     # --- what the model is -------------------------------------------------------------------------------
 
     @property
-    def benchmarks(self):
-        """Benchmark names, tuple (J,)."""
-        return self.panel.benchmarks
-
-    @property
     def skills(self):
         """Skill names, tuple (K,)."""
         return self.pattern.skills
 
     @property
-    def terms(self):
-        """Names of the covariates x, tuple (p,)."""
-        return self.design.terms
-
-    @property
-    def llms(self):
-        """Names of the LLMs in the likelihood, Index (n,)."""
-        return self.panel.llms[self.rows.keep]
-
-    @property
     def n_llms(self):
         """LLMs in the likelihood."""
         return int(self.rows.keep.sum())
-
-    @property
-    def n_families(self):
-        """Families in the likelihood, its independent units."""
-        return len(self.families)
 
     @property
     def nobs(self):

@@ -16,7 +16,8 @@ from ..components.scaling import within_family_constants
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
 from ..panel import BenchmarkPanel, PreparedScores
-from .latent_skill import LatentSkillModel, Rows
+from .latent_skill import LatentSkillModel
+from .rows import Rows
 
 _COLLINEAR = 1e-9
 

@@ -10,12 +10,13 @@ from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
 from ..panel import BenchmarkPanel
-from .latent_skill import TRANSLOG, Rows
+from .latent_skill import TRANSLOG
+from .rows import PanelModel, Rows
 
 COMPUTE = "log(params_b * tokens_t)"
 
 
-class _HuberModel:
+class _HuberModel(PanelModel):
     """What SlothModel and BenchmarkLaws share: rows, covariates, families, response."""
 
     per_benchmark = False
@@ -46,29 +47,9 @@ class _HuberModel:
         self._check_families()
 
     @property
-    def benchmarks(self):
-        """Benchmark names, tuple (J,)."""
-        return self.panel.benchmarks
-
-    @property
-    def terms(self):
-        """Names of the covariates x, tuple (p,)."""
-        return self.design.terms
-
-    @property
-    def llms(self):
-        """Names of the LLMs in the loss, Index (n,)."""
-        return self.panel.llms[self.rows.keep]
-
-    @property
     def n_llms(self):
         """LLMs in the loss."""
         return len(self.y)
-
-    @property
-    def n_families(self):
-        """Families among them."""
-        return len(self.families)
 
     @property
     def nobs(self):
