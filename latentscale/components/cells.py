@@ -1,4 +1,4 @@
-"""The observed cells of a panel, laid out family by family for the likelihood."""
+"""The observed cells of a panel, laid out family by family, and within families LLM by LLM, for the likelihood."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +9,7 @@ from scipy import sparse
 
 @dataclass(frozen=True)
 class Cells:
-    """Observed scores in long form, sorted by family, with the design of their LLMs.
+    """Observed scores in long form, sorted by family and LLM, with the design of their LLMs.
 
     Attributes
     ----------
@@ -66,6 +66,31 @@ class Cells:
         return np.append(self.starts, self.n_cells)
 
     @cached_property
+    def llm_starts(self):
+        """First cell of each LLM that has any, shape (n,), in the order of the cells."""
+        return np.flatnonzero(np.diff(self.row, prepend=-1))
+
+    @cached_property
+    def llm(self):
+        """LLM of each cell, counted in that order, shape (C,)."""
+        return np.repeat(np.arange(len(self.llm_starts)), np.diff(self.llm_starts, append=self.n_cells))
+
+    @cached_property
+    def llm_rows(self):
+        """Row of the design of each of these LLMs, shape (n,)."""
+        return self.row[self.llm_starts]
+
+    @cached_property
+    def llm_family(self):
+        """Family of each of these LLMs, shape (n,), non-decreasing."""
+        return self.family[self.llm_starts]
+
+    @cached_property
+    def n_llms(self):
+        """LLMs of each family that have a cell, shape (L,)."""
+        return np.bincount(self.llm_family, minlength=self.n_families)
+
+    @cached_property
     def by_item(self):
         """Sparse (J, C) matrix that sums a column of cell values over each benchmark's cells."""
         ones = np.ones(self.n_cells)
@@ -96,3 +121,11 @@ class Cells:
     def sum_by_family(self, values):
         """Sums of cell values (C, ...) over each family's cells, shape (L, ...)."""
         return np.add.reduceat(values, self.starts, axis=0)
+
+    def sum_by_llm(self, values):
+        """Sums of cell values (C, ...) over each LLM's cells, shape (n, ...)."""
+        return np.add.reduceat(values, self.llm_starts, axis=0)
+
+    def sum_of_llms(self, values):
+        """Sums of LLMs' values (n, ...) over each family's LLMs, shape (L, ...)."""
+        return np.add.reduceat(values, np.cumsum(self.n_llms) - self.n_llms, axis=0)

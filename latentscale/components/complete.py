@@ -6,6 +6,9 @@ means and z_lq ~ N(0, I) effects in units of their standard deviations tau_q. A 
 (alpha_l, z_l), D = K (1 + r) of them, and a cell's *effect loadings* w = (lambda_j, v_iq tau_q lambda_j). Every
 integration rule works on effects and effect loadings, and ends with sums over its nodes, one row a cell; the chain
 rule from there on is here.
+
+With residual skills of LLMs, theta_i gains kappa e_i, e_i ~ N(0, Sigma). A cell then depends on D + K effects, those of
+its family and those e_i of its LLM, and its effect loadings are (w, kappa lambda_j).
 """
 
 import numpy as np
@@ -16,7 +19,7 @@ from ..parameters.structure import Layout
 def layout_of(structure):
     """Layout of a Structure."""
     (j, k), p = structure.loadings.shape, len(structure.slopes)
-    return Layout(j, k, p, len(structure.slope_sd), structure.link.shape[1])
+    return Layout(j, k, p, len(structure.slope_sd), structure.link.shape[1], bool(len(structure.llm_sd)))
 
 
 def fixed_part(structure, cells):
@@ -35,9 +38,14 @@ def spread_loadings(structure, loadings, random):
 
 
 def effect_loadings(structure, cells):
-    """w of every cell, shape (C, D)."""
+    """w of every cell, shape (C, D): the loadings on its family's effects."""
     random = cells.random_cells if len(structure.slope_sd) else None
     return spread_loadings(structure, structure.loadings[cells.item], random)
+
+
+def two_level_loadings(structure, cells):
+    """The loadings on the family's effects and on those of the LLM, shape (C, D + K)."""
+    return np.hstack([effect_loadings(structure, cells), structure.kappa * structure.loadings[cells.item]])
 
 
 def effects_cov(structure):
@@ -56,8 +64,8 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
     mean_skill : array (C, K)
         x_i' B per cell.
     sums : dict of arrays
-        ``e`` (C,): derivative in eta; ``e_alpha`` (C, D): in the effect loadings, as far as the effects go;
-        and those in the shapes that count, by their names (C,).
+        ``e`` (C,): derivative in eta; ``e_alpha`` (C, D): in the effect loadings, as far as the effects go,
+        (C, D + K) where LLMs have effects too; and those in the shapes that count, by their names (C,).
     cov_gradient : array (L, K, K)
         Symmetric G_l with dl_l = <dSigma, G_l>.
     by_family : bool
@@ -68,13 +76,17 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
     array (S,), or (L, S) by family
     """
     layout = layout_of(structure)
-    k, r = layout.n_skills, layout.n_random
+    k, r, size = layout.n_skills, layout.n_random, layout.n_effects
     loadings, e = structure.loadings[cells.item], sums["e"][:, None]
     in_loadings = sums["e_alpha"][:, :k] + e * mean_skill
     in_slopes = e * loadings
     parts = {}
+    own = sums["e_alpha"][:, size:]
+    if own.shape[1]:
+        in_loadings = in_loadings + structure.kappa * own
+        parts["llm_sd"] = _total(np.einsum("ck,ck->c", own, loadings)[:, None], cells, by_family)
     if r:
-        spread = sums["e_alpha"][:, k:].reshape(-1, r, k) * cells.random_cells[:, :, None]
+        spread = sums["e_alpha"][:, k:size].reshape(-1, r, k) * cells.random_cells[:, :, None]
         in_loadings = in_loadings + np.einsum("crk,rk->ck", spread, structure.slope_sd)
         parts["slope_sd"] = _total((spread * loadings[:, None, :]).reshape(len(e), -1), cells, by_family)
     shapes = [name for name in layout.shapes if name in sums]

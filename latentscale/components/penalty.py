@@ -10,6 +10,10 @@ Shrinkage: with S the covariance of the covariates over the LLMs,
 The first trace is the variance that families give to the benchmarks' linear predictors, summed over benchmarks; the
 second is the variance that covariates give to skills, in units of that of the family effects. Neither depends on the
 axes of the skills or on the units of the covariates.
+
+Precisions, in models with residual skills of LLMs: -(log phi - log ``PRECISION_CENTRE``)^2 / (2 ``PRECISION_SD``^2).
+A benchmark that a skill loads on by itself could otherwise be explained to the last digit by the residuals, and its
+precision would run to infinity (a Heywood case).
 """
 
 from dataclasses import dataclass
@@ -21,6 +25,8 @@ UPPER_CENTRE = 3.5
 LOWER_FLOOR = 0.005
 DEFAULT_SD = 2.0
 DEFAULT_LINK_SD = 0.5
+PRECISION_CENTRE = 200.0
+PRECISION_SD = 1.5
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Penalty:
 
     Attributes
     ----------
-    parts : tuple of ShapePenalty, Shrinkage
+    parts : tuple of ShapePenalty, PrecisionPenalty, Shrinkage
     """
 
     parts: tuple
@@ -99,6 +105,33 @@ class ShapePenalty:
         distance, slope, bend = self._distance(s)
         diagonal = np.zeros(len(s))
         diagonal[self.where] = -(slope**2) / self.sd**2 - distance * bend
+        return np.diag(diagonal)
+
+
+@dataclass(frozen=True)
+class PrecisionPenalty:
+    """Penalty on the logarithms of precisions; see the module.
+
+    Attributes
+    ----------
+    where : int array (J,)
+        Positions in s of the precisions.
+    """
+
+    where: np.ndarray
+
+    def terms(self, s):
+        """Value and gradient (S,)."""
+        distance = np.log(s[self.where] / PRECISION_CENTRE)
+        gradient = np.zeros(len(s))
+        gradient[self.where] = -distance / PRECISION_SD**2 / s[self.where]
+        return float(-0.5 * np.sum(distance**2) / PRECISION_SD**2), gradient
+
+    def hessian(self, s):
+        """Second derivatives (S, S), a diagonal."""
+        phi = s[self.where]
+        diagonal = np.zeros(len(s))
+        diagonal[self.where] = (np.log(phi / PRECISION_CENTRE) - 1.0) / (PRECISION_SD * phi) ** 2
         return np.diag(diagonal)
 
 

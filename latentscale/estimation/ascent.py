@@ -8,7 +8,6 @@ import numpy as np
 from scipy import optimize
 
 from ..numerics.linalg import cholesky_or_none, symmetrise
-from .marginal import Nodes
 from .modes import posterior_modes
 
 REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
@@ -22,7 +21,7 @@ class LaplaceDescent:
 
     def __call__(self, u):
         self.evaluations += 1
-        evaluation, modes = self.objective.laplace(u, None if self.modes is None else self.modes.alpha)
+        evaluation, modes = self.objective.laplace(u, self.modes)
         if not np.isfinite(evaluation.value):
             return REFUSED, np.zeros_like(u)
         self.modes = modes
@@ -40,15 +39,13 @@ def scale_from(information):
 
 
 def complete_metric(objective, u):
-    """Square root of the inverse complete-data information at u, family effects held at their modes.
+    """Square root of the inverse complete-data information at u, the effects of families and LLMs held at their modes.
 
     Cheap, positive definite where the observed information is not yet, and enough to halve the number of
     quasi-Newton steps: precisions and loadings differ in scale by orders of magnitude.
     """
     modes = posterior_modes(objective.space.structure(u), objective.cells)
-    single = np.zeros((len(modes.alpha), 1))
-    nodes = Nodes(modes.alpha[:, None, :], single, None)
-    hessian = objective.frozen(u, nodes, 2, single + 1.0).hessian
+    hessian = objective.complete(u, modes)
     if hessian is None or not np.isfinite(hessian).all():
         return np.eye(len(u))
     return scale_from(-symmetrise(hessian))

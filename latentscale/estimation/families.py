@@ -8,11 +8,13 @@ from .adaptive import adaptive_by_family
 from .laplace import laplace_by_family
 from .marginal import adapted_nodes, marginal
 from .modes import posterior_modes
+from .rules import require_laplace
 
 
 def family_loglikes(objective, v, rule):
     """Log-likelihood of each family by the rule, without the penalty: array (L,)."""
     structure, cells = objective.space.structure(v), objective.cells
+    require_laplace(objective.space.layout.llm_effects, rule.kind)
     if rule.kind == "laplace":
         return laplace_by_family(structure, cells, by_family=False)[0]
     nodes = adapted_nodes(rule.standard(cells.n_families), posterior_modes(structure, cells))
@@ -27,7 +29,7 @@ def family_scores(objective, v, rule, start=None):
     objective : Objective
     v : array (d,)
     rule : Rule
-    start : array (L, D), optional
+    start : Modes or array (L, D), optional
         Where to start the search for the modes.
 
     Returns
@@ -37,6 +39,7 @@ def family_scores(objective, v, rule, start=None):
     """
     space, cells = objective.space, objective.cells
     structure = space.structure(v)
+    require_laplace(space.layout.llm_effects, rule.kind)
     if rule.kind == "laplace":
         _, scores, _ = laplace_by_family(structure, cells, start, objective.shapes)
     else:
@@ -52,10 +55,11 @@ def family_information(objective, v, rule):
     """
     space, cells = objective.space, objective.cells
     structure = space.structure(v)
+    require_laplace(space.layout.llm_effects, rule.kind)
     modes = posterior_modes(structure, cells)
     if rule.kind == "laplace":
         step = 1e-3 * np.maximum(1.0, np.abs(v))
-        flat = jacobian(lambda point: family_scores(objective, point, rule, modes.alpha).ravel(), v, step)
+        flat = jacobian(lambda point: family_scores(objective, point, rule, modes).ravel(), v, step)
         return -symmetrise(flat.reshape(cells.n_families, len(v), len(v)))
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
     hessians = marginal(structure, cells, nodes, 2, objective.shapes, by_family=True).hessian

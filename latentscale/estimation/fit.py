@@ -13,7 +13,7 @@ from .mcem import mcem
 from .objective import Objective
 from .polish import polish_laplace, polish_nodes, settle_laplace
 from .progress import Progress
-from .rules import IntegrationError, Rule, rule_error
+from .rules import IntegrationError, Rule, require_laplace, rule_error
 from .search import SAME_OPTIMUM, best_distinct, climb, search, starting_structures
 
 DRIVERS = ("direct", "em")
@@ -24,6 +24,7 @@ _MOST_POLISHED = 3
 _SEARCH_MODE_TOLERANCE = 1e-6
 # Under restrictions, or with random slopes, the order of the search's ends may change: more of them are climbed.
 _WORTH_CLIMBING = 20.0
+_NO_ERROR = IntegrationError(np.nan, np.nan, None)
 _RANDOM_SLOPE_START = 0.3  # family slopes of a standard deviation of their covariate, in units of the skill
 
 
@@ -142,10 +143,14 @@ class _State:
         if self.structure is None:
             return FitInterrupted(None, np.nan, self.stage)
         model = self.model
-        user = model.recoding.user(model.pattern.reflect(self.structure))
-        user = replace(user, slope_sd=np.abs(user.slope_sd))
+        user = _signed(model.recoding.user(model.pattern.reflect(self.structure)))
         params = pd.Series(model.table.natural(user), index=model.param_names)
         return FitInterrupted(params, self.llf, self.stage)
+
+
+def _signed(structure):
+    """The same law with standard deviations of the right sign."""
+    return replace(structure, slope_sd=np.abs(structure.slope_sd), llm_sd=np.abs(structure.llm_sd))
 
 
 def fit_latent_skill(
@@ -174,7 +179,7 @@ def fit_latent_skill(
     ----------
     model : LatentSkillModel
     integration : {"monte_carlo", "quadrature", "laplace"}
-        Rule of the final stage; the search over starts uses Laplace.
+        Rule of the final stage; the search over starts uses Laplace. The only one for models with ``llm_effects``.
     starts : int
         Number of starts: the first from the data, the others at random.
     seed : int
@@ -225,8 +230,8 @@ def fit_latent_skill(
     kept = {k: v for k, v in locals().items() if k not in apart}
     options = {name: value.item() if isinstance(value, np.generic) else value for name, value in kept.items()}
     began = time.perf_counter()
-    plain = constraints is None and not model.random_terms
-    _check_options(**options, given=start_params is not None, plain=plain)
+    _check_options(**options, given=start_params is not None, restricted=constraints is not None)
+    require_laplace(model.llm_effects, integration)
     rule = Rule.build(integration, model.table.layout.n_effects, points, draws, llf_tolerance, t_df, seed)
     restriction = None if constraints is None else read_restriction(constraints, model.param_names)
     shown = Progress(progress, starts + (start_params is not None))
@@ -242,9 +247,11 @@ def fit_latent_skill(
             maximum, objective = _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, state)
             state.stage = "the error estimate"
             covariance = _inverse_or_none(maximum.information)
-            error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)
+            error = _NO_ERROR
+            if not model.llm_effects:  # else there is no finer rule to judge by
+                error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)
         else:
-            maximum, error = _settled(model, found, rule, tolerance, shown), IntegrationError(np.nan, np.nan, None)
+            maximum, error = _settled(model, found, rule, tolerance, max_iterations, shown), _NO_ERROR
     except KeyboardInterrupt as stop:
         raise state.interrupted() from stop
     u = maximum.u if restriction is None else objective.space.free(maximum.u)
@@ -257,24 +264,33 @@ def fit_latent_skill(
     )  # fmt: skip
 
 
-def _settled(model, found, rule, tolerance, shown):
+def _settled(model, found, rule, tolerance, max_iterations, shown):
     """The search's best end, settled in the search's own coordinates and then written in the user's form.
 
-    A form's walls, such as a pivot that shrinkage has taken to zero, are nothing to the unrotated loadings.
+    A form's walls, such as a pivot that shrinkage has taken to zero, are nothing to the unrotated loadings. Random
+    slopes, which the search knows nothing of, have no rotation: the best ends are climbed from in the user's form.
     """
+    objective, best, in_users_form = found.objective, found.chosen[0], found.in_users_form
+    if model.random_terms:
+        shown.stage("climbing with random slopes")
+        objective = Objective(model.space, model.internal_cells, model.penalty, _SEARCH_MODE_TOLERANCE, True)
+        ends = [climb(objective, 0, "slopes", structure, max_iterations) for structure in found.structures()]
+        best = max(ends, key=lambda end: end.value)
+
+        def in_users_form(u):
+            return _signed(model.pattern.reflect(model.space.structure(u)))
+
     shown.stage("settling the best start")
-    best = found.chosen[0]
-    maximum = settle_laplace(found.objective, rule, best.u, tolerance, lambda *_: None)
-    u = model.space.free_vector(found.in_users_form(maximum.u))
+    maximum = settle_laplace(objective, rule, best.u, tolerance, lambda *_: None)
+    u = model.space.free_vector(in_users_form(maximum.u))
     size = len(u)
     return replace(maximum, u=u, gradient=np.full(size, np.nan), information=np.full((size, size), np.nan))
 
 
-def _check_options(integration, starts, seed, cov_type, driver, given, information, plain, **others):
-    if not information and not (integration == "laplace" and cov_type == "none" and plain):
+def _check_options(integration, starts, seed, cov_type, driver, given, information, restricted, **others):
+    if not information and (integration != "laplace" or cov_type != "none" or restricted):
         raise DataError(
-            "information=False is for fits with integration='laplace' and cov_type='none', without constraints and "
-            "random slopes."
+            "information=False is for fits with integration='laplace' and cov_type='none', without constraints."
         )
     if not (isinstance(starts, int) and starts >= 1 - given):
         raise DataError(f"starts is a whole number, at least 1 (0 with start_params); got {starts!r}.")
@@ -325,7 +341,7 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered
             if model.pattern.reachable
             else model.pattern.reflect(structure)
         )
-        return replace(turned, slope_sd=slope_sd)
+        return replace(turned, slope_sd=slope_sd, llm_sd=np.abs(turned.llm_sd))
 
     def report(start):
         shown.start(start, SAME_OPTIMUM)
@@ -400,8 +416,7 @@ def _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, stat
 def _turned(model, space, u):
     """The same law with signs as the form wants them, or None if they are so, or if a restriction forbids it."""
     structure = space.structure(u)
-    wanted = model.pattern.reflect(structure)
-    wanted = replace(wanted, slope_sd=np.abs(wanted.slope_sd))
+    wanted = _signed(model.pattern.reflect(structure))
     if np.array_equal(space.layout.flatten(wanted), space.layout.flatten(structure)):
         return None
     turned = space.free_vector(wanted)

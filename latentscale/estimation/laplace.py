@@ -9,16 +9,27 @@ adapted nodes both use it.
 h need not be concave, and where H is about to be singular -log|H| has a pole that would draw an optimiser. On request,
 and always with outliers, the determinant is that of the expected curvature, which is smooth and at least Sigma^-1;
 modes and their movements are those of h itself.
+
+Where LLMs have residual skills, alpha stands for the effects of a family and of all its LLMs; every sum over cells and
+every solution then goes through two levels (``two_levels``), and no matrix is larger than D + K.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..components.complete import chain_score, effect_loadings, effects_cov, fixed_part, layout_of
+from ..components.complete import (
+    chain_score,
+    effect_loadings,
+    effects_cov,
+    fixed_part,
+    layout_of,
+    two_level_loadings,
+)
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import log_determinant, positive_definite, solve_vectors, symmetrise
 from .modes import MODE_TOLERANCE, posterior_modes, weighted_outer
+from .two_levels import TwoLevelCurvature
 
 
 @dataclass(frozen=True)
@@ -30,8 +41,8 @@ class AtModes:
     modes : Modes
     terms : dict of arrays (C,)
         Those of ``cell_terms`` at third order.
-    loadings : array (C, D)
-        Effect loadings of each cell.
+    loadings, effects : array (C, D)
+        Effect loadings of each cell, and the effects they multiply; (C, D + K) where LLMs have effects.
     mean_skill : array (C, K)
         x_i' B of each cell.
     """
@@ -39,18 +50,20 @@ class AtModes:
     modes: object
     terms: dict
     loadings: np.ndarray
+    effects: np.ndarray
     mean_skill: np.ndarray
 
 
 def at_modes(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
     """Find the modes and differentiate the cells there."""
     modes = posterior_modes(structure, cells, start, tolerance)
-    loadings = effect_loadings(structure, cells)
+    loadings = (effect_loadings if modes.llm is None else two_level_loadings)(structure, cells)
     mean_skill, base = fixed_part(structure, cells)
-    eta = base + np.einsum("ck,ck->c", loadings, modes.alpha[cells.family])
+    effects = modes.by_cell(cells)
+    eta = base + np.einsum("ck,ck->c", loadings, effects)
     terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, shapes, expected)
     values = {name: value[:, 0] for name, value in terms.items()}
-    return AtModes(modes, values, loadings, mean_skill)
+    return AtModes(modes, values, loadings, effects, mean_skill)
 
 
 def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
@@ -60,9 +73,10 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
     ----------
     at : AtModes
     in_curvature : array (L, D, D)
-        Symmetric derivative G of the objective in H_l.
+        Symmetric derivative G of the objective in H_l; where LLMs have effects (n, D + K, D + K), in its part for the
+        family's effects and those of one LLM.
     in_mode : array (L, D)
-        Its derivative in the mode, beyond what G brings.
+        Its derivative in the mode, beyond what G brings; in the family's effects alone.
     expected : bool
         Whether H_l is the expected curvature.
 
@@ -75,20 +89,40 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
     # -d of a cell's weight in H, in eta and in the shapes
     bend = (lambda name: -h["fisher " + name]) if expected else (lambda name: h["ee" + name])
     weight = -h["fisher"] if expected else h["ee"]
-    prior, k = np.linalg.inv(structure.skill_cov), len(structure.skill_cov)
-    spread = np.einsum("ckm,cm->ck", in_curvature[cells.family], loadings)  # G lambda
+    group = cells.family if modes.llm is None else cells.llm
+    spread = np.einsum("ckm,cm->ck", in_curvature[group], loadings)  # G lambda
     bent = np.einsum("ck,ck->c", spread, loadings)  # lambda' G lambda
-    v = in_mode - cells.sum_by_family((bend("e") * bent)[:, None] * loadings)
-    u = solve_vectors(modes.curvature, v)
-    drift = np.einsum("ck,ck->c", u[cells.family], loadings)
+    u, moved = _movement(cells, modes, in_mode, -(bend("e") * bent)[:, None] * loadings)
+    drift = np.einsum("ck,ck->c", moved, loadings)
     e = h["ee"] * drift - bend("e") * bent
-    direct = h["e"][:, None] * u[cells.family] - 2.0 * weight[:, None] * spread
-    sums = {"e": e, "e_alpha": e[:, None] * modes.alpha[cells.family] + direct}
+    direct = h["e"][:, None] * moved - 2.0 * weight[:, None] * spread
+    sums = {"e": e, "e_alpha": e[:, None] * at.effects + direct}
     for name in layout_of(structure).shapes:
         if name in h:
             sums[name] = h["e" + name] * drift - bend(name) * bent
-    moment = u[:, :k, None] * modes.alpha[:, None, :k] - in_curvature[:, :k, :k]
-    return sums, prior @ symmetrise(moment) @ prior
+    prior = np.linalg.inv(structure.skill_cov)
+    return sums, prior @ symmetrise(_moment(cells, modes, u, in_curvature, len(prior))) @ prior
+
+
+def _movement(cells, modes, in_mode, by_cell):
+    """u = H^-1 v with v the sum of ``by_cell`` and ``in_mode``: u by family, or a pair by level, and by cell."""
+    if modes.llm is None:
+        u = solve_vectors(modes.curvature, in_mode + cells.sum_by_family(by_cell))
+        return u, u[cells.family]
+    d = modes.alpha.shape[1]
+    sums = cells.sum_by_llm(by_cell)
+    u = modes.levels.solve(in_mode + cells.sum_of_llms(sums[:, :d]), sums[:, d:])
+    return u, np.hstack([u[0][cells.family], u[1][cells.llm]])
+
+
+def _moment(cells, modes, u, in_curvature, k):
+    """u a' - G over the effects whose covariance is Sigma: alpha, and the residual skills of LLMs; (L, K, K)."""
+    if modes.llm is None:
+        return u[:, :k, None] * modes.alpha[:, None, :k] - in_curvature[:, :k, :k]
+    family, llm = u
+    of_llms = llm[:, :, None] * modes.llm[:, None, :] - in_curvature[:, -k:, -k:]
+    shared = in_curvature[np.cumsum(cells.n_llms) - 1, :k, :k]  # the same for all LLMs of a family
+    return family[:, :k, None] * modes.alpha[:, None, :k] - shared + cells.sum_of_llms(of_llms)
 
 
 def laplace(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
@@ -106,7 +140,7 @@ def laplace_by_family(
     ----------
     structure : Structure
     cells : Cells
-    start : array (L, K), optional
+    start : Modes or array (L, D), optional
         Where to start the search for the modes.
     shapes : str
         Shapes beside the precision in which the score is wanted.
@@ -124,25 +158,48 @@ def laplace_by_family(
     """
     at = at_modes(structure, cells, start, shapes, tolerance, expected)
     modes, h = at.modes, at.terms
-    k = len(structure.skill_cov)
     prior = np.linalg.inv(effects_cov(structure))
-    value = cells.sum_by_family(h["f"]) - 0.5 * np.einsum("lk,lk->l", modes.alpha, modes.alpha @ prior)
+    own = np.linalg.inv(structure.skill_cov)
     expected = "fisher e" in h
-    curvature, defined = modes.curvature, modes.exact
-    if expected:
-        curvature = prior + weighted_outer(at.loadings, h["fisher"], cells)
-        defined = positive_definite(curvature)
-    value -= 0.5 * (log_determinant(structure.skill_cov) + log_determinant(curvature))
+    curvature = _curvature(cells, at, prior, own) if expected else (modes.levels or modes.curvature)
+    log_determinants, inverse, defined = _invert(curvature)
+    value = cells.sum_by_family(h["f"]) - 0.5 * np.einsum("lk,lk->l", modes.alpha, modes.alpha @ prior)
+    value -= 0.5 * (log_determinant(structure.skill_cov) + log_determinants)
+    if modes.llm is not None:
+        square = np.einsum("nk,nk->n", modes.llm, modes.llm @ own)
+        value -= 0.5 * (cells.sum_of_llms(square) + cells.n_llms * log_determinant(structure.skill_cov))
+    defined = defined() if expected else modes.exact
     if not defined.all():
         value = np.where(defined, value, -np.inf)
-    inverse = np.linalg.inv(curvature)
     sums, cov_gradient = mode_adjoint(structure, cells, at, -0.5 * inverse, np.zeros_like(modes.alpha), expected)
-    direct = {"e": h["e"], "e_alpha": h["e"][:, None] * modes.alpha[cells.family]}
+    direct = {"e": h["e"], "e_alpha": h["e"][:, None] * at.effects}
     for name in sums:
         sums[name] = sums[name] + (direct[name] if name in direct else h[name])
-    pulled = modes.alpha[:, :k] @ prior[:k, :k]
-    cov_gradient += 0.5 * (pulled[:, :, None] * pulled[:, None, :] - prior[:k, :k])
+    cov_gradient += 0.5 * _pulled(modes.alpha[:, : len(own)], own)
+    if modes.llm is not None:
+        cov_gradient += 0.5 * cells.sum_of_llms(_pulled(modes.llm, own))
     return value, chain_score(structure, cells, at.mean_skill, sums, cov_gradient, by_family), modes
+
+
+def _pulled(effects, prior):
+    """P a a' P - P for each row a, (m, K, K)."""
+    pulled = effects @ prior
+    return pulled[:, :, None] * pulled[:, None, :] - prior
+
+
+def _curvature(cells, at, prior, own):
+    """The expected curvature of the families' effects, on two levels where LLMs have effects."""
+    if at.modes.llm is None:
+        return weighted_outer(at.loadings, at.terms["fisher"], cells) + prior
+    blocks = weighted_outer(at.loadings, at.terms["fisher"], cells, by_llm=True)
+    return TwoLevelCurvature.eliminated(cells, blocks, prior, own)
+
+
+def _invert(curvature):
+    """log|H| (L,), the parts of H^-1 that cells need, and a function that says where H is positive definite (L,)."""
+    if isinstance(curvature, TwoLevelCurvature):
+        return curvature.log_determinant(), curvature.inverse_blocks(), curvature.defined
+    return log_determinant(curvature), np.linalg.inv(curvature), lambda: positive_definite(curvature)
 
 
 def moving_score(structure, cells, at, nodes, pull, twist, by_family=False):

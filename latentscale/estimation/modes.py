@@ -1,41 +1,65 @@
-"""Posterior modes of the family effects, all families at once."""
+"""Posterior modes of the effects of families, and of those of LLMs where they have any, all families at once."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from ..components.complete import effect_loadings, effects_cov, fixed_part
+from ..components.complete import effect_loadings, effects_cov, fixed_part, two_level_loadings
 from ..components.response import OUTLIER_PRECISION, cell_parameters, cell_terms
 from ..numerics.linalg import cholesky_or_none, positive_definite, solve_vectors
+from .two_levels import TwoLevelCurvature
 
 MAX_STEPS = 100
 MAX_HALVINGS = 40
 MODE_TOLERANCE = 1e-10
+_NEAR = 1e-6
 
 
 @dataclass(frozen=True)
 class Modes:
     """Modes of g_l(alpha) = sum_cells h + log N(alpha; 0, Sigma), and the curvature there.
 
-    With random slopes alpha stands for all D effects of a family and Sigma for their covariance.
+    With random slopes alpha stands for all D effects of a family and Sigma for their covariance. With residual skills
+    of LLMs g_l is a function of them too, and the modes are joint.
 
     Attributes
     ----------
     alpha : array (L, D)
     curvature : array (L, D, D)
         H_l = -d2 g_l / d alpha d alpha' at the mode (exact), or its Fisher form where the exact one is not
-        positive definite.
+        positive definite. With residual skills of LLMs that of alpha when they follow it: the inverse of alpha's part
+        of the inverse of the whole curvature.
     exact : bool array (L,)
         Where ``curvature`` is the exact Hessian.
     decrement : array (L,)
         Last Newton decrement g' H^-1 g; small means converged.
+    llm : array (n, K) or None
+        Residual skills e_i of the LLMs that have cells, in the order of ``Cells.llm_rows``; theta_i has kappa e_i.
+    levels : TwoLevelCurvature or None
+        The whole curvature where LLMs have effects.
     """
 
     alpha: np.ndarray
     curvature: np.ndarray
     exact: np.ndarray
     decrement: np.ndarray
+    llm: np.ndarray = None
+    levels: TwoLevelCurvature = None
+
+    def by_cell(self, cells):
+        """The effects that each cell depends on, (C, D) or (C, D + K)."""
+        family = self.alpha[cells.family]
+        return family if self.llm is None else np.hstack([family, self.llm[cells.llm]])
+
+
+def _effects(given):
+    return given.alpha if isinstance(given, Modes) else given
+
+
+def _where(chosen, one, other):
+    """Entries of ``one`` where the first axis is chosen, of ``other`` elsewhere."""
+    return np.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 @lru_cache
@@ -43,13 +67,13 @@ def _triangle(size):
     return np.tril_indices(size)
 
 
-def weighted_outer(loadings, weights, cells):
-    """sum_{cells of l} w lambda lambda', shape (L, K, K)."""
+def weighted_outer(loadings, weights, cells, by_llm=False):
+    """sum_{cells of l} w lambda lambda', shape (L, D, D), or over the cells of each LLM, (n, D, D)."""
     k = loadings.shape[1]
     rows, columns = _triangle(k)
     products = loadings[:, rows] * loadings[:, columns] * weights[:, None]
-    packed = cells.sum_by_family(products)
-    out = np.empty((cells.n_families, k, k))
+    packed = cells.sum_by_llm(products) if by_llm else cells.sum_by_family(products)
+    out = np.empty((len(packed), k, k))
     out[:, rows, columns] = packed
     out[:, columns, rows] = packed
     return out
@@ -65,10 +89,20 @@ class _Problem:
     def __init__(self, structure, cells):
         self.cells = cells
         self.root = np.linalg.cholesky(effects_cov(structure))
-        self.loadings = effect_loadings(structure, cells) @ self.root
+        self.loadings = self.whitened(structure)
         self.prior = np.eye(len(self.root))
         _, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
+
+    def whitened(self, structure):
+        """Loadings of the cells on z, (C, D)."""
+        return effect_loadings(structure, self.cells) @ self.root
+
+    def start(self, given=None):
+        """z at given Modes or effects (L, D), or at zero."""
+        if given is None:
+            return np.zeros((self.cells.n_families, len(self.root)))
+        return np.linalg.solve(self.root, _effects(given).T).T
 
     def evaluate(self, z):
         """g, its gradient in z, and the terms at z (L, K)."""
@@ -91,6 +125,88 @@ class _Problem:
             exact[~good] = fisher[~good]
         return exact, good
 
+    def newton(self, curvature, gradient):
+        """Newton's step, and its decrement (L,)."""
+        step = solve_vectors(curvature, gradient)
+        return step, np.einsum("lk,lk->l", step, gradient)
+
+    def moved(self, z, size, step):
+        """z moved by each family's share ``size`` (L,) of its step."""
+        return z + size[:, None] * step
+
+    def modes(self, z, curvature, exact, decrement):
+        """Modes in the effects themselves."""
+        inverse_root = np.linalg.inv(self.root)
+        return Modes(z @ self.root.T, inverse_root.T @ curvature @ inverse_root, exact, decrement)
+
+    def better(self, chosen, one, other):
+        """The Modes ``one`` for the chosen families (L,) and ``other`` for the rest."""
+        names = ("alpha", "curvature", "exact", "decrement")
+        return Modes(*(_where(chosen, getattr(one, name), getattr(other, name)) for name in names))
+
+
+class _TwoLevelProblem(_Problem):
+    """The same where LLMs have effects e_i too: z is a pair, (L, D) and (n, K)."""
+
+    def whitened(self, structure):
+        k = len(structure.skill_cov)
+        loadings = two_level_loadings(structure, self.cells)
+        return np.hstack([loadings[:, :-k] @ self.root, loadings[:, -k:] @ self.root[:k, :k]])
+
+    def start(self, given=None):
+        k = self.loadings.shape[1] - len(self.root)
+        own = given.llm if isinstance(given, Modes) else None
+        own = np.zeros((len(self.cells.llm_starts), k)) if own is None else own
+        return super().start(given), np.linalg.solve(self.root[:k, :k], own.T).T
+
+    def evaluate(self, z):
+        cells, (family, llm) = self.cells, z
+        d = family.shape[1]
+        eta = self.base + np.einsum("ck,ck->c", self.loadings[:, :d], family[cells.family])
+        eta += np.einsum("ck,ck->c", self.loadings[:, d:], llm[cells.llm])
+        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), 2)
+        sums = cells.sum_by_llm(np.hstack([terms["f"], terms["e"] * self.loadings]))
+        square = 0.5 * np.einsum("nk,nk->n", llm, llm)
+        shared = cells.sum_of_llms(np.column_stack([sums[:, 0] - square, sums[:, 1 : 1 + d]]))
+        value = shared[:, 0] - 0.5 * np.einsum("lk,lk->l", family, family)
+        return value, (shared[:, 1:] - family, sums[:, 1 + d :] - llm), terms
+
+    def curvature(self, terms):
+        blocks = weighted_outer(self.loadings, -terms["ee"][:, 0], self.cells, by_llm=True)
+        curvature = self._eliminated(blocks)
+        good = curvature.defined()
+        if not good.all():
+            positive = np.maximum(terms["fisher"][:, 0], 0.0)
+            fisher = weighted_outer(self.loadings, positive, self.cells, by_llm=True)
+            curvature = self._eliminated(_where(good[self.cells.llm_family], blocks, fisher))
+        return curvature, good
+
+    def _eliminated(self, blocks):
+        k = self.loadings.shape[1] - len(self.root)
+        return TwoLevelCurvature.eliminated(self.cells, blocks, self.prior, np.eye(k))
+
+    def newton(self, curvature, gradient):
+        step = curvature.solve(*gradient)
+        decrement = np.einsum("lk,lk->l", step[0], gradient[0])
+        return step, decrement + self.cells.sum_of_llms(np.einsum("nk,nk->n", step[1], gradient[1]))
+
+    def moved(self, z, size, step):
+        return z[0] + size[:, None] * step[0], z[1] + size[self.cells.llm_family, None] * step[1]
+
+    def modes(self, z, curvature, exact, decrement):
+        k = z[1].shape[1]
+        curvature = curvature.transformed(self.root)
+        effects = z[0] @ self.root.T, z[1] @ self.root[:k, :k].T
+        return Modes(effects[0], curvature.family, exact, decrement, effects[1], curvature)
+
+    def better(self, chosen, one, other):
+        family, llm = super().better(chosen, one, other), chosen[self.cells.llm_family]
+        parts = [(one.llm, other.llm)]
+        parts += [(getattr(one.levels, name), getattr(other.levels, name)) for name in ("llm", "cross")]
+        own, curvature, cross = (_where(llm, a, b) for a, b in parts)
+        levels = TwoLevelCurvature(self.cells, family.curvature, curvature, cross)
+        return replace(family, llm=own, levels=levels)
+
 
 def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     """Newton's method with Fisher-scoring curvature where needed, and step halving, family by family.
@@ -99,40 +215,44 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     error of the order of its square. With outliers a family may have several modes: without a ``start`` the search is
     made twice, from the prior mean and from the mode if all scores were outliers, and the higher mode kept.
 
+    Parameters
+    ----------
+    structure : Structure
+    cells : Cells
+    start : Modes or array (L, D), optional
+        Where to start.
+    tolerance : float
+
     Returns
     -------
     Modes
     """
-    problem = _Problem(structure, cells)
-    z = np.zeros((cells.n_families, len(problem.root)))
-    if start is not None:
-        z = np.linalg.solve(problem.root, start.T).T
+    problem = (_TwoLevelProblem if structure.kappa else _Problem)(structure, cells)
+    z = problem.start(start)
     if start is not None and not np.isfinite(problem.evaluate(z)[0]).all():
         return posterior_modes(structure, cells, None, tolerance)
-    found = _climb(problem, z, tolerance)
+    value, modes = _climb(problem, z, tolerance)
     if start is None and np.any(structure.outliers):
         wide = replace(structure, precision=OUTLIER_PRECISION * structure.precision, outliers=None)
-        z = np.linalg.solve(problem.root, posterior_modes(wide, cells, None, tolerance).alpha.T).T
-        other = _climb(problem, z, tolerance)
-        better = other[0] > found[0]
-        found = [np.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(other, found, strict=True)]
-    _, z, curvature, exact, decrement = found
-    inverse_root = np.linalg.inv(problem.root)
-    return Modes(z @ problem.root.T, inverse_root.T @ curvature @ inverse_root, exact, decrement)
+        z = problem.start(posterior_modes(wide, cells, None, tolerance))
+        other_value, other = _climb(problem, z, tolerance)
+        modes = problem.better(other_value > value, other, modes)
+    return modes
 
 
 def _climb(problem, z, tolerance):
-    """Newton's method from z (L, D): g (L,), z, curvature (L, D, D), whether it is exact (L,), decrement (L,)."""
+    """Newton's method from z: g (L,) and Modes."""
     value, gradient, terms = problem.evaluate(z)
     curvature, exact = problem.curvature(terms)
     for _ in range(MAX_STEPS):
-        step = solve_vectors(curvature, gradient)
-        decrement = np.einsum("lk,lk->l", step, gradient)
-        size = np.ones(len(z))
+        step, decrement = problem.newton(curvature, gradient)
+        # this near, values differ by less than their rounding where precisions are high, and Newton needs no comparison
+        near = np.where(exact & (decrement < _NEAR), _NEAR, 0.0)
+        size = np.ones(len(value))
         for _ in range(MAX_HALVINGS):
-            trial = z + size[:, None] * step
+            trial = problem.moved(z, size, step)
             new_value, new_gradient, new_terms = problem.evaluate(trial)
-            slack = 1e-12 * (1.0 + np.abs(value))
+            slack = 1e-12 * (1.0 + np.abs(value)) + near
             worse = ~(new_value >= value - slack)
             if not worse.any():
                 break
@@ -141,4 +261,4 @@ def _climb(problem, z, tolerance):
         curvature, exact = problem.curvature(terms)
         if decrement.max() < tolerance:
             break
-    return value, z, curvature, exact, decrement
+    return value, problem.modes(z, curvature, exact, decrement)

@@ -8,10 +8,11 @@ from .adaptive import adaptive
 from .laplace import laplace
 from .marginal import adapted_nodes, marginal
 from .modes import posterior_modes
-from .rules import Rule
+from .rules import Rule, require_laplace
 
 
 def _rule(model, integration, options):
+    require_laplace(model.llm_effects, integration)
     return Rule.build(integration, model.table.layout.n_effects, **options)
 
 
@@ -46,7 +47,7 @@ def natural_hessian(model, params, integration, options):
     modes = posterior_modes(structure, cells)
     if rule.kind == "laplace":
         step = _step(table, params)
-        return symmetrise(jacobian(lambda point: rule_score(model, point, rule, modes.alpha, table), params, step))
+        return symmetrise(jacobian(lambda point: rule_score(model, point, rule, modes, table), params, step))
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
     hessian = marginal(structure, cells, nodes, 2, table.shapes_free).hessian
     return symmetrise(hessian[np.ix_(table.free, table.free)])

@@ -1,13 +1,15 @@
 """The penalised log-likelihood as a function of the free vector u, by Laplace or on frozen nodes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..components.complete import layout_of
 from .adaptive import adaptive
 from .laplace import laplace
-from .marginal import adapted_nodes, marginal
+from .marginal import Nodes, adapted_nodes, marginal
 from .modes import MODE_TOLERANCE, posterior_modes
+from .rules import require_laplace
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ class Objective:
         self.shapes = space.table.shapes_free
 
     def laplace(self, u, start=None):
-        """Evaluation and modes; the value is -inf where there is no Laplace approximation."""
+        """Evaluation and modes; the value is -inf where there is no Laplace approximation.
+
+        ``start`` is where the search for the modes begins, Modes or effects of families.
+        """
         s = self.space.structural(u)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
             try:
@@ -71,13 +76,16 @@ class Objective:
 
     def nodes(self, u, standard, start=None):
         """Standard nodes adapted to every family's posterior at u, and the modes."""
-        modes = posterior_modes(self.space.structure(u), self.cells, start)
+        structure = self.space.structure(u)
+        require_laplace(structure.kappa != 0.0)
+        modes = posterior_modes(structure, self.cells, start)
         return adapted_nodes(standard, modes), modes
 
     def moving(self, u, standard, start=None):
         """Evaluation on nodes adapted anew at every u, with the exact gradient (``adaptive``), and the modes."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
+        require_laplace(structure.kappa != 0.0)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             try:
                 loglike, score, modes = adaptive(structure, self.cells, standard, start, self.shapes)
@@ -94,9 +102,10 @@ class Objective:
     def frozen(self, u, nodes, order=1, posterior=None):
         """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
         s = self.space.structural(u)
+        structure = self.space.layout.unflatten(s)
+        require_laplace(structure.kappa != 0.0)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             try:
-                structure = self.space.layout.unflatten(s)
                 out = marginal(structure, self.cells, nodes, order, self.shapes, posterior)
             except np.linalg.LinAlgError:
                 return _NOWHERE
@@ -114,3 +123,38 @@ class Objective:
         return Evaluation(
             loglike + penalty, loglike, jacobian.T @ (out.score + gradient), hessian, out.posterior
         )
+
+    def complete(self, u, modes):
+        """Hessian in u of the complete-data log-likelihood with all effects held at their modes; None if not finite."""
+        single = np.zeros((len(modes.alpha), 1))
+        nodes = Nodes(modes.alpha[:, None, :], single, None)
+        if modes.llm is None:
+            return self.frozen(u, nodes, 2, single + 1.0).hessian
+        s = self.space.structural(u)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            hessian = _complete_with_llms(self.space.layout.unflatten(s), self.cells, nodes, self.shapes, modes.llm)
+        jacobian = self.space.jacobian(u)
+        return jacobian.T @ (hessian + self.penalty.hessian(s)) @ jacobian
+
+
+def _complete_with_llms(structure, cells, nodes, shapes, llm):
+    """Hessian in s with the residual skills e_i held too: they are covariates whose slopes are kappa I.
+
+    What Sigma says of e_i is left out; the metric that this is for does not need it.
+    """
+    k, p = len(structure.skill_cov), len(structure.slopes)
+    skills = np.zeros((len(cells.design), k))
+    skills[cells.llm_rows] = llm
+    weights = np.ones(nodes.log_weight.shape)
+    wider = replace(structure, slopes=np.vstack([structure.slopes, structure.kappa * np.eye(k)]), llm_sd=None)
+    cells = cells.with_design(np.hstack([cells.design, skills]))
+    hessian = marginal(wider, cells, nodes, 2, shapes, weights).hessian
+    layout, large = layout_of(structure), layout_of(wider)
+    carry = np.zeros((large.size, layout.size))
+    for name in layout.slices:
+        if name == "llm_sd":
+            carry[np.diag(large.index("slopes")[p:]), layout.slices[name]] = 1.0
+        else:
+            where = large.index(name)[:p] if name == "slopes" else large.index(name)
+            carry[where.ravel(), layout.index(name).ravel()] = 1.0
+    return carry.T @ hessian @ carry

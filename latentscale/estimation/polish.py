@@ -62,7 +62,7 @@ def laplace_information(objective, u, modes):
     nowhere = np.full(len(u), np.nan)
 
     def gradient(point):
-        found = objective.laplace(point, modes.alpha)[0].gradient
+        found = objective.laplace(point, modes)[0].gradient
         return nowhere if found is None else found
 
     for size in _STEPS:

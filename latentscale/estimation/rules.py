@@ -91,6 +91,20 @@ class Rule:
         return f"Monte Carlo, {GROUPS} scramblings of {self.draws} Sobol draws ({law} proposal)"
 
 
+def require_laplace(llm_effects, integration="nodes"):
+    """Refuse rules on nodes where LLMs have residual skills.
+
+    Raises
+    ------
+    DataError
+    """
+    if llm_effects and integration != "laplace":
+        raise DataError(
+            f"The residual skills of LLMs (llm_effects=True) are too many to be integrated by {integration!r}: say "
+            "integration='laplace'."
+        )
+
+
 @dataclass(frozen=True)
 class IntegrationError:
     """How far the log-likelihood may be from the exact one.

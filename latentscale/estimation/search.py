@@ -6,13 +6,13 @@ in the unrotated form (all loadings free, Sigma = I) whenever the user's form ca
 ends of its paths are rotated into the user's form without loss.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from joblib import Parallel, delayed
 
 from .ascent import REFUSED, LaplaceDescent, complete_metric, scaled_ascent
-from .starts import data_start, random_start
+from .starts import LLM_SD, data_start, random_start
 
 SAME_OPTIMUM = 0.1  # log-likelihood units within which two starts count as having reached the same value
 
@@ -60,12 +60,16 @@ def climb(objective, number, kind, structure, max_iterations, gtol=5e-3):
 
 def starting_structures(objective, pattern, chance, family_of_llm, starts, seed):
     """(kind, Structure) of each start: the first from the data, the others at random, start r from child r."""
-    cells, k, n_link = objective.cells, pattern.n_skills, objective.space.layout.n_link
+    cells, k, layout = objective.cells, pattern.n_skills, objective.space.layout
+    llm_sd = np.full(int(layout.llm_effects), LLM_SD)
     children = np.random.SeedSequence(seed).spawn(max(starts, 1))
-    yield "data", pattern.rotate_from(data_start(cells, chance, k, family_of_llm, n_link))
+
+    def start(structure):
+        return replace(pattern.rotate_from(structure), llm_sd=llm_sd)
+
+    yield "data", start(data_start(cells, chance, k, family_of_llm, layout.n_link))
     for child in children[1:]:
-        rng = np.random.default_rng(child)
-        yield "random", pattern.rotate_from(random_start(rng, cells, chance, k, n_link))
+        yield "random", start(random_start(np.random.default_rng(child), cells, chance, k, layout.n_link))
 
 
 def search(objective, structures, n_jobs=1, max_iterations=1000, report=None):

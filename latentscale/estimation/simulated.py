@@ -19,6 +19,8 @@ def simulated_cells(model, structure, rng):
     for number, tau in enumerate(structure.slope_sd):
         z = rng.standard_normal((model.n_families, k))[model.family_codes]
         skill = skill + model.random_design[:, number, None] * tau * z
+    if structure.kappa:
+        skill = skill + structure.kappa * rng.standard_normal(skill.shape) @ root.T
     eta = (skill + model.design.x @ structure.slopes) @ structure.loadings.T + structure.intercepts
     precision = np.broadcast_to(structure.precision, eta.shape)
     y = simulate_scores(rng, eta, precision, structure.lower, structure.upper, structure.link, structure.outliers)
@@ -28,7 +30,7 @@ def simulated_cells(model, structure, rng):
     return Cells.from_tables(y, state, edge, codes, model.design.x, model.random_design)
 
 
-def expected_information(model, structure, table, tables=100, seed=0):
+def expected_information(model, structure, table, tables=100, seed=0, expected=False):
     """Information of all families in the natural vector of a parameter table, shape (P, P).
 
     Parameters
@@ -41,11 +43,13 @@ def expected_information(model, structure, table, tables=100, seed=0):
     tables : int
         Simulated tables; each entry of the information has a relative error of about sqrt(2 / (tables L)).
     seed : int
+    expected : bool
+        Whether Laplace takes the determinant of the expected curvature, as fits without information do.
     """
     total = np.zeros((table.size, table.size))
     for child in np.random.SeedSequence(seed).spawn(tables):
         cells = simulated_cells(model, structure, np.random.default_rng(child))
-        _, scores, _ = laplace_by_family(structure, cells, None, table.shapes_free)
+        _, scores, _ = laplace_by_family(structure, cells, shapes=table.shapes_free, expected=expected)
         scores = scores[:, table.free]
         total += scores.T @ scores
     return total / tables

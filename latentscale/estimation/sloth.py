@@ -139,7 +139,7 @@ def fit_sloth(
     """
     began = time.perf_counter()
     options = {"delta": delta, "starts": starts, "seed": seed, "cov_type": cov_type, "ridge": ridge, "link_sd": link_sd}
-    _check_options(**options)
+    check_options(**options)
     shown = Progress(progress, starts)
     with threadpool_limits(1):  # small matrices, on which threads cost more than they bring
         if model.per_benchmark:
@@ -149,7 +149,8 @@ def fit_sloth(
     return _assembled(model, solved, options, time.perf_counter() - began)
 
 
-def _check_options(delta, starts, seed, cov_type, ridge, link_sd):
+def check_options(delta, starts, seed, cov_type, ridge, link_sd):
+    """Raise a DataError for options of ``fit_sloth`` that make no sense."""
     if not (isinstance(delta, Real) and 0.0 < delta < 1.0):
         raise DataError(f"delta lies between 0 and 1, as scores do; got {delta!r}.")
     for name, value, least in (("starts", starts, 1), ("seed", seed, 0)):
@@ -348,15 +349,15 @@ def _solve_law(piece, delta, ridge, link_sd):
 # --- back to the user ----------------------------------------------------------------------------------------------
 
 
-def _assembled(model, solved, options, seconds):
+def user_parts(model, pieces):
+    """Family intercepts, slopes, loadings, intercepts and phi of solved problems, as in SlothEstimate."""
     laws = model.per_benchmark
     n_items, p = len(model.benchmarks), len(model.terms)
     k = n_items if laws else model.n_skills
     effects = np.full((model.n_families, k), np.nan) if model.family_intercepts else None
     slopes, loadings = np.zeros((p, k)), np.eye(n_items) if laws else np.zeros((n_items, k))
     intercepts, phi = np.zeros(n_items), np.zeros((n_items, model.response.size))
-    counts, losses, values, runaway = [], [], [], []
-    for piece, end, running, *_ in solved:
+    for piece in pieces:
         a_part, b_part, rows = piece.objective.split(piece.vector)
         columns = piece.items if laws else np.arange(k)
         by_x = piece.transform @ b_part
@@ -370,16 +371,19 @@ def _assembled(model, solved, options, seconds):
             intercepts[piece.items] -= inner @ shift[0]
         else:
             effects[np.ix_(piece.families, columns)] = a_part - shift
-        counts.append(np.count_nonzero(piece.objective.weight))
-        losses.append(end.loss)
-        values.append(end.value)
-        runaway += _named(model, piece, running)
-    share = np.array(counts) / sum(counts)
+    return effects, slopes, loadings, intercepts, phi
+
+
+def _assembled(model, solved, options, seconds):
+    runaway = [cell for piece, _, running, *_ in solved for cell in _named(model, piece, running)]
+    counts = np.array([np.count_nonzero(piece.objective.weight) for piece, *_ in solved])
+    share = counts / counts.sum()
     ridges = [ridge for *_, ridge, _, _ in solved]
     return SlothEstimate(
-        effects, slopes, loadings, intercepts, phi,
-        float(share @ losses), float(share @ values), max(end.gradient for _, end, *_ in solved),
-        all(end.converged for _, end, *_ in solved), tuple(dict.fromkeys(runaway)), max(ridges),
+        *user_parts(model, [piece for piece, *_ in solved]),
+        float(share @ [end.loss for _, end, *_ in solved]), float(share @ [end.value for _, end, *_ in solved]),
+        max(end.gradient for _, end, *_ in solved), all(end.converged for _, end, *_ in solved),
+        tuple(dict.fromkeys(runaway)), max(ridges),
         options["ridge"] is None and max(ridges) > 0.0, _starts_table(model, solved),
         tuple(piece for piece, *_ in solved), options, sum(used for *_, used in solved), seconds,
     )  # fmt: skip

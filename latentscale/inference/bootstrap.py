@@ -21,7 +21,7 @@ from ..errors import DataError
 from ..estimation.families import family_scores
 from ..estimation.objective import Objective
 from ..estimation.progress import Progress
-from ..estimation.refit import refit
+from ..estimation.refit import information_at, refit
 from ..estimation.rules import Rule
 from ..estimation.search import climb
 from ..models.resampling import parametric_replicate, resampled
@@ -439,7 +439,9 @@ def _climbed(world, model, objective):
 
 
 def _again(objective, rule, v):
-    """Refit in the metric of the information at v: Louis's, which for Laplace is that of a modest grid."""
+    """Refit in the metric of the information at v: Louis's, for Laplace that of a modest grid where there is one."""
+    if objective.space.layout.llm_effects:
+        return refit(objective, rule, v, information_at(objective, rule, v))
     nodal = rule.finer() if rule.kind == "laplace" else rule
     nodes, _ = objective.nodes(v, nodal.standard(objective.cells.n_families))
     hessian = objective.frozen(v, nodes, order=2).hessian
@@ -457,7 +459,7 @@ def _trouble(end):
 def _natural(model, estimate, end):
     """Natural parameters of an end, with the signs that the form wants unless a restriction forbids them."""
     structure = model.recoding.user(end.space.structure(end.coordinates))
-    positive = replace(structure, slope_sd=np.abs(structure.slope_sd))
+    positive = replace(structure, slope_sd=np.abs(structure.slope_sd), llm_sd=np.abs(structure.llm_sd))
     for turned in (model.pattern.reflect(positive), positive):
         params = model.table.natural(turned)
         if estimate.restriction is None:

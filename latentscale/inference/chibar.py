@@ -17,6 +17,7 @@ from scipy import optimize, stats
 from ..estimation.laplace import laplace_by_family
 from ..estimation.simulated import simulated_cells
 
+ONE_VARIANCE = np.array([0.5, 0.5])  # weights where one variance is tested
 _DRAWS = 20_000
 _STEP = 0.02  # of tau times the standard deviation of its covariate
 TABLES = 200
@@ -41,7 +42,7 @@ def chi_bar_weights(information, seed=0):
     """
     q = len(information)
     if q == 1:
-        return np.array([0.5, 0.5])
+        return ONE_VARIANCE.copy()
     covariance = np.linalg.inv(information)
     if q == 2:
         correlation = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])

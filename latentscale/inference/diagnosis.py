@@ -35,6 +35,7 @@ _EDGES = {
     "lower": "the asymptote wants to leave its range: fix it (asymptotes='chance')",
     "upper": "the asymptote wants to leave its range: fix it (asymptotes='chance' or 'lower')",
     "slope_sd": "the slope does not vary between families: leave it out of random_slopes (test_shared_slopes tests it)",
+    "llm_sd": "LLMs of one family differ no more than their covariates say: leave llm_effects out (lr_test tests it)",
     "loading": "the anchor does not measure its skill: choose another",
 }
 
@@ -224,8 +225,8 @@ def _pairs(fit, error):
 def _rank(fit):
     model, estimate = fit.model, fit.estimate
     space, v = estimate.space(model), estimate.coordinates
-    moved = any(name.startswith("slope_sd[") for name in boundary_names(model, estimate.params))
-    if moved:  # the score of a random slope vanishes at none
+    moved = any(name.startswith(("slope_sd[", "llm_sd")) for name in boundary_names(model, estimate.params))
+    if moved:  # the score of a random effect vanishes at none
         v = off_zero(model, space, v)
     try:
         rank = local_rank(model, v, space=space)

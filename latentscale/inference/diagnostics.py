@@ -14,7 +14,7 @@ _EDGE = {
     "upper": lambda value: value > 1.0 - 1e-6,
 }
 _SMALLEST_ANCHOR = 1e-4
-# A random slope whose effect has this share of its skill's standard deviation is none: a millionth of the variance.
+# A random effect of this share of its skill's standard deviation is none: a millionth of the variance.
 _SMALLEST_SLOPE_SD = 1e-3
 
 
@@ -98,7 +98,7 @@ def _not_converged(model, estimate, covariance):
 
 
 def boundary_names(model, params):
-    """Names of natural parameters on the edge of their space, among them anchors and random slopes that vanish."""
+    """Names of natural parameters on the edge of their space, among them anchors and random effects that vanish."""
     names = []
     for name, value in zip(model.param_names, params, strict=True):
         test = _EDGE.get(name.split("[", 1)[0])
@@ -108,6 +108,8 @@ def boundary_names(model, params):
     effect = structure.slope_sd * model.random_design.std(axis=0)[:, None] / np.sqrt(np.diag(structure.skill_cov))
     for term, skill in np.argwhere(np.abs(effect) < _SMALLEST_SLOPE_SD):
         names.append(f"slope_sd[{model.random_terms[term]},{model.skills[skill]}]")
+    if model.llm_effects and abs(structure.kappa) < _SMALLEST_SLOPE_SD:
+        names.append("llm_sd")
     loadings = structure.loadings
     for skill, rows in enumerate(model.pattern.positive):
         if len(rows) == 1 and abs(loadings[rows[0], skill]) < _SMALLEST_ANCHOR:

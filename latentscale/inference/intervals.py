@@ -46,6 +46,6 @@ def wald_intervals(params, bse, alpha):
             out[row] = back(centre - half), back(centre + half)
         else:
             out[row] = value - half, value + half
-            if scale_of(name) == "slope_sd":  # zero is the edge of its space, and a value it may take
+            if scale_of(name) in ("slope_sd", "llm_sd"):  # zero is the edge of its space, and a value it may take
                 out[row, 0] = max(out[row, 0], 0.0)
     return pd.DataFrame(out, index=params.index, columns=["lower", "upper"])

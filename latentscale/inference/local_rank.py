@@ -123,15 +123,18 @@ def random_point(model, rng):
         np.where(np.isnan(fixed), loadings, fixed), rng.uniform(-1.0, 0.5, j), 0.5 * rng.standard_normal((p, k)) * sd,
         cov * np.outer(sd, sd), np.exp(rng.uniform(np.log(20.0), np.log(60.0), j)),
         np.clip(model.chance, 0.05, 0.6), np.full(j, 0.95), slope_sd, 0.5 * rng.standard_normal((j, layout.n_link)),
+        llm_sd=rng.uniform(0.3, 0.7, int(layout.llm_effects)),
     )  # fmt: skip
     return model.space.free_vector(structure)
 
 
 def off_zero(model, space, v):
-    """The same point with random slopes that were estimated as none moved off zero, where their score vanishes."""
+    """The same point with random effects that were estimated as none moved off zero, where their score vanishes."""
     structure = space.structure(v)
     unit = np.sqrt(np.diag(structure.skill_cov)) / model.random_design.std(axis=0)[:, None]
-    return space.free_vector(replace(structure, slope_sd=np.maximum(np.abs(structure.slope_sd), _OFF_ZERO * unit)))
+    slope_sd = np.maximum(np.abs(structure.slope_sd), _OFF_ZERO * unit)
+    llm_sd = np.maximum(np.abs(structure.llm_sd), _OFF_ZERO)
+    return space.free_vector(replace(structure, slope_sd=slope_sd, llm_sd=llm_sd))
 
 
 def local_rank(model, v, seed=0, space=None):

@@ -12,10 +12,14 @@ import numpy as np
 from scipy import stats
 
 from ..errors import ConvergenceWarning, DataError, IdentificationError
-from .chibar import chi_bar_sf, chi_bar_weights, variance_scores
+from ..estimation.objective import Objective
+from ..estimation.search import climb
+from ..parameters.space import ParameterSpace
+from .chibar import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, variance_scores
 from .results import JOINT, HypothesisTest, test_table
 
 _SAME = 1e-7
+_ITERATIONS = 300
 _ROUNDING = 1e-4
 CONSERVATIVE = (
     "The chi-bar-square law rejects too seldom where few families hold most of what is known of slopes' variances; "
@@ -34,12 +38,14 @@ def lr_test(larger, smaller):
     Returns
     -------
     HypothesisTest
-        Chi-square, or chi-bar-square where the smaller model sets variances of random slopes to zero.
+        Chi-square, or chi-bar-square where the smaller model sets variances to zero, of random slopes or of the
+        residual skills of LLMs.
 
     Raises
     ------
     DataError
-        If the fits are not of the same data, not by the same rule, or not nested; the message says why.
+        If the fits are not of the same data, not by the same rule, or not nested, or differ in residual skills of LLMs
+        and in something else at once; the message says why.
 
     Warns
     -----
@@ -48,16 +54,18 @@ def lr_test(larger, smaller):
     """
     _require_same_data(larger, smaller)
     _require_same_rule(larger, smaller)
-    embed(smaller, larger)
+    embedded = embed(smaller, larger)
     extra = [term for term in larger.model.random_terms if term not in smaller.model.random_terms]
     variances = len(extra) * len(larger.model.skills)
+    residual = larger.model.llm_effects and not smaller.model.llm_effects
     df = larger.df_model - smaller.df_model
     if df <= 0:
         raise DataError(
             f"The fit given has {smaller.df_model} parameters and this one {larger.df_model}: call lr_test of the "
             "larger model with the smaller one."
         )
-    difference = larger.llf_penalised - smaller.llf_penalised
+    null = _without_residuals(larger, smaller, embedded, df) if residual else smaller.llf_penalised
+    difference = larger.llf_penalised - null
     if difference < -_ROUNDING:
         warnings.warn(
             f"The smaller model has a log-likelihood {-difference:.4f} above the larger one's, which therefore was "
@@ -74,6 +82,12 @@ def lr_test(larger, smaller):
         words = f"The slopes on {', '.join(extra)} are the same in all families"
         words += f", and {df - variances} further restrictions hold" if df > variances else ""
         notes = (_weights_note(weights, df - variances), CONSERVATIVE)
+    elif residual:  # one variance: half of the law has a statistic that this variance adds nothing to
+        pvalue = chi_bar_sf(statistic, ONE_VARIANCE)
+        words = "LLMs of one family differ by no more than their covariates say"
+        notes = (_weights_note(ONE_VARIANCE, 0),)
+        if abs(null - smaller.llf_penalised) > _ROUNDING:
+            notes += (f"Precisions are penalised under both models; without, the smaller one has {smaller.llf:.4f}.",)
     else:
         pvalue = float(stats.chi2.sf(statistic, df))
     if np.isfinite(larger.llf_error) and larger.estimate.rule.kind == "monte_carlo":
@@ -81,6 +95,23 @@ def lr_test(larger, smaller):
         notes += (f"The draws leave the statistic uncertain by at most about {error:.2f} (Monte Carlo s.e.).",)
     table = test_table([(JOINT, "lr", statistic, df, pvalue)])
     return HypothesisTest("Likelihood-ratio test", words, table, notes)
+
+
+def _without_residuals(larger, smaller, params, df):
+    """Maximum of what the larger fit maximises, its penalty on precisions included, with kappa held at zero."""
+    model, informed = larger.model, larger.estimate.informed
+    if df > 1 or larger.estimate.restriction is not None or smaller.estimate.restriction is not None:
+        raise DataError(
+            "Residual skills of LLMs are tested by themselves: the fits are to be without constraints and otherwise of "
+            "one model. Test one restriction after the other, with fits in between."
+        )
+    fixed = model.table.fixed.copy()
+    fixed[model.table.layout.slices["llm_sd"]] = 0.0
+    objective = Objective(
+        ParameterSpace(model.table.with_fixed(fixed)), model.internal_cells, model.penalty, expected=not informed
+    )
+    start = model.recoding.internal(model.table.structure(params))
+    return climb(objective, 0, "given", start, _ITERATIONS, gtol=1e-4).value
 
 
 def _weights_note(weights, shift):
@@ -147,6 +178,9 @@ def embed(smaller, larger):
             f"Random slopes on {list(a.random_terms)} are not part of the larger model, which has "
             f"{list(b.random_terms)}."
         )
+    if a.llm_effects and not b.llm_effects:
+        raise DataError("Not nested: the smaller model has residual skills of LLMs (llm_effects), the larger has none.")
+    structure = replace(structure, llm_sd=np.full(int(b.llm_effects), structure.kappa))
     structure = _with_random(structure, a, b)
     params = _in_form(structure, b)
     if params is None:
@@ -208,6 +242,7 @@ def _same_law(a, b):
         (a.lower, b.lower),
         (a.upper, b.upper),
         (a.link, b.link),
+        (a.llm_sd, b.llm_sd),
     ]
     pairs += [
         (a.loadings * t**2 @ a.loadings.T, b.loadings * u**2 @ b.loadings.T)

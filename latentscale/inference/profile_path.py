@@ -27,9 +27,10 @@ _CORRELATION_EDGE = 1.0 - 1e-4  # beyond this in size, Sigma is singular as far 
 # The log-likelihood is smooth in sqrt(1 - rho^2), so that its root is nearly a straight line in the arc sine even
 # where the estimate is at the edge; Fisher's z has the edge at infinity.
 _STEPS = {**_SCALES, "corr": (np.arcsin, lambda x: 1.0 / np.sqrt(1.0 - x * x), np.sin)}
-# Ends of the spaces of single parameters; slope_sd and anchors reach theirs, the others do not.
+# Ends of the spaces of single parameters; slope_sd, llm_sd and anchors reach theirs, the others do not.
 _SPACES = {"precision": (0.0, np.inf), "variance": (0.0, np.inf), "corr": (-1.0, 1.0), "lower": (0.0, 1.0),
-           "upper": (0.0, 1.0), "slope_sd": (0.0, np.inf)}  # fmt: skip
+           "upper": (0.0, 1.0), "slope_sd": (0.0, np.inf), "llm_sd": (0.0, np.inf)}  # fmt: skip
+_SIZES = ("slope_sd", "llm_sd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +128,8 @@ def read_target(parameter, model):
     used = np.flatnonzero(weights)
     if len(used) == 1:
         return _single(names[used[0]], float(weights[used[0]]), label, model)
-    if any(names[index].startswith("slope_sd[") for index in used):
-        raise DataError("A standard deviation of random slopes is profiled by itself, not combined with others.")
+    if any(scale_of(names[index]) in _SIZES for index in used):
+        raise DataError("A standard deviation (slope_sd[...], llm_sd) is profiled by itself, not combined with others.")
     return Target(label, weights)
 
 
@@ -146,7 +147,7 @@ def _single(name, factor, label, model):
         layout = model.table.layout
         position = model.table.all_names.index(name) - layout.slices["skill_cov"].start
         pair = tuple(int(index[position]) for index in layout.triangle)
-    closed = scale == "slope_sd" or name in anchors
+    closed = scale in _SIZES or name in anchors
     return Target(label, weights, scale if scale in _STEPS else "", factor, space, closed, pair)
 
 
@@ -212,7 +213,8 @@ class Peak:
         model = self.model
         structure = model.space.structure(u)
         for candidate in (model.pattern.reflect(structure), structure):
-            candidate = replace(candidate, slope_sd=np.abs(candidate.slope_sd))
+            sizes = {name: np.abs(getattr(candidate, name)) for name in _SIZES}
+            candidate = replace(candidate, **sizes)
             params = model.table.natural(model.recoding.user(candidate))
             if self.own is None or np.abs(self.own.residual(params)).max() < 1e-6:
                 break

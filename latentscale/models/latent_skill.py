@@ -3,23 +3,22 @@
 import copy
 import warnings
 from functools import cached_property
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 
 from ..components.cells import Cells
 from ..components.identification import Pattern, identification_form, unrotated
-from ..components.link import ASYMPTOTES, LINKS
-from ..components.penalty import DEFAULT_LINK_SD, DEFAULT_SD, Penalty, ShapePenalty, Shrinkage
+from ..components.penalty import DEFAULT_LINK_SD, DEFAULT_SD, Penalty, PrecisionPenalty, ShapePenalty, Shrinkage
 from ..components.response import LINK, simulate_scores
-from ..components.scaling import build_design, within_family_constants
-from ..errors import DataError, IdentificationError
+from ..components.scaling import within_family_constants
+from ..errors import DataError
 from ..panel import BenchmarkPanel
 from ..parameters.recoding import Recoding
 from ..parameters.space import ParameterSpace
 from ..parameters.structure import Layout
 from ..parameters.table import ParameterTable
+from .options import check_family_terms, check_options, read_random_terms, skill_design
 from .rows import PanelModel, Rows
 
 TRANSLOG = "log(params_b) * log(tokens_t)"
@@ -36,8 +35,14 @@ class LatentSkillModel(PanelModel):
     with F logistic, or under ``link="monotone"`` an increasing function of each benchmark's own. With
     ``random_slopes`` the slopes B of the named terms vary between families, independently, with standard deviations
     tau: theta_i = alpha_l + (B + Delta_l)' x_i, where Delta_l counts from the mean of x over the LLMs, so that alpha_l
-    is a family's efficiency there. Missing scores are left out of the likelihood. Main effects of logged size and
-    tokens are slopes at one billion parameters and one trillion tokens.
+    is a family's efficiency there. With ``family_covariates`` z_l a family's efficiency has the mean Gamma' z_l:
+    alpha_l ~ N(Gamma' z_l, Sigma). With ``llm_effects`` LLMs of one family differ by more than their covariates:
+
+        theta_i = alpha_l + B' x_i + kappa e_i,  e_i ~ N(0, Sigma) independently over LLMs,
+
+    which leaves the axes of the skills as free as they were and adds one parameter, kappa >= 0. Missing scores are left
+    out of the likelihood. Main effects of logged size and tokens are slopes at one billion parameters and one trillion
+    tokens.
 
     Parameters
     ----------
@@ -71,6 +76,16 @@ class LatentSkillModel(PanelModel):
     random_slopes : str, sequence of str or True, optional
         Terms of ``scaling`` whose slopes vary between families, for instance ``"log(params_b)"``; True for all
         that vary within families.
+    llm_effects : bool
+        Whether kappa, called ``llm_sd``, is estimated: residual skills of LLMs, in units of the standard deviations of
+        family efficiency. Such models are fitted by ``integration="laplace"``. Without them two LLMs of a family are
+        told apart by their covariates and the noise of single scores alone, and predictions come out too sure.
+        Precisions are weakly penalised with them (``latentscale.components.penalty``): a skill that one benchmark alone
+        stands for could otherwise explain its scores to the last digit, and the precision would run to infinity.
+    family_covariates : str, optional
+        Formula of columns that are constant within families, such as ``"instruct"``: z. Their slopes Gamma are named
+        and reported with those of ``scaling``, which could name them too; here it is checked that they are constant
+        within families. Families that were not seen are predicted from their z.
 
     Raises
     ------
@@ -92,37 +107,34 @@ class LatentSkillModel(PanelModel):
     def __init__(
         self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None,
         link="logistic", link_sd=DEFAULT_LINK_SD, shrink_effects=None, shrink_slopes=None, outliers=0.0,
+        llm_effects=False, family_covariates=None,
     ):  # fmt: skip
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
-        if asymptotes not in ASYMPTOTES:
-            raise DataError(f"asymptotes is one of {', '.join(ASYMPTOTES)}, not {asymptotes!r}.")
-        if link not in LINKS:
-            raise DataError(f"link is one of {', '.join(LINKS)}, not {link!r}.")
         shrunk = {"shrink_effects": shrink_effects, "shrink_slopes": shrink_slopes}
-        for name, sd in {"asymptote_sd": asymptote_sd, "link_sd": link_sd, **shrunk}.items():
-            if not (sd is None and name in shrunk) and not (isinstance(sd, Real) and sd > 0):
-                raise DataError(f"{name} must be positive, not {sd!r}.")
-        if not (isinstance(outliers, Real) and 0.0 <= outliers < 0.5):
-            raise DataError(f"outliers is a share of the scores, at least 0 and below 0.5; got {outliers!r}.")
+        positive = {"asymptote_sd": asymptote_sd, "link_sd": link_sd}
+        check_options(asymptotes, link, positive, shrunk, outliers, llm_effects)
         self.shrink_effects, self.shrink_slopes, self.outliers = shrink_effects, shrink_slopes, float(outliers)
         self.panel, self.scaling, self.asymptotes, self.link = panel, scaling, asymptotes, link
         self.asymptote_sd, self.link_sd = float(asymptote_sd), float(link_sd)
+        self.llm_effects, self.family_covariates = bool(llm_effects), family_covariates
         has_score = panel.scores.notna().any(axis=1).to_numpy()
         if not has_score.any():
             raise DataError("No LLM has a score.")
         self.form = identification_form(skills, panel.benchmarks, panel.scores)
         self.pattern = self.form.resolve(panel.benchmarks)
-        self.design = build_design(scaling, panel.table, has_score)
+        self.design, self.family_terms = skill_design(scaling, family_covariates, panel.table, has_score)
         keep = self.design.keep
         names = np.asarray(panel.llms)
         self.rows = Rows(keep, tuple(names[has_score & ~keep]), tuple(names[~has_score]))
         self.prepared = panel.prepare(keep)
         labels = panel.families[keep].to_numpy()
         self.families, self.family_codes = np.unique(labels, return_inverse=True)
-        self._check_families()
+        self.between_only = tuple(within_family_constants(self.design.x, self.terms, self.family_codes))
+        if self.family_terms:
+            check_family_terms(self.design, self.family_terms, self.families, self.family_codes)
         self._check_scores()
-        self.random_terms = self._random_terms(random_slopes)
+        self.random_terms = read_random_terms(random_slopes, self.terms, self.between_only)
         self.table = self._parameter_table(self.pattern, self.random_terms)
 
     def __repr__(self):
@@ -163,6 +175,7 @@ class LatentSkillModel(PanelModel):
         params : Series, dict or array
             By name, or a vector in the order of ``param_names``; natural scale.
         integration : {"quadrature", "laplace", "monte_carlo"}
+            Only ``"laplace"`` for models with ``llm_effects``.
         **options
             ``points`` (nodes a dimension), ``draws`` (a scrambling, a power of two), ``t_df``, ``seed``.
 
@@ -220,6 +233,9 @@ class LatentSkillModel(PanelModel):
         for number in range(len(self.random_terms)):
             slopes = structure.slope_sd[number] * rng.standard_normal(effects.shape)
             skill += self.random_design[:, number, None] * slopes[self.family_codes]
+        if self.llm_effects:
+            own = rng.standard_normal(skill.shape) @ np.linalg.cholesky(structure.skill_cov).T
+            skill += structure.kappa * own
         eta = skill @ structure.loadings.T + structure.intercepts
         y = simulate_scores(
             rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper, structure.link,
@@ -269,6 +285,7 @@ class LatentSkillModel(PanelModel):
             Fit a model that the checks of ``identification`` (at one random point, for every form alike; a tenth of a
             second) say is not identified. Standard errors do not exist where the log-likelihood has a flat direction.
         integration : {"monte_carlo", "quadrature", "laplace"}
+            Only ``"laplace"`` for models with ``llm_effects``.
         starts : int
             Starts of the search, 10 by default: one from the data, the others at random.
         seed : int
@@ -328,7 +345,7 @@ class LatentSkillModel(PanelModel):
         for name, kind in vars(type(self)).items():
             if isinstance(kind, cached_property) and name != "recoding":
                 other.__dict__.pop(name, None)
-        other.random_terms = self._random_terms(list(terms))
+        other.random_terms = read_random_terms(list(terms), self.terms, self.between_only)
         other.table = self._parameter_table(self.pattern, other.random_terms)
         return other
 
@@ -402,13 +419,16 @@ class LatentSkillModel(PanelModel):
 
     def _penalty(self, table, design_cov):
         parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
+        if self.llm_effects:
+            parts.append(PrecisionPenalty(table.layout.index("precision")))
         if self.shrink_effects is not None or self.shrink_slopes is not None:
             parts.append(Shrinkage(table.layout, design_cov, self.shrink_effects, self.shrink_slopes))
         return Penalty(tuple(parts))
 
     def _parameter_table(self, pattern: Pattern, random_terms=()):
         n_link = len(LINK) if self.link == "monotone" else 0
-        layout = Layout(len(self.benchmarks), pattern.n_skills, len(self.terms), len(random_terms), n_link)
+        sizes = len(self.benchmarks), pattern.n_skills, len(self.terms), len(random_terms)
+        layout = Layout(*sizes, n_link, self.llm_effects)
         fixed = np.full(layout.size, np.nan)
         fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
         fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
@@ -417,28 +437,11 @@ class LatentSkillModel(PanelModel):
             fixed[layout.slices["upper"]] = 1.0
         if self.asymptotes == "chance":
             fixed[layout.slices["lower"]] = self.panel.chance.to_numpy(dtype=float)
-        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed, random_terms, n_link)
-
-    def _random_terms(self, wanted):
-        varying = [term for term in self.terms if term not in self.between_only]
-        if wanted is None or wanted is False:
-            return ()
-        wanted = varying if wanted is True else [wanted] if isinstance(wanted, str) else list(wanted)
-        unknown = [term for term in wanted if term not in self.terms]
-        if unknown or len(set(wanted)) < len(wanted):
-            raise DataError(f"random_slopes names terms of the scaling, each once: {list(self.terms)}; got {wanted}.")
-        constant = [term for term in wanted if term in self.between_only]
-        if constant:
-            raise IdentificationError(
-                f"Within every family all LLMs have the same {', '.join(constant)}, so its slope cannot vary between "
-                f"families; leave it out of random_slopes. These vary: {varying}."
-            )
-        return tuple(wanted)
+        return ParameterTable(
+            self.benchmarks, pattern.skills, self.terms, fixed, random_terms, n_link, self.llm_effects
+        )
 
     # --- checks ----------------------------------------------------------------------------------------------
-
-    def _check_families(self):
-        self.between_only = tuple(within_family_constants(self.design.x, self.terms, self.family_codes))
 
     def _check_scores(self):
         seen = self.prepared.n_observed

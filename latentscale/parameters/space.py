@@ -4,7 +4,8 @@ Loadings, intercepts, slopes and coordinates of links are free as they are. A pr
 c = F(u) and d = c + (1 - c) F(u'), so that c < d <= 1 always. Sigma = D R D with sd exp(u) where a variance
 is free, and the correlation matrix R = C C' with rows of C proportional to (u_1, ..., u_{k-1}, 1): every u
 gives a positive definite R with unit diagonal, and every such R has one u. The standard deviations tau of random slopes
-are free with either sign: the law depends on their squares, so that zero, the edge of their space, lies inside.
+and the size kappa of LLMs' residual skills are free with either sign: the law depends on their squares, so that zero,
+the edge of their space, lies inside.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class ParameterSpace:
     def _linear(self):
         """Entries of s that are free as they are."""
         plain = np.zeros(self.layout.size, dtype=bool)
-        for block in ("loadings", "intercepts", "slopes", "slope_sd", "link"):
+        for block in ("loadings", "intercepts", "slopes", "slope_sd", "link", "llm_sd"):
             plain[self.layout.slices[block]] = True
         return np.flatnonzero(plain & self.table.free)
 

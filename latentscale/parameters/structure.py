@@ -31,6 +31,9 @@ class Structure:
         Coordinates of each benchmark's link (``numerics.monotone``); (J, 0) for the logistic one.
     outliers : array (J,)
         Shares of scores with a tenth of the precision, in [0, 0.5); none by default.
+    llm_sd : array (1,)
+        kappa: the residual skills of an LLM have covariance kappa^2 Sigma. (0,), the default, without any. Optimisers
+        may pass through negative values, as for ``slope_sd``.
     """
 
     loadings: np.ndarray
@@ -43,6 +46,7 @@ class Structure:
     slope_sd: np.ndarray = None
     link: np.ndarray = None
     outliers: np.ndarray = None
+    llm_sd: np.ndarray = None
 
     def __post_init__(self):
         if self.link is None:
@@ -51,6 +55,12 @@ class Structure:
             object.__setattr__(self, "outliers", np.zeros(len(self.loadings)))
         if self.slope_sd is None:
             object.__setattr__(self, "slope_sd", np.zeros((0, self.loadings.shape[1])))
+        object.__setattr__(self, "llm_sd", np.zeros(0) if self.llm_sd is None else np.atleast_1d(self.llm_sd))
+
+    @property
+    def kappa(self):
+        """``llm_sd`` as a number, 0.0 without residual skills of LLMs."""
+        return float(self.llm_sd[0]) if len(self.llm_sd) else 0.0
 
     def transformed(self, a_inverse):
         """The same law of the data with skills theta -> A theta, given A^-1 (K, K).
@@ -82,7 +92,7 @@ class Layout:
     """Where each block of a Structure lies in the flat structural vector s.
 
     s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, tau row by row, the
-    coordinates of the links row by row, and the shares of outliers.
+    coordinates of the links row by row, the shares of outliers, and kappa if ``llm_effects``.
     """
 
     n_items: int
@@ -90,10 +100,11 @@ class Layout:
     n_covariates: int
     n_random: int = 0
     n_link: int = 0
+    llm_effects: bool = False
 
     @property
     def n_effects(self):
-        """Random effects a family has, D = K (1 + r)."""
+        """Random effects a family has, D = K (1 + r); those of its LLMs, K each, are not counted."""
         return self.n_skills * (1 + self.n_random)
 
     @cached_property
@@ -111,6 +122,7 @@ class Layout:
             "slope_sd": self.n_random * k,
             "link": j * self.n_link,
             "outliers": j,
+            "llm_sd": int(self.llm_effects),
         }
         ends = np.cumsum(list(sizes.values()))
         spans = zip(sizes, sizes.values(), ends, strict=True)
@@ -118,7 +130,7 @@ class Layout:
 
     @property
     def size(self):
-        return self.slices["outliers"].stop
+        return self.slices["llm_sd"].stop
 
     @cached_property
     def triangle(self):
@@ -148,6 +160,8 @@ class Layout:
         parts = []
         for field in fields(structure):
             value = getattr(structure, field.name)
+            if field.name == "llm_sd" and len(value) < self.llm_effects:
+                value = np.zeros(1)  # a law without residual skills is one whose residual skills vanish
             parts.append(value[self.triangle] if field.name == "skill_cov" else np.ravel(value))
         return np.concatenate(parts)
 

@@ -20,6 +20,7 @@ BLOCKS = {
     "slope_sd": "slope_sd",
     "link": "link",
     "outliers": "outliers",
+    "llm_sd": "llm_sd",
 }
 
 
@@ -37,6 +38,8 @@ class ParameterTable:
         Columns of the design whose slopes vary between families.
     n_link : int
         Coordinates of a benchmark's link, 0 for the logistic one.
+    llm_effects : bool
+        Whether LLMs have residual skills, whose ``llm_sd`` is then the last entry of s.
     """
 
     benchmarks: tuple
@@ -45,6 +48,7 @@ class ParameterTable:
     fixed: np.ndarray
     random_terms: tuple = ()
     n_link: int = 0
+    llm_effects: bool = False
 
     def __post_init__(self):
         fixed, where = np.array(self.fixed, dtype=float), self.layout.slices["outliers"]
@@ -53,7 +57,8 @@ class ParameterTable:
 
     @cached_property
     def layout(self):
-        return Layout(len(self.benchmarks), len(self.skills), len(self.terms), len(self.random_terms), self.n_link)
+        sizes = len(self.benchmarks), len(self.skills), len(self.terms), len(self.random_terms)
+        return Layout(*sizes, self.n_link, self.llm_effects)
 
     @cached_property
     def free(self):
@@ -92,6 +97,8 @@ class ParameterTable:
                 names += self._covariance_names()
             elif block in pairs:
                 names += [f"{word}[{a},{b}]" for a, b in pairs[block]]
+            elif block == "llm_sd":
+                names += [word] * self.llm_effects
             else:
                 names += [f"{word}[{b}]" for b in self.benchmarks]
         return tuple(names)
@@ -175,6 +182,8 @@ class ParameterTable:
             raise DataError(f"Asymptotes must satisfy 0 <= lower < upper <= 1; they do not for {names}.")
         if np.any(structure.slope_sd < 0):
             raise DataError("A standard deviation of random slopes (slope_sd[...]) cannot be negative.")
+        if structure.kappa < 0:
+            raise DataError(f"The size of LLMs' residual skills, llm_sd, cannot be negative; got {structure.kappa:g}.")
         if np.linalg.eigvalsh(structure.skill_cov)[0] <= 0:
             raise DataError("The skill covariance (corr[...], cov[...]) is not positive definite.")
 

@@ -9,6 +9,7 @@ from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
+from ..components.penalty import PRECISION_CENTRE, PRECISION_SD
 from ..components.response import OUTLIER_PRECISION
 
 _PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
@@ -72,6 +73,9 @@ def summarise(fit, alpha=0.05):
     if fit.model.random_terms:
         title = "Standard deviations of families' slopes"
         summary.tables.append(_coefficients(table, "slope_sd[", title, alpha))
+    if fit.model.llm_effects:
+        title = "Residual skills of LLMs, in units of families' efficiency"
+        summary.tables.append(_coefficients(table, "llm_sd", title, alpha))
     summary.tables.append(_benchmarks(fit, table))
     if fit.model.link != "logistic":
         summary.tables.append(_links(fit))
@@ -123,6 +127,8 @@ def _special(model):
     words = [f"{name} {sd:g}" for name, sd in shrunk.items() if sd is not None]
     if words:
         rows.append(("Shrinkage:", ", ".join(words)))
+    if model.family_covariates is not None:
+        rows.append(("Family covariates:", model.family_covariates))
     if model.outliers:
         rows.append(("Outliers:", f"{model.outliers:g} of the scores"))
     return rows
@@ -211,6 +217,12 @@ def _notes(fit):
     if model.random_terms:
         notes.append(
             "A slope_sd of zero lies on the edge of its space: its z is no test, test_shared_slopes() is."
+        )
+    if model.llm_effects:
+        notes.append(
+            "LLMs have residual skills kappa e_i, e_i with the covariance of family effects: llm_sd is kappa. Zero "
+            "lies on the edge of its space: its z is no test, lr_test against the fit without llm_effects is. "
+            f"Precisions are weakly penalised (log phi about log {PRECISION_CENTRE:g}, s.d. {PRECISION_SD:g})."
         )
     if model.between_only:
         notes.append(
