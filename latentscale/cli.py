@@ -165,8 +165,15 @@ def _print_table(frame, corner):
     for name in frame.columns:
         table.add_column(escape(str(name)), justify="right", overflow="fold")
     for name, row in zip(frame.index, frame.to_numpy(), strict=True):
-        table.add_row(escape(str(name)), *("" if value != value else f"{value:.4f}" for value in row))
+        table.add_row(escape(str(name)), *map(_cell, row))
     console.print(table)
+
+
+def _cell(value):
+    """A number with four decimals, nothing for a missing one, and words as they are."""
+    if isinstance(value, str):
+        return escape(value)
+    return "" if value != value else f"{value:.4f}"
 
 
 # --- what a run leaves -------------------------------------------------------------------------------------
@@ -358,6 +365,11 @@ def fit(
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder that latentscale fit made.")],
     new: Annotated[Path, typer.Argument(help="Table with the family and covariates of each LLM.")],
+    intervals: Annotated[
+        float | None, typer.Option(min=0.01, max=0.999, help="Level such as .95: one row a score, with intervals.")
+    ] = None,
+    observed: Annotated[bool, typer.Option("--observed", help="Condition on the scores that the table has.")] = False,
+    seed: Annotated[int, _SEED] = 0,
     out: Annotated[Path | None, typer.Option(help="Write a CSV file instead of a table.")] = None,
 ):
     """Predict the scores of LLMs from a saved fit.
@@ -366,22 +378,34 @@ def predict(
 
     Example:
 
-        latentscale predict run/ new_llms.csv --out predicted.csv
+        latentscale predict run/ new_llms.csv --intervals .95 --out predicted.csv
     """
     with _problems_shown(out):
         import latentscale as ls
 
         fitted = ls.load(run if run.is_file() else run / FIT_FILE)
-        predicted = fitted.predict(_read(new))
+        table = _read(new)
+        if intervals is None and not observed:
+            predicted = fitted.predict(table)
+        else:
+            options = {"observed": True} if observed else {}
+            prediction = fitted.get_prediction(table, seed=seed, **options)
+            predicted = prediction.mean if intervals is None else prediction.summary_frame(1.0 - intervals)
+            predicted = predicted if intervals is None else predicted.set_index("llm")
         if out is None:
             _print_table(predicted, str(predicted.index.name or "LLM"))
         else:
-            part = out.with_name(f".{out.name}.{os.getpid()}.part")
-            try:
-                predicted.to_csv(part)
-                os.replace(part, out)
-            finally:
-                part.unlink(missing_ok=True)
+            _write_csv(predicted, out)
+
+
+def _write_csv(frame, out):
+    """Write a table; the file appears whole or not at all."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        frame.to_csv(part)
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @app.command()

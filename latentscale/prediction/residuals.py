@@ -16,6 +16,7 @@ from ..numerics.beta import shapes
 from ..numerics.nodes import StandardNodes
 from ..numerics.special import logistic_pair
 from .posterior import family_posterior
+from .sampling import effect_draws
 
 KINDS = ("quantile", "pearson", "response")
 # Draws come in rounds: a round resamples ROUND_DRAWS of PROPOSALS fresh proposals, so that memory stays bounded,
@@ -213,11 +214,14 @@ def _moments(structure, cells, rule):
     posterior = family_posterior(structure, cells, rule)
     loadings = effect_loadings(structure, cells)
     _, base = fixed_part(structure, cells)
+    steep = structure.kappa * structure.loadings[cells.item]
     mean, within, between = np.empty((3, cells.n_cells))
     for family in range(cells.n_families):
         where = slice(cells.bounds[family], cells.bounds[family + 1])
         item, weight = cells.item[where], posterior.weight[family]
         eta = base[where, None] + loadings[where] @ posterior.alpha[family].T
+        for cell in range(where.start, where.stop) if posterior.own else ():
+            eta[cell - where.start] += posterior.own[int(cells.row[cell])] @ steep[cell]
         mu, nu = _means(structure, eta, item)
         mean[where] = mu @ weight
         between[where] = (mu - mean[where, None]) ** 2 @ weight
@@ -244,9 +248,8 @@ def _law_tails(structure, cells, mu, nu):
 
 
 def _quantile(structure, cells, seed):
-    alpha = posterior_draws(structure, cells, 1, seed)[:, 0]
     _, base = fixed_part(structure, cells)
-    eta = base + np.einsum("cd,cd->c", effect_loadings(structure, cells), alpha[cells.family])
+    eta = base + _drawn_effects(structure, cells, seed)
     mu, nu = _means(structure, eta, cells.item)
     below, above = _law_tails(structure, cells, mu, nu)
     values = np.where(below <= above, special.ndtri_exp(below), -special.ndtri_exp(above))
@@ -256,6 +259,24 @@ def _quantile(structure, cells, seed):
         values[low] = special.ndtri_exp(below[low] + log_u[low])
         values[high] = -special.ndtri_exp(above[high] + log_u[high])
     return CellResiduals(values, mu)
+
+
+def _drawn_effects(structure, cells, seed):
+    """What one draw of all effects adds to the linear predictor of every cell, (C,)."""
+    loadings = effect_loadings(structure, cells)
+    if not structure.kappa:
+        alpha = posterior_draws(structure, cells, 1, seed)[:, 0]
+        return np.einsum("cd,cd->c", loadings, alpha[cells.family])
+    rngs = [np.random.default_rng(child) for child in _children(seed, cells.n_families)]
+    found = effect_draws(structure, cells, range(cells.n_families), ROUND_DRAWS, seed)
+    chosen = [one.resampled(1, rng)[0] for one, rng in zip(found, rngs, strict=True)]
+    alpha = np.stack([one.alpha[place] for one, place in zip(found, chosen, strict=True)])
+    own = np.zeros((len(cells.design), structure.loadings.shape[1]))
+    for one, place in zip(found, chosen, strict=True):
+        for row, draws in one.own.items():
+            own[row] = draws[place]
+    steep = structure.kappa * structure.loadings[cells.item]
+    return np.einsum("cd,cd->c", loadings, alpha[cells.family]) + np.einsum("ck,ck->c", steep, own[cells.row])
 
 
 def _censoring_uniforms(cells, seed):

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..models.new_llms import read_new_llms
 from ..tables import some
-from .new_llms import read_new_llms
 
 
 class ComponentLawsResults:

@@ -5,9 +5,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..models.new_llms import read_new_llms
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
+from ..prediction.predictive import predictive_draws
 from ..prediction.residuals import fitted_scores, residual_tests, residuals
-from .new_llms import read_new_llms
+from .family_posterior import FamilyPosteriors, contrast_families
+from .prediction import PredictionResults
 
 
 class Predictions:
@@ -53,6 +56,7 @@ class Predictions:
         for number, tau in enumerate(self.structure.slope_sd):
             z = mean[:, k * (1 + number) : k * (2 + number)]
             theta += model.random_design[:, number, None] * tau * z
+        theta += self.structure.kappa * self._posterior.own_means(model.family_codes, k)
         return pd.DataFrame(theta, index=model.llms, columns=list(model.skills))
 
     def predict(self, data=None):
@@ -72,12 +76,98 @@ class Predictions:
         model = self.model
         if data is None:
             index, codes, x = model.llms, model.family_codes, model.design.x
+            rows = np.arange(len(index))
         else:
-            index, codes, x = self._read_new(data)
+            index, codes, x, rows = self._read_new(data)
         prior = prior_nodes(self.structure, self.estimate.rule)
         random = model.random_covariates(x) if model.random_terms else None
-        means = expected_scores(self.structure, x, codes, self._posterior, prior, random)
+        means = expected_scores(self.structure, x, codes, self._posterior, prior, random, rows)
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
+
+    def get_prediction(
+        self, data=None, observed=None, size=4000, seed=0, uncertainty=("parameters", "family", "score")
+    ):
+        """Expected scores and scores with their uncertainty.
+
+        Parameters
+        ----------
+        data : table, optional
+            As for ``predict``: LLMs of known families, which are predicted from p(alpha_l | y_l), and of unseen ones,
+            predicted from N(0, Sigma), in any mixture. By default the LLMs in the likelihood.
+        observed : bool, optional
+            Whether to condition on the scores that ``data`` has in columns of the benchmarks, too. They count for all
+            LLMs of the family in ``data``. An LLM of the fit that is named again counts once, with these scores.
+        size : int
+            Draws.
+        seed : int
+            The draws of a family depend on the seed, its name and its scores alone.
+        uncertainty : sequence of {"parameters", "family", "score"}
+            Sources to carry: the estimates' (delta method, with the covariance of the fit; a fit without one gets the
+            inverse expected information), that of families' effects and LLMs' residuals, and that of a score about its
+            expectation. What is left out stands still at its mean.
+
+        Returns
+        -------
+        PredictionResults
+            ``summary_frame(alpha)``, ``mean``, ``calibration(scores)``, ``draws``.
+
+        Raises
+        ------
+        DataError
+            If columns are absent or a covariate is missing, for unknown sources, or if the parameters have no
+            covariance.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+        >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills=1).fit(integration="laplace", starts=1)
+        >>> new = {"model": ["next-13b"], "family": ["unseen"], "params_b": [13.0], "bbh": [0.45]}
+        >>> frame = fit.get_prediction(new, observed=True).summary_frame()
+        >>> frame.set_index("benchmark")[["mean", "obs_ci_lower", "obs_ci_upper"]].round(1).loc["mmlu"].tolist()
+        [0.6, 0.5, 0.7]
+        """
+        draws = predictive_draws(self, data, bool(observed), size, seed, uncertainty)
+        return PredictionResults(draws, self.model.panel.llm)
+
+    def family_posteriors(self, draws=4096, seed=0):
+        """Posterior of every family's effects at the estimates, by importance sampling: FamilyPosteriors.
+
+        ``moments()`` with effective sample sizes, ``correlation(family)``, ``quantiles(levels)``, ``draws(family)``,
+        ``to_arviz()``.
+        """
+        return FamilyPosteriors(self, draws, seed)
+
+    def family_posterior(self, family, size=4000, seed=0):
+        """Draws from p(alpha_l | y_l) of one family at the estimates, DataFrame (size, K) by skill."""
+        return FamilyPosteriors(self, 4096, seed).draws(family, size)
+
+    def contrast(self, first, second, at=None, alpha=0.05, size=4000, seed=0, uncertainty=("parameters", "family")):
+        """By how much one family is better than another, skill by skill.
+
+        Parameters
+        ----------
+        first, second : str
+            Families of the fit.
+        at : dict or table, optional
+            Covariates of an LLM, such as ``{"params_b": 7, "tokens_t": 2}``, or one row for each family: benchmarks'
+            expected scores are then compared as well.
+        alpha : float
+        size, seed, uncertainty
+            As for ``get_prediction``, without "score".
+
+        Returns
+        -------
+        DataFrame
+            One row per skill (and benchmark): kind, difference (first minus second; effects in units of the skill,
+            expected scores as fractions), se, ci_lower, ci_upper, p_greater (share of draws above zero).
+
+        Raises
+        ------
+        DataError
+            For families that are not in the fit.
+        """
+        return contrast_families(self, first, second, at, alpha, size, seed, uncertainty)
 
     def residuals(self, kind="quantile", seed=0):
         """Residuals of the observed scores, DataFrame (n, J), NaN where a score is missing.
@@ -102,7 +192,10 @@ class Predictions:
         return residual_tests(residuals(*shared), fitted_scores(*shared))
 
     def _read_new(self, data):
-        """Index, family codes (-1 unknown) and covariates of a new table."""
-        index, families, x = read_new_llms(self.model, data)
-        known = {family: code for code, family in enumerate(self.model.families)}
-        return index, np.array([known.get(family, -1) for family in families]), x
+        """Index, family codes (-1 unknown), covariates and rows in the likelihood (-1 new) of a new table."""
+        model = self.model
+        index, families, x = read_new_llms(model, data)
+        known = {family: code for code, family in enumerate(model.families)}
+        codes = np.array([known.get(family, -1) for family in families])
+        fitted = {key: row for row, key in enumerate(zip(model.family_codes, model.llms, strict=True))}
+        return index, codes, x, np.array([fitted.get(key, -1) for key in zip(codes, index, strict=True)])

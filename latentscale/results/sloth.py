@@ -22,9 +22,12 @@ from ..inference.sloth_report import (
     skills_of,
 )
 from ..inference.wald import t_test, wald_test
+from ..models.new_llms import read_new_llms
 from ..numerics.monotone import CENTRES
-from .new_llms import read_new_llms
+from ..prediction.sloth import predictor, sloth_draws
+from .prediction import PredictionResults
 from .sloth_summary import summarise_sloth
+from .storage import save_sloth
 
 _SHOWN = 8
 
@@ -205,7 +208,10 @@ class SlothResults:
         """New results with families ("cluster") or LLMs ("llm") as independent units, or without ("none")."""
         if cov_type not in COV_TYPES:
             raise DataError(f"cov_type is one of {', '.join(COV_TYPES)}, not {cov_type!r}.")
-        return SlothResults(self.model, self.estimate, self.report, cov_type)
+        other = SlothResults(self.model, self.estimate, self._given, cov_type)
+        if "report" in self.__dict__:
+            other.__dict__["report"] = self.report
+        return other
 
     def rotate(self, method="geomin", names=None, **options):
         """New results with rotated skills, their standard errors by the delta method through the rotation.
@@ -249,6 +255,21 @@ class SlothResults:
     def summary(self, alpha=0.05):
         """statsmodels Summary in blocks; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
         return summarise_sloth(self, alpha)
+
+    def save(self, path):
+        """Write the fit to one file that ``latentscale.load`` reads; see ``latentscale.results.storage``.
+
+        Raises
+        ------
+        DataError
+            For rotated results: save the fit, and rotate it again after loading.
+        """
+        save_sloth(self, path)
+
+    @property
+    def rotated(self):
+        """Whether these are results of ``rotate``."""
+        return self._given is not None
 
     @property
     def loadings(self):
@@ -319,24 +340,83 @@ class SlothResults:
             If columns are absent, a covariate is missing, or a family is unknown, which has no intercept.
         """
         model, estimate = self.model, self.estimate
-        if data is None:
-            index, codes, x = model.llms, model.family_codes, model.design.x
-        else:
-            index, codes, x = self._read_new(data)
-        theta = x @ estimate.slopes
-        if estimate.effects is not None:
-            theta = theta + estimate.effects[codes]
-        # a law that lacks a family's intercept leaves the other laws alone, which a product with zeros would not
-        eta = theta if model.per_benchmark else theta @ estimate.loadings.T
-        mean = model.response.mean(eta + estimate.intercepts, estimate.phi)
+        index, codes, x = self.locate(data)
+        mean = model.response.mean(predictor(model, estimate, x, codes), estimate.phi)
         return pd.DataFrame(mean, index=index, columns=list(model.benchmarks))
+
+    def get_prediction(self, data=None, observed=None, size=2000, seed=0, uncertainty=("parameters", "score")):
+        """Expected scores and scores with their uncertainty.
+
+        Expected scores follow the sandwich covariance by the delta method on the logit scale; families are independent
+        units, or LLMs for ``cov_type="llm"``. Recorded scores vary about them as the benchmark's residuals do on the
+        angle 2 arcsin sqrt(y), after correction for what the fit took from them; see ``latentscale.prediction.sloth``.
+        Slopes that vary between families are not in it.
+
+        Parameters
+        ----------
+        data : table, optional
+            As for ``predict``.
+        observed : None or False
+            Nothing else: skills have no distribution here that scores of new LLMs could be weighed against.
+        size : int
+            Draws.
+        seed : int
+        uncertainty : sequence of {"parameters", "score"}
+            Sources of uncertainty to take in.
+
+        Returns
+        -------
+        PredictionResults
+            ``summary_frame(alpha)`` has the intervals; NaN where predictions are not determined.
+
+        Raises
+        ------
+        DataError
+            As ``predict``, and for options that make no sense.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If predictions are not determined, or have standard errors above 3 logits, naming families.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> laws = ls.BenchmarkLaws(ls.BenchmarkPanel(ls.load_leaderboard()), family_intercepts=False)
+        >>> frame = laws.fit(cov_type="none").get_prediction(size=200).summary_frame(alpha=0.2)
+        >>> bool((frame["obs_ci_lower"] <= frame["mean_ci_lower"]).mean() > 0.95)
+        True
+        """
+        if observed is not None and observed is not False:
+            raise DataError(
+                "Fits by the Huber loss cannot condition on scores of new LLMs (observed), as their skills have no "
+                "distribution: put these LLMs into the panel and fit again, or use LatentSkillModel."
+            )
+        return PredictionResults(sloth_draws(self, data, size, seed, uncertainty), self.model.panel.llm)
 
     def residuals(self):
         """Observed minus expected scores, DataFrame (n, J), NaN where a score is missing."""
         return self.model.y - self.predict()
 
-    def _read_new(self, data):
-        index, families, x = read_new_llms(self.model, data, self.model.family_intercepts)
+    def locate(self, data=None):
+        """Names, families and covariates of LLMs to be predicted.
+
+        Parameters
+        ----------
+        data : table, optional
+            As for ``predict``.
+
+        Returns
+        -------
+        index : Index (n,)
+        codes : int array (n,) or None
+            Families by number; None where intercepts are shared.
+        x : array (n, p)
+        """
+        model = self.model
+        if data is None:
+            return model.llms, model.family_codes if model.family_intercepts else None, model.design.x
+        index, families, x = read_new_llms(model, data, model.family_intercepts)
         return index, None if families is None else self._codes(families), x
 
     def _codes(self, families):

@@ -101,7 +101,7 @@ def _notes(fit):
         f"{len(rows.no_score)} without a score. Scores are used as they are."
     )
     if fit.cov_type != "none":
-        own = "; those of family intercepts take scores as independent" if model.family_intercepts else ""
+        own = "; those of family intercepts take LLMs as independent" if model.family_intercepts else ""
         notes.append(f"Standard errors: {fit.covariance.description}{own}; residuals are taken to be centred.")
     if not model.per_benchmark:
         notes.append("Skills have mean 0 and variance 1 over the LLMs; each grows with the first term of the scaling.")

@@ -1,18 +1,24 @@
 """Saving and loading fits: one zip file of JSON and plain arrays, which executes nothing when read.
 
-Format 3; 2 is read too. Members: ``fit.json`` (format, version of latentscale, the panel's options and table column by
-column, the model's specification, scalars and options of the estimate, kind of the covariance) and ``arrays.npz``
-(params, free, information, gradient, covariance, and where there are any params_se, the restriction's matrix and value
-and the coordinates kept under it; no pickled objects). Reading rebuilds the panel and the model from the table, with
-the same checks as for any table of a user, and attaches the estimate. Formulas may only do arithmetic on columns (see
-``latentscale.components.scaling``).
+Format 4; 2 and 3 are read too. Members: ``fit.json`` (format, version of latentscale, the panel's options and table
+column by column, the model's class and specification, scalars and options of the estimate, kind of the covariance) and
+``arrays.npz`` (no pickled objects):
+
+- of a LatentSkillModel params, free, information, gradient, covariance, and where there are any params_se, the
+  restriction's matrix and value and the coordinates kept under it;
+- of a SlothModel or BenchmarkLaws for each problem solved, one or one a benchmark, ``vector_0`` (the optimiser's
+  coordinates), ``penalty_0`` (weights of the squares in the objective) and ``transform_0`` (of covariates).
+
+Reading rebuilds the panel and the model from the table, with the same checks as for any table of a user, and attaches
+the estimate. Standard errors and rotations of Huber-loss fits are computed again. Formulas may only do arithmetic on
+columns (see ``latentscale.components.scaling``).
 """
 
 import io
 import json
 import os
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +29,19 @@ from ..components.identification import Anchored, Confirmatory, Echelon
 from ..errors import DataError
 from ..estimation.fit import Estimate
 from ..estimation.rules import IntegrationError, Rule
+from ..estimation.sloth import SlothEstimate, check_options, law_pieces, model_piece, penalised, user_parts
 from ..inference.covariance import Covariance
 from ..panel import BenchmarkPanel
 from ..parameters.restrictions import Restriction
 
 FORMAT = "latentscale fit"
-FORMAT_VERSION = 3
-_READABLE = (2, 3)  # format 2 lacks the options below
-_OPTIONS = ("link", "link_sd", "shrink_effects", "shrink_slopes", "outliers")
+FORMAT_VERSION = 4
+_READABLE = (2, 3, 4)  # older ones lack options that came later, and the class, which is LatentSkillModel
+_OPTIONS = ("link", "link_sd", "shrink_effects", "shrink_slopes", "outliers", "llm_effects", "family_covariates")
 _ARRAYS = ("params", "free", "information", "gradient")
+_SLOTH_OPTIONS = ("scaling", "family_intercepts", "link", "asymptotes", "positive_slopes")
+_SLOTH_SCALARS = ("loss", "penalised", "gradient", "converged", "ridge", "automatic", "iterations")
+_SAME_LOSS = 1e-8  # relative; the loss at the estimate, computed again
 
 
 def save_fit(fit, path):
@@ -50,12 +60,7 @@ def save_fit(fit, path):
     restriction = estimate.restriction
     if restriction is not None:
         arrays |= {"restriction": restriction.matrix, "restriction_value": restriction.value, "kept": estimate.kept}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
     content = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "latentscale": __version__,
         "panel": _panel_content(fit.model.panel),
         "model": _model_content(fit.model),
         "param_names": fit.model.param_names,
@@ -69,23 +74,70 @@ def save_fit(fit, path):
             "rule": asdict(estimate.rule),
             "llf_se": _or_null(estimate.error.se),
             "llf_difference": _or_null(estimate.error.difference),
-            "starts": {
-                name: [None if value != value else value for value in column.tolist()]
-                for name, column in estimate.starts.items()
-            },
+            "starts": _starts_content(estimate.starts),
             "options": estimate.options,
             "restriction": None if restriction is None else list(restriction.labels),
         },
         "covariance": {"kind": fit.covariance.kind, "description": fit.covariance.description},
     }
+    _write(path, content, arrays)
+
+
+def save_sloth(fit, path):
+    """Write a fit of a SlothModel or BenchmarkLaws; the file appears whole or not at all."""
+    if fit.rotated:
+        raise DataError(
+            "Rotated results are not saved: save the fit before rotation and rotate it again; the same seed gives the "
+            "same rotation."
+        )
+    model, estimate = fit.model, fit.estimate
+    specification = {"class": type(model).__name__, **{name: getattr(model, name) for name in _SLOTH_OPTIONS}}
+    if not model.per_benchmark:
+        specification["n_skills"] = model.n_skills
+    arrays = {}
+    for number, piece in enumerate(estimate.pieces):
+        arrays |= {
+            f"vector_{number}": piece.vector,
+            f"penalty_{number}": piece.objective.penalty,
+            f"transform_{number}": piece.transform,
+        }
+    content = {
+        "panel": _panel_content(model.panel),
+        "model": specification,
+        "estimate": {
+            **{name: _plain(getattr(estimate, name)) for name in _SLOTH_SCALARS},
+            "runaway": [list(cell) for cell in estimate.runaway],
+            "seconds": _or_null(estimate.seconds),
+            "options": {name: _plain(value) for name, value in estimate.options.items()},
+            "starts": _starts_content(estimate.starts.reset_index()),
+        },
+        "covariance": {"kind": fit.cov_type},
+    }
+    _write(Path(path), content, arrays)
+
+
+def _write(path, content, arrays):
+    head = {"format": FORMAT, "format_version": FORMAT_VERSION, "latentscale": __version__}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
     temporary = path.with_name(path.name + ".part")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("fit.json", json.dumps(content, allow_nan=False))
+            archive.writestr("fit.json", json.dumps({**head, **content}, allow_nan=False))
             archive.writestr("arrays.npz", buffer.getvalue())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _plain(value):
+    """A number of numpy's as one of Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _starts_content(starts):
+    """Columns of a table of starts; JSON has no NaN."""
+    return {name: [None if value != value else value for value in column.tolist()] for name, column in starts.items()}
 
 
 def _or_null(value):
@@ -106,23 +158,20 @@ def load(path):
 
     Returns
     -------
-    LatentSkillResults
+    LatentSkillResults or SlothResults
 
     Raises
     ------
     DataError
         If the file is absent, truncated, of another kind, or of a newer format.
     """
-    from .latent_skill import LatentSkillResults
-
     content, arrays = _read(path)
     try:
         panel = _panel_from(content["panel"])
-        model = _model_from(content["model"], panel)
-        if model.param_names != content["param_names"]:
-            raise DataError("its parameters do not belong to its model")
-        estimate = _estimate_from(content["estimate"], arrays, model)
-        covariance = Covariance(_array(arrays, "covariance", (model.table.size,) * 2), **content["covariance"])
+        kind = content["model"].get("class", "LatentSkillModel")
+        if kind not in _READERS:
+            raise DataError(f"it holds a {kind}, which is no model")
+        return _READERS[kind](content, arrays, panel)
     except (
         KeyError,
         TypeError,
@@ -131,7 +180,67 @@ def load(path):
         AttributeError,
     ) as error:  # DataError is a ValueError
         raise DataError(f"{path} is damaged or was edited: {error}.") from error
+
+
+def _latent_skill_from(content, arrays, panel):
+    from .latent_skill import LatentSkillResults
+
+    model = _model_from(content["model"], panel)
+    if model.param_names != content["param_names"]:
+        raise DataError("its parameters do not belong to its model")
+    estimate = _estimate_from(content["estimate"], arrays, model)
+    covariance = Covariance(_array(arrays, "covariance", (model.table.size,) * 2), **content["covariance"])
     return LatentSkillResults(model, estimate, covariance)
+
+
+def _sloth_from(content, arrays, panel):
+    from ..models import BenchmarkLaws, SlothModel
+    from .sloth import SlothResults
+
+    specification = dict(content["model"])
+    model = {"SlothModel": SlothModel, "BenchmarkLaws": BenchmarkLaws}[specification.pop("class")](
+        panel, **specification
+    )
+    stored, options = content["estimate"], content["estimate"]["options"]
+    check_options(**{**options, "cov_type": content["covariance"]["kind"]})
+    bare = law_pieces(model) if model.per_benchmark else [model_piece(model)]
+    pieces = tuple(_piece_from(piece, arrays, number, options["link_sd"]) for number, piece in enumerate(bare))
+    loss = _loss(pieces, options["delta"])
+    if not np.isclose(loss, stored["loss"], rtol=_SAME_LOSS, atol=0.0):
+        raise DataError(f"the mean Huber loss at its estimate is {loss:.6g}, not the {stored['loss']:.6g} it states")
+    starts = pd.DataFrame(stored["starts"])
+    estimate = SlothEstimate(
+        *user_parts(model, pieces), **{name: stored[name] for name in _SLOTH_SCALARS},
+        runaway=tuple((family, benchmark) for family, benchmark in stored["runaway"]),
+        starts=starts.set_index(["benchmark", "start"] if model.per_benchmark else "start"), pieces=pieces,
+        options=options, seconds=_or_nan(stored["seconds"]),
+    )  # fmt: skip
+    return SlothResults(model, estimate, cov_type=content["covariance"]["kind"])
+
+
+def _piece_from(bare, arrays, number, link_sd):
+    """A problem of the rebuilt model, with what was stored of its solution."""
+    size, p = len(bare.objective.penalty), len(bare.transform)
+    vector, penalty = (_finite(arrays, f"{name}_{number}", (size,)) for name in ("vector", "penalty"))
+    if (penalty < 0.0).any():
+        raise DataError(f"the array 'penalty_{number}' has negative weights")
+    transform = _finite(arrays, f"transform_{number}", (p, p))
+    objective = replace(penalised(bare.objective, 0.0, link_sd), penalty=penalty)
+    if not np.array_equal(transform, bare.transform):  # another machine whitened covariates a little differently
+        objective = replace(objective, z=objective.z @ np.linalg.solve(bare.transform, transform))
+    return replace(bare, objective=objective, vector=vector, transform=transform)
+
+
+def _loss(pieces, delta):
+    """Mean Huber loss over all cells, without penalties."""
+    cells = [np.count_nonzero(piece.objective.weight) for piece in pieces]
+    values = [
+        piece.objective.value(piece.vector, delta) - piece.objective.penalty_value(piece.vector) for piece in pieces
+    ]
+    return float(np.dot(cells, values) / sum(cells))
+
+
+_READERS = {"LatentSkillModel": _latent_skill_from, "SlothModel": _sloth_from, "BenchmarkLaws": _sloth_from}
 
 
 def _read(path):
@@ -158,7 +267,8 @@ def _read(path):
         raise DataError(f"{path} is not a saved latentscale fit.")
     if content.get("format_version") not in _READABLE:
         raise DataError(
-            f"{path} has format {content.get('format_version')}, this version of latentscale reads {FORMAT_VERSION}; "
+            f"{path} has format {content.get('format_version')}, this version of latentscale reads up to "
+            f"{FORMAT_VERSION}; "
             f"it was written by latentscale {content.get('latentscale')}."
         )
     return content, arrays
@@ -231,6 +341,7 @@ def _model_content(model):
             "loadings": values, "correlated": form.correlated,
         }  # fmt: skip
     return {
+        "class": "LatentSkillModel",
         "skills": skills,
         "scaling": model.scaling,
         "asymptotes": model.asymptotes,
@@ -261,6 +372,12 @@ def _model_from(content, panel):
 def _array(arrays, name, shape, kind=np.float64):
     if arrays[name].shape != shape or arrays[name].dtype != kind:
         raise DataError(f"the array {name!r} has the wrong shape")
+    return arrays[name]
+
+
+def _finite(arrays, name, shape):
+    if not np.isfinite(_array(arrays, name, shape)).all():
+        raise DataError(f"the array {name!r} has entries that are not finite")
     return arrays[name]
 
 

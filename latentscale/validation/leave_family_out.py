@@ -17,7 +17,7 @@ from ..estimation.progress import Progress
 from ..tables import some
 from . import metrics
 from .folds import leave_out
-from .split_store import Outcome, SplitStore, estimator_digest, store_header
+from .split_store import JUDGED, Outcome, SplitStore, estimator_digest, store_header
 
 ALPHAS = (0.5, 0.2, 0.05)
 
@@ -95,6 +95,43 @@ class LeaveFamilyOut:
                 "get_prediction(data).summary_frame(alpha), and at least one of alphas."
             )
         return metrics.coverage(self.errors, methods, self.levels, by)
+
+    def calibration(self, by=None):
+        """Whether predictive laws are as wide as they say, and how sharp.
+
+        Parameters
+        ----------
+        by : str or sequence of str, optional
+            Some of "benchmark", "family", "group", "llm".
+
+        Returns
+        -------
+        DataFrame
+            Rows by method, and the values of ``by``: coverage_50 and so on, width_50 and so on (mean, in points),
+            pit_mean (0.5 without bias) and pit_sd (0.289 if calibrated, more if laws are too narrow), crps (in points),
+            log_score, n (scores).
+
+        Raises
+        ------
+        DataError
+            If no method gives prediction intervals.
+        """
+        shares = self.coverage(by)
+        return metrics.calibration(self.errors, shares, self.levels, by)
+
+    def plot_calibration(self, kind="coverage", ax=None):
+        """Coverage of central intervals against their level, or the histogram of PIT values; returns the axes.
+
+        Parameters
+        ----------
+        kind : {"coverage", "pit"}
+        ax : matplotlib Axes, optional
+        """
+        from ..plots.calibration import plot_calibration
+
+        if "pit" not in self.errors:
+            raise DataError("No method gives a predictive law, whose calibration could be shown.")
+        return plot_calibration(self.errors, kind, ax)
 
     def compare(self, baseline, unit="family"):
         """Errors of all methods less a baseline's, paired over families, with standard errors.
@@ -268,7 +305,7 @@ def _open_store(path, panel, splits, alphas, estimators):
 
 def _run(name, estimator, panel, split, alphas):
     """Fit and predict; what goes wrong is put on record."""
-    began, predicted, ends, failure, trace = time.perf_counter(), None, None, "", ""
+    began, predicted, ends, judged, failure, trace = time.perf_counter(), None, None, None, "", ""
     held = panel.table.loc[list(split.test)].reset_index()
     # warnings of a user's filters stay as they are: where numerical ones are errors, they fail the fit
     with threadpool_limits(1), warnings.catch_warnings(record=True) as warned:
@@ -277,16 +314,16 @@ def _run(name, estimator, panel, split, alphas):
             # a copy, since an estimator may keep what it learns, which no other split may see
             fit = copy.deepcopy(estimator).fit(panel.subset(list(split.train)))
             predicted = _aligned(fit.predict(held), split, panel)
-            ends = _intervals(fit, held, split, panel, alphas)
+            ends, judged = _intervals(fit, held, split, panel, alphas)
         except Exception as error:  # whatever a user's estimator may raise; told apart and reported by the caller
             known = isinstance(error, DataError | IdentificationError)
             kind = "" if type(error) is DataError else f"{type(error).__name__}: "
             failure, trace = f"{kind}{error}", "" if known else traceback.format_exc()
-            predicted = None
+            predicted = judged = None
     lower, upper = (None, None) if ends is None or predicted is None else ends
     seconds = time.perf_counter() - began
     words = tuple((one.category.__name__, str(one.message)) for one in warned)
-    return Outcome(name, split.group, predicted, lower, upper, seconds, words, failure, trace)
+    return Outcome(name, split.group, predicted, lower, upper, seconds, words, judged, failure, trace)
 
 
 def _raise(one):
@@ -317,9 +354,9 @@ def _aligned(predicted, split, panel):
 
 
 def _intervals(fit, held, split, panel, alphas):
-    """Ends of prediction intervals, two arrays (n_alphas, n_test, J); None if the fit gives none."""
+    """Ends of prediction intervals, two arrays (n_alphas, n_test, J), and what ``Outcome.judged`` holds; or None."""
     if not alphas or not hasattr(fit, "get_prediction"):
-        return None
+        return None, None
     prediction = fit.get_prediction(held)
     ends = np.empty((2, len(alphas), len(split.test), panel.n_benchmarks))
     for number, alpha in enumerate(alphas):
@@ -329,7 +366,17 @@ def _intervals(fit, held, split, panel, alphas):
         for side, column in enumerate(("obs_ci_lower", "obs_ci_upper")):
             wide = frame.pivot(index=llm, columns="benchmark", values=column)
             ends[side, number] = _aligned(wide, split, panel)
-    return ends[0], ends[1]
+    return (ends[0], ends[1]), _judged(prediction, split, panel)
+
+
+def _judged(prediction, split, panel):
+    """PIT, CRPS and logarithmic scores, array (3, n_test, J); None if there is no predictive law."""
+    if not hasattr(prediction, "calibration"):
+        return None
+    llms, benchmarks = list(split.test), list(panel.benchmarks)
+    frame = prediction.calibration(panel.scores.loc[llms], panel.rounding)
+    wide = [frame.pivot(index="llm", columns="benchmark", values=name) for name in JUDGED]
+    return np.stack([one.reindex(index=llms, columns=benchmarks).to_numpy(dtype=float) for one in wide])
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -355,6 +402,9 @@ def _long(panel, split, one, alphas):
     for number, alpha in enumerate(alphas if one.lower is not None else ()):
         level = metrics.level_name(1.0 - alpha)
         frame[f"lower_{level}"], frame[f"upper_{level}"] = one.lower[number].ravel(), one.upper[number].ravel()
+    if one.judged is not None:
+        frame["pit"], frame["crps"], frame["log_score"] = (values.ravel() for values in one.judged)
+        frame["crps"] *= 100.0
     return frame[frame["observed"].notna()]
 
 

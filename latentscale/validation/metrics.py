@@ -73,6 +73,38 @@ def coverage(errors, methods, levels, by=None):
     return pd.DataFrame(shares).rename_axis(columns="level").reindex(list(methods), level="method")
 
 
+def calibration(errors, shares, levels, by=None):
+    """Coverage, width and scores of predictive laws.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        With columns lower_95, upper_95 and so on, and pit, crps, log_score where methods have a predictive law.
+    shares : DataFrame
+        ``coverage`` of the same.
+    levels : sequence of float
+    by : str or sequence of str, optional
+        Some of ``KEYS``.
+
+    Returns
+    -------
+    DataFrame
+        As ``LeaveFamilyOut.calibration``.
+    """
+    keys = ["method", *_read_keys(by)]
+    rows = errors[errors["method"].isin(shares.index.get_level_values("method"))]
+    parts = {f"coverage_{level_name(level)}": shares[level] for level in levels}
+    for level in levels:
+        width = 100.0 * (rows[f"upper_{level_name(level)}"] - rows[f"lower_{level_name(level)}"])
+        parts[f"width_{level_name(level)}"] = _means(rows.assign(abs_error=width), keys)
+    if "pit" in rows:
+        grouped = rows.groupby(keys, sort=False)
+        parts |= {"pit_mean": grouped["pit"].mean(), "pit_sd": grouped["pit"].std(ddof=0)}
+        parts |= {name: _means(rows.assign(abs_error=rows[name]), keys) for name in ("crps", "log_score")}
+    parts["n"] = rows.groupby(keys, sort=False).size()
+    return pd.DataFrame(parts).reindex(shares.index)
+
+
 def level_name(level):
     """A level in the names of columns: 0.95 is 95."""
     return f"{round(100.0 * level, 6):g}"

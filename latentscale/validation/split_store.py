@@ -4,8 +4,9 @@ It is a text file of JSON lines, of which reading executes nothing. The first li
 ``format_version``, ``latentscale`` (the version that wrote it), ``alphas`` and ``fingerprint``: SHA-256 digests of the
 panel and of the splits. Every other line is a finished split of one method: ``method``, ``estimator`` (a digest of it),
 ``group``, ``predicted`` (one list per test LLM), ``lower`` and ``upper`` (one such list of lists per alpha, or null),
-``seconds`` and ``warnings`` (pairs of category and message). Doubles are written so that they come back exactly. A last
-line without its end is what a killed run leaves; it is ignored, and written anew.
+``judged`` (null, or an object with ``pit``, ``crps`` and ``log_score``, lists like ``predicted`` with null where there
+is no value), ``seconds`` and ``warnings`` (pairs of category and message). Doubles are written so that they come back
+exactly. A last line without its end is what a killed run leaves; it is ignored, and written anew.
 """
 
 import hashlib
@@ -21,7 +22,8 @@ from ..errors import DataError
 from ..estimation.line_store import LineStore, read_header, require_same_run
 
 FORMAT = "latentscale leave-family-out"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+JUDGED = ("pit", "crps", "log_score")
 _WHAT = "leave-family-out splits"
 
 
@@ -36,6 +38,8 @@ class Outcome:
         None if it failed.
     lower, upper : array (n_alphas, n_test, J) or None
         None without intervals.
+    judged : array (3, n_test, J) or None
+        PIT, CRPS and logarithmic score, NaN where there is none; None without a predictive law.
     seconds : float
     warnings : tuple of (category, message)
     failure : str
@@ -51,6 +55,7 @@ class Outcome:
     upper: np.ndarray
     seconds: float
     warnings: tuple
+    judged: np.ndarray = None
     failure: str = ""
     trace: str = ""
 
@@ -132,6 +137,7 @@ class SplitStore(LineStore):
             "predicted": one.predicted.tolist(),
             "lower": None if one.lower is None else one.lower.tolist(),
             "upper": None if one.upper is None else one.upper.tolist(),
+            "judged": None if one.judged is None else _with_nulls(one.judged),
             "seconds": one.seconds,
             "warnings": [list(pair) for pair in one.warnings],
         }
@@ -168,13 +174,26 @@ def _read_split(line, shapes, levels):
         if any(value is None for value in both) and both != [None, None]:
             raise ValueError("an interval with one end")
         lower, upper = (None if value is None else _array(value, (levels, *shape)) for value in both)
+        judged = None if content["judged"] is None else _read_judged(content["judged"], shape)
         warned = tuple((str(category), str(message)) for category, message in content["warnings"])
         seconds = float(content["seconds"])
     except (ValueError, KeyError, TypeError):
         return None, None, None
     if type(method) is not str or type(estimator) is not str:
         return None, None, None
-    return method, estimator, Outcome(method, group, predicted, lower, upper, seconds, warned)
+    return method, estimator, Outcome(method, group, predicted, lower, upper, seconds, warned, judged)
+
+
+def _with_nulls(judged):
+    values = np.where(np.isfinite(judged), judged, None)
+    return dict(zip(JUDGED, values.tolist(), strict=True))
+
+
+def _read_judged(content, shape):
+    out = np.array([content[name] for name in JUDGED], dtype=float)
+    if out.shape != (len(JUDGED), *shape):
+        raise ValueError("not arrays of this shape")
+    return out
 
 
 def _array(values, shape):

@@ -1,4 +1,4 @@
-"""Tables of LLMs to be predicted, read the same way for every kind of fit."""
+"""Tables of LLMs to be predicted, read the same way for every kind of model."""
 
 import numpy as np
 import pandas as pd

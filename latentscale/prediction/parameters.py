@@ -1,0 +1,133 @@
+"""Draws of the parameters from the normal law of their estimates, N(xi_hat, V).
+
+The law is normal in the optimiser's coordinates, where precisions are logged, asymptotes on the logit scale and
+correlation matrices positive definite at every point, so that every draw is a possible parameter.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+from scipy.stats import qmc
+
+from ..errors import DataError
+from ..estimation.simulated import expected_information
+from ..inference.flat_rotations import flat_rotations
+from ..numerics.differences import jacobian
+from ..numerics.linalg import cholesky_or_none, symmetrise
+from ..parameters.restrictions import natural_jacobian
+
+# Tables simulated for the information of a fit that has none: standard errors then carry some 3% of noise.
+EXPECTED_TABLES = 20
+
+
+@dataclass(frozen=True)
+class ParameterLaw:
+    """Normal law of a fit's coordinates.
+
+    Attributes
+    ----------
+    space : ParameterSpace or RestrictedSpace
+    recoding : Recoding
+    centre : array (d,)
+        The estimate.
+    root : array (d, m)
+        R with R R' = V; m < d where directions are left out because no likelihood knows them.
+    turn : array (K, K)
+        Skills in the fit's coordinates are ``turn`` times those in the law's.
+    description : str
+    """
+
+    space: object
+    recoding: object
+    centre: np.ndarray
+    root: np.ndarray
+    turn: np.ndarray
+    description: str
+
+    def structure(self, v):
+        """Structure in users' covariates at coordinates v (d,)."""
+        return self.recoding.user(self.space.structure(v))
+
+    def structures(self, size, seed=0):
+        """Draws, list of ``size`` Structures in users' covariates.
+
+        Scrambled Sobol points carried to the normal law: averages over draws are more accurate than over random ones.
+        """
+        # a power of two keeps the points balanced
+        count = 1 << max(1, (int(size) - 1).bit_length())
+        points = qmc.Sobol(self.root.shape[1], rng=np.random.default_rng(seed)).random(count)[: int(size)]
+        z = special.ndtri(np.clip(points, 2.0**-54, 1.0 - 2.0**-53))
+        return [self.structure(v) for v in self.centre + z @ self.root.T]
+
+
+def parameter_law(fit):
+    """Law of the estimates of a LatentSkillResults, with the covariance that the fit reports.
+
+    A fit without standard errors (``information=False``) gets the inverse expected information at its estimate, from
+    20 simulated tables, with the curvature of its penalties, in the form without coordinates, whose rotations, which
+    change no prediction, are left out.
+
+    Raises
+    ------
+    DataError
+        If the information is not positive definite: there is no law of the parameters.
+    """
+    if not fit.estimate.informed:
+        return _expected_law(fit)
+    estimate, model = fit.estimate, fit.model
+    space, v = estimate.space(model), estimate.coordinates
+    kind = fit.covariance.kind
+    if kind in ("observed", "none"):
+        cov, words = fit.observed.free, "inverse observed information"
+    else:
+        pseudo = np.linalg.lstsq(fit.observed.jacobian, np.eye(len(fit.params)), rcond=None)[0]
+        cov, words = pseudo @ fit.covariance.matrix @ pseudo.T, fit.covariance.description
+    if not np.isfinite(cov).all():
+        raise DataError(
+            "The estimates have no covariance, as the observed information is not positive definite (see "
+            "fit.diagnose()): there is no uncertainty of parameters to carry into predictions. Leave 'parameters' out "
+            "of uncertainty, or mend the model."
+        )
+    return ParameterLaw(space, model.recoding, v, _root(cov), np.eye(len(model.skills)), words)
+
+
+def _root(cov):
+    """R with R R' = V for a covariance that may be singular."""
+    scale = np.sqrt(np.maximum(np.diag(cov), 1e-300))
+    values, vectors = np.linalg.eigh(cov / np.outer(scale, scale))
+    return scale[:, None] * vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def _expected_law(fit):
+    model = fit.model
+    structure, space, turn = model.recoding.internal(fit.structure), model.space, np.eye(len(model.skills))
+    if model.pattern.reachable and not model.random_terms:
+        _, space = model.search_form
+        turn = np.linalg.cholesky(structure.skill_cov)
+        structure = structure.transformed(turn)
+    u = space.free_vector(structure)
+    user = model.recoding.user(structure)
+    information = expected_information(model, user, space.table, EXPECTED_TABLES, expected=True)
+    # the mean of inverses of Wishart matrices is larger than the inverse of their mean
+    count = EXPECTED_TABLES * model.n_families
+    if count <= len(u) + 1:
+        raise DataError(f"{model.n_families} families are too few for the uncertainty of {len(u)} parameters.")
+    carried, penalty = natural_jacobian(space, model.recoding, u), model.penalty_on(space.table)
+    information = carried.T @ information @ carried * count / (count - len(u) - 1.0)
+
+    def pull(point):
+        """Slope of the penalties in u, in which they are as good as quadratic; in s they need not be concave."""
+        return space.pull_back(point, penalty.terms(space.structural(point))[1])
+
+    information -= symmetrise(jacobian(pull, u, 1e-3 * np.maximum(1.0, np.abs(u))))
+    turns, _ = flat_rotations(space, u)
+    basis = np.linalg.qr(np.hstack([turns, np.eye(len(u))]))[0][:, turns.shape[1] : len(u)]
+    left = basis.T @ information @ basis
+    scale = np.sqrt(np.maximum(np.diag(left), 0.0))
+    factor = cholesky_or_none(left / np.outer(scale, scale)) if scale.all() else None
+    if factor is None:
+        raise DataError("The expected information is singular: leave 'parameters' out of uncertainty.")
+    root = basis @ (np.linalg.inv(factor).T / scale[:, None])
+    words = f"inverse expected information, from {EXPECTED_TABLES} simulated tables"
+    return ParameterLaw(space, model.recoding, u, root, turn, words)

@@ -1,0 +1,222 @@
+"""Joint draws of the skills of LLMs: of the fit, of known and of unseen families, partly observed or not."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..components.complete import effects_cov
+from ..errors import DataError
+from ..models.new_llms import read_new_llms
+from ..tables import read_scores, read_table
+from .evidence import gather_evidence
+from .parameters import parameter_law
+from .sampling import DRAWS, effect_draws, generator
+from .sensitivity import sensitivities
+
+SOURCES = ("parameters", "family", "score")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The LLMs that are asked for.
+
+    Attributes
+    ----------
+    llms : Index (n,)
+    families : tuple of n str
+    x : array (n, p)
+        Covariates.
+    random : array (n, r) or None
+        Covariates of random slopes.
+    scores : array (n, J) or None
+        Scores to condition on, NaN where missing.
+    residuals : bool
+        Whether these are LLMs with residuals of their own, rather than a family's LLMs on average.
+    """
+
+    llms: pd.Index
+    families: tuple
+    x: np.ndarray
+    random: np.ndarray
+    scores: np.ndarray = None
+    residuals: bool = True
+
+    def __len__(self):
+        return len(self.llms)
+
+
+def read_request(model, data=None, observed=False):
+    """Request for the LLMs of a table, or for those in the likelihood.
+
+    Raises
+    ------
+    DataError
+        If columns are absent, a covariate is missing, or ``observed`` is asked for without a score.
+    """
+    if data is None:
+        families = tuple(model.families[model.family_codes])
+        return Request(model.llms, families, model.design.x, model.random_design if model.random_terms else None)
+    index, families, x = read_new_llms(model, data)
+    scores = None
+    if observed:
+        table = read_table(data)
+        present = [name for name in model.benchmarks if name in table.columns]
+        if not present:
+            raise DataError(
+                "observed=True conditions on scores, but the table has no column of the benchmarks "
+                f"{list(model.benchmarks)}."
+            )
+        scores = np.full((len(table), len(model.benchmarks)), np.nan)
+        places = [model.benchmarks.index(name) for name in present]
+        scores[:, places] = read_scores(table, present, [str(name) for name in index])
+    random = model.random_covariates(x) if model.random_terms else None
+    return Request(index, tuple(families), x, random, scores)
+
+
+@dataclass(frozen=True)
+class SkillDraws:
+    """Joint draws of skills.
+
+    Attributes
+    ----------
+    llms : Index (n,)
+    theta : array (S, n, K)
+        Draw s of all LLMs together; those of one family share their family effects.
+    structures : tuple of T Structures
+        In users' covariates.
+    which : int array (S,)
+        ``structures[which[s]]`` are the parameters of draw s. One Structure, the estimate, stands for all draws: the
+        parameters' uncertainty is carried to skills by the delta method.
+    """
+
+    llms: pd.Index
+    theta: np.ndarray
+    structures: tuple
+    which: np.ndarray
+
+
+def skill_draws(fit, data=None, observed=False, size=2000, seed=0, uncertainty=("parameters", "family")):
+    """Draws of theta_i given the data.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+    data : table, optional
+        As for ``predict``; the LLMs in the likelihood by default.
+    observed : bool
+        Whether to condition on the scores in ``data`` too.
+    size : int
+    seed : int
+    uncertainty : sequence of {"parameters", "family"}
+        Sources: of the estimates, and of families' effects and LLMs' residuals given the parameters. A source that is
+        left out is replaced by its mean.
+
+    Returns
+    -------
+    SkillDraws
+    """
+    request = read_request(fit.model, data, observed)
+    joint = JointDraws(fit, request, size, seed)
+    theta = joint.skills(read_sources(uncertainty))
+    return SkillDraws(request.llms, theta, (fit.structure,), np.zeros(int(size), dtype=int))
+
+
+def read_sources(uncertainty):
+    """The set of sources, checked."""
+    wanted = {uncertainty} if isinstance(uncertainty, str) else set(uncertainty)
+    unknown = sorted(str(one) for one in wanted - set(SOURCES))
+    if unknown:
+        raise DataError(f"uncertainty is made of {', '.join(SOURCES)}; not of {unknown[0]!r}.")
+    return wanted
+
+
+class JointDraws:
+    """Draws of family effects and LLM residuals at the estimate, and the parameters' part by the delta method.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+    request : Request
+    size : int
+        S, draws of equal weight.
+    seed : int
+        Draws of one family depend on the seed, its name and its scores alone.
+    proposals : int
+        Weighted draws a family that they are chosen from.
+    """
+
+    def __init__(self, fit, request, size, seed=0, proposals=DRAWS):
+        whole = all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in (size, seed))
+        if not whole or size < 2 or seed < 0:
+            raise DataError(f"size is a whole number of at least 2 and seed of at least 0; got {size!r}, {seed!r}.")
+        self.fit, self.request, self.size, self.seed = fit, request, int(size), int(seed)
+        model = fit.model
+        self.evidence = gather_evidence(model, request.llms, request.families, request.x, request.scores)
+        self.structure = fit.structure
+        self.found = {}
+        if self.evidence.cells is not None:
+            names = self.evidence.families
+            self.found = dict(
+                zip(names, effect_draws(self.structure, self.evidence.cells, names, proposals, seed), strict=True)
+            )
+
+    @cached_property
+    def theta(self):
+        """Draws of skills given the estimate (S, n, K)."""
+        request, structure = self.request, self.structure
+        out = np.broadcast_to(request.x @ structure.slopes, (self.size, len(request), structure.slopes.shape[1])).copy()
+        for family in dict.fromkeys(request.families):
+            rng = generator(self.seed, f"draws {family}")
+            alpha, chosen = self._family(family, rng)
+            for place in np.flatnonzero([name == family for name in request.families]):
+                out[:, place] += self._skill_part(alpha, place) + self._own(family, place, chosen, rng)
+        return out
+
+    def _family(self, family, rng):
+        """Equally weighted effects (S, D) of a family, and which of its weighted draws they are (None if unseen)."""
+        if family in self.found:
+            draws = self.found[family]
+            chosen = draws.resampled(self.size, rng)
+            return draws.alpha[chosen], chosen
+        cov = effects_cov(self.structure)
+        return rng.standard_normal((self.size, len(cov))) @ np.linalg.cholesky(cov).T, None
+
+    def _skill_part(self, alpha, place):
+        """What family effects (S, D) add to an LLM's skills."""
+        k = self.structure.loadings.shape[1]
+        out = alpha[:, :k].copy()
+        for number, tau in enumerate(self.structure.slope_sd):
+            out += self.request.random[place, number] * tau * alpha[:, k * (1 + number) : k * (2 + number)]
+        return out
+
+    def _own(self, family, place, chosen, rng):
+        """kappa e_i of an LLM (S, K): given its scores if it has any, else from its distribution."""
+        if self.structure.kappa == 0.0 or not self.request.residuals:
+            return 0.0
+        row = self.evidence.rows.get((family, self.request.llms[place]))
+        if row is not None and chosen is not None:
+            return self.structure.kappa * self.found[family].own[row][chosen]
+        root = np.linalg.cholesky(self.structure.skill_cov)
+        return self.structure.kappa * rng.standard_normal((self.size, len(root))) @ root.T
+
+    @cached_property
+    def moves(self):
+        """What one standard normal draw of each direction of the parameters adds: Sensitivities."""
+        return sensitivities(parameter_law(self.fit), self.fit.model, self.request, self.evidence)
+
+    @cached_property
+    def deviates(self):
+        """Standard normal draws of the parameters' directions (S, d)."""
+        rng = np.random.default_rng([self.seed, 1])
+        return rng.standard_normal((self.size, len(self.moves.theta)))
+
+    def skills(self, sources):
+        """Draws of skills (S, n, K) with the sources of uncertainty that are wanted."""
+        theta = self.theta
+        if "family" not in sources:
+            theta = np.broadcast_to(theta.mean(axis=0), theta.shape).copy()
+        if "parameters" in sources:
+            theta = theta + np.tensordot(self.deviates, self.moves.theta, axes=1)
+        return theta

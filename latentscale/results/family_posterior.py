@@ -1,0 +1,153 @@
+"""Posterior of family effects by importance sampling, contrasts between families, and their export."""
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from ..prediction.calibration import interval
+from ..prediction.predictive import expected_draws
+from ..prediction.sampling import DRAWS, effect_draws, generator
+from ..prediction.skills import JointDraws, Request, read_sources
+from ..tables import read_table, some
+
+
+class FamilyPosteriors:
+    """p(alpha_l | y_l) of every family at the estimates, as weighted draws. Immutable.
+
+    Attributes
+    ----------
+    families, skills : tuples of str
+    effects : tuple of EffectDraws
+        In the order of ``families``.
+    seed : int
+    """
+
+    def __init__(self, fit, draws=DRAWS, seed=0):
+        if not (isinstance(draws, int | np.integer) and draws >= 2 and draws & (draws - 1) == 0):
+            raise DataError(f"draws is a power of two, the weighted draws of a family; got {draws!r}.")
+        model = fit.model
+        effects = effect_draws(fit.structure, model.user_cells, model.families, int(draws), seed)
+        families = tuple(map(str, model.families))
+        self.__dict__.update(families=families, skills=tuple(model.skills), effects=tuple(effects), seed=int(seed))
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
+
+    def __repr__(self):
+        moved = sum(one.moved for one in self.effects)
+        least = min(self.effects, key=lambda one: one.ess)
+        return (
+            f"<FamilyPosteriors: {len(self.families)} families, {len(least.weight)} draws each, effective at least "
+            f"{least.ess:.0f}, {moved} by slice sampling>"
+        )
+
+    def _of(self, family):
+        if family not in self.families:
+            raise DataError(f"There is no family {family!r} in the fit; there are {some(self.families, 8)}.")
+        return self.effects[self.families.index(family)]
+
+    def _alpha(self, one):
+        return one.alpha[:, : len(self.skills)]
+
+    def moments(self):
+        """DataFrame by (family, skill): mean, sd, ess (effective draws), moved (whether slice steps were needed)."""
+        rows = {}
+        for family, one in zip(self.families, self.effects, strict=True):
+            alpha = self._alpha(one)
+            mean = one.weight @ alpha
+            sd = np.sqrt(one.weight @ (alpha - mean) ** 2)
+            for skill, values in zip(self.skills, zip(mean, sd, strict=True), strict=True):
+                rows[family, skill] = [*values, one.ess, one.moved]
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "sd", "ess", "moved"])
+        frame.index = pd.MultiIndex.from_tuples(frame.index, names=["family", "skill"])
+        return frame
+
+    def correlation(self, family):
+        """Correlations of a family's effects given its scores, DataFrame (K, K)."""
+        one = self._of(family)
+        centred = self._alpha(one) - one.weight @ self._alpha(one)
+        cov = (centred * one.weight[:, None]).T @ centred
+        sd = np.sqrt(np.diag(cov))
+        return pd.DataFrame(cov / np.outer(sd, sd), list(self.skills), list(self.skills))
+
+    def quantiles(self, levels=(0.025, 0.5, 0.975)):
+        """Quantiles of every family's effects, DataFrame by (family, skill), a column per level."""
+        rows = {}
+        for family, one in zip(self.families, self.effects, strict=True):
+            for place, skill in enumerate(self.skills):
+                rows[family, skill] = _weighted_quantiles(one.alpha[:, place], one.weight, levels)
+        frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(levels))
+        frame.index = pd.MultiIndex.from_tuples(frame.index, names=["family", "skill"])
+        return frame
+
+    def draws(self, family, size=4000, seed=None):
+        """Draws of equal weight of a family's effects, DataFrame (size, K)."""
+        one = self._of(family)
+        chosen = one.resampled(int(size), generator(self.seed if seed is None else seed, f"draws {family}"))
+        return pd.DataFrame(self._alpha(one)[chosen], columns=list(self.skills))
+
+    def to_arviz(self, size=4000, chains=4):
+        """Draws of all families as ArviZ data: variable ``alpha`` with dimensions chain, draw, family, skill.
+
+        Draws are independent; chains are only how ArviZ wants them.
+
+        Raises
+        ------
+        ImportError
+            If ArviZ is not installed.
+        """
+        try:
+            import arviz
+        except ImportError as error:
+            raise ImportError("to_arviz needs ArviZ: pip install arviz.") from error
+        each = -(-int(size) // int(chains))
+        alpha = np.stack([self.draws(family, each * chains).to_numpy() for family in self.families], axis=1)
+        alpha = alpha.reshape(chains, each, len(self.families), len(self.skills))
+        named = {"coords": {"family": list(self.families), "skill": list(self.skills)}}
+        named["dims"] = {"alpha": ["family", "skill"]}
+        if int(arviz.__version__.split(".")[0]) < 1:
+            return arviz.from_dict(posterior={"alpha": alpha}, **named)
+        return arviz.from_dict({"posterior": {"alpha": alpha}}, **named)
+
+
+def _weighted_quantiles(values, weight, levels):
+    order = np.argsort(values)
+    middle = np.cumsum(weight[order]) - 0.5 * weight[order]
+    return np.interp(levels, middle, values[order])
+
+
+def contrast_families(fit, first, second, at=None, alpha=0.05, size=4000, seed=0, uncertainty=("parameters", "family")):
+    """First family minus second: skills, and with ``at`` expected scores; see ``LatentSkillResults.contrast``."""
+    model = fit.model
+    unknown = [name for name in (first, second) if name not in set(model.families)]
+    if unknown:
+        raise DataError(f"There is no family {unknown[0]!r} in the fit; there are {some(model.families, 8)}.")
+    if not 0.0 < alpha < 1.0:
+        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+    x = np.tile(model.design.x.mean(axis=0), (2, 1)) if at is None else _covariates(model, at)
+    random = model.random_covariates(x) if model.random_terms else None
+    request = Request(pd.Index(["first", "second"]), (first, second), x, random, residuals=False)
+    joint, sources = JointDraws(fit, request, size, seed), read_sources(uncertainty)
+    theta = joint.skills(sources)
+    draws, labels = theta[:, 0] - theta[:, 1], list(model.skills)
+    if at is not None:
+        mu, _ = expected_draws(joint, sources)
+        draws, labels = np.hstack([draws, mu[:, 0] - mu[:, 1]]), labels + list(model.benchmarks)
+    lower, upper = interval(draws, alpha)
+    kind = ["skill"] * len(model.skills) + ["benchmark"] * (len(labels) - len(model.skills))
+    columns = {
+        "kind": kind, "difference": draws.mean(axis=0), "se": draws.std(axis=0), "ci_lower": lower,
+        "ci_upper": upper, "p_greater": (draws > 0.0).mean(axis=0),
+    }  # fmt: skip
+    return pd.DataFrame(columns, pd.Index(labels, name=f"{first} - {second}"))
+
+
+def _covariates(model, at):
+    """Covariates of the first and of the second family's LLM, (2, p), from one row or two."""
+    table = read_table(pd.DataFrame([at]) if isinstance(at, dict) else at)
+    if len(table) not in (1, 2):
+        raise DataError(f"at has one row of covariates for both families, or one for each; it has {len(table)}.")
+    x = model.design.code(table.reset_index(drop=True))
+    if np.isnan(x).any():
+        raise DataError(f"at lacks a covariate of {model.scaling!r}.")
+    return np.tile(x, (2, 1)) if len(x) == 1 else x

@@ -1,0 +1,107 @@
+"""What ``get_prediction`` returns: expected scores and scores with their uncertainty."""
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from ..prediction.calibration import crps, interval, log_score, probability_integral_transform
+
+
+class PredictionResults:
+    """Predictions of the scores of LLMs, from joint draws. Immutable.
+
+    Attributes
+    ----------
+    draws : PredictiveDraws
+    llm_name : str
+        How the index of LLMs is called.
+    """
+
+    def __init__(self, draws, llm_name="llm"):
+        self.__dict__.update(draws=draws, llm_name=str(llm_name))
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
+
+    def __repr__(self):
+        size, n, j = self.draws.mu.shape
+        return f"<PredictionResults: {n} LLMs, {j} benchmarks, {size} draws>"
+
+    @property
+    def mean(self):
+        """Expected scores at the estimate, DataFrame LLM x benchmark."""
+        return pd.DataFrame(self.draws.mean, self.draws.llms, list(self.draws.benchmarks))
+
+    def summary_frame(self, alpha=0.05):
+        """Long table, one row per LLM and benchmark.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level of the intervals, in (0, 1).
+
+        Returns
+        -------
+        DataFrame
+            llm, benchmark, mean (expected score), mean_se, mean_ci_lower, mean_ci_upper (of the expected score, from
+            the uncertainty of parameters and families), obs_ci_lower, obs_ci_upper (of a score as a table records it),
+            all fractions; observed (the score that was conditioned on, if any).
+        """
+        if not 0.0 < alpha < 1.0:
+            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        draws = self.draws
+        mean_ends, score_ends = interval(draws.mu, alpha), interval(draws.scores, alpha)
+        n, j = draws.mean.shape
+        columns = {
+            "llm": np.repeat(np.asarray(draws.llms, dtype=object), j),
+            "benchmark": np.tile(np.asarray(draws.benchmarks, dtype=object), n),
+            "mean": draws.mean.ravel(),
+            "mean_se": draws.mu.std(axis=0).ravel(),
+            "mean_ci_lower": mean_ends[0].ravel(),
+            "mean_ci_upper": mean_ends[1].ravel(),
+            "obs_ci_lower": score_ends[0].ravel(),
+            "obs_ci_upper": score_ends[1].ravel(),
+            "observed": draws.observed.ravel(),
+        }
+        return pd.DataFrame(columns)
+
+    def calibration(self, scores, rounding=None, seed=0):
+        """How the predictions agree with scores that came true.
+
+        Parameters
+        ----------
+        scores : DataFrame
+            LLMs (index) by benchmarks, fractions, NaN where unknown.
+        rounding : Series or dict, optional
+            Rounding units of the benchmarks (``panel.rounding``), for the logarithmic score.
+        seed : int
+            Of the randomisation of PIT.
+
+        Returns
+        -------
+        DataFrame
+            llm, benchmark, score, pit, crps (fraction), log_score (NaN without ``rounding``, or where the predictive
+            law has no formula); rows of unknown scores left out.
+        """
+        draws = self.draws
+        absent = [name for name in draws.benchmarks if name not in scores.columns]
+        absent += [name for name in draws.llms if name not in scores.index]
+        if absent:
+            raise DataError(f"scores lacks {absent[:5]}; it takes the predicted LLMs as index, benchmarks as columns.")
+        observed = scores.loc[list(draws.llms), list(draws.benchmarks)].to_numpy(dtype=float)
+        rng = np.random.default_rng(seed)
+        n, j = observed.shape
+        frame = pd.DataFrame(
+            {
+                "llm": np.repeat(np.asarray(draws.llms, dtype=object), j),
+                "benchmark": np.tile(np.asarray(draws.benchmarks, dtype=object), n),
+                "score": observed.ravel(),
+                "pit": probability_integral_transform(draws.scores, observed, rng).ravel(),
+                "crps": crps(draws.scores, observed).ravel(),
+                "log_score": np.nan,
+            }
+        )
+        if rounding is not None and draws.log_probability is not None:
+            units = pd.Series(rounding, dtype=float).loc[list(draws.benchmarks)]
+            frame["log_score"] = log_score(draws, observed, units).ravel()
+        return frame[frame["score"].notna()].reset_index(drop=True)
