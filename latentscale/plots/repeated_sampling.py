@@ -1,0 +1,83 @@
+"""Curves of pass@k."""
+
+import numpy as np
+
+from ..errors import DataError
+
+MOST = 6
+_COLOURS = ("#1f5a93", "#c0622b", "#3a7d44", "#8a4f9e", "#8c6d1f", "#4a4a4a", "#b03060", "#2a8c8c")
+
+
+def plot_pass_at_k(curves, llms=None, ax=None, alpha=0.05, tries=None):
+    """Plot curves of pass@k with their bands, and observed unbiased estimates as points.
+
+    Bands are of the expected pass@k. Estimates scatter about it by the chance of the tries too, most where k is near
+    their number; ``obs_ci_lower`` and ``obs_ci_upper`` of the curves say how far.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Of ``RepeatedSamplingResults.pass_at_k``.
+    llms : sequence of str, optional
+        LLMs to plot; by default up to six, evenly spread from the best to the worst at the largest k.
+    ax : matplotlib Axes, optional
+        A new figure of 7 by 4.5 inches by default.
+    alpha : float
+        For the words of the legend.
+    tries : int, optional
+        Largest number of tries: beyond it a line marks that curves are extrapolated.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        If an LLM has no curve.
+    """
+    llms = _chosen(curves, llms)
+    if ax is None:
+        from matplotlib import pyplot
+
+        _, ax = pyplot.subplots(figsize=(7.0, 4.5), layout="constrained")
+    for number, llm in enumerate(llms):
+        part, colour = curves[curves["llm"] == llm], _COLOURS[number % len(_COLOURS)]
+        new = "" if part["observed"].notna().any() else " (not in the table)"
+        ax.plot(part["k"], part["mean"], color=colour, label=f"{llm}{new}", linestyle="--" if new else "-")
+        ax.fill_between(part["k"], part["mean_ci_lower"], part["mean_ci_upper"], color=colour, alpha=0.15, linewidth=0)
+        ax.plot(part["k"], part["observed"], "o", color=colour, markersize=3.5)
+    ax.set_xscale("log")
+    ax.set_ylim(0.0, 1.0)
+    ax.set_xlabel("k (tries)")
+    ax.set_ylabel("pass@k")
+    if tries is not None and curves["k"].max() > tries:
+        ax.axvline(tries, color="0.6", linewidth=0.8, zorder=0)
+        ax.annotate(
+            "most tries made", (tries, 0.0), xytext=(-3, 4), textcoords="offset points", rotation=90, ha="right",
+            va="bottom", fontsize=8, color="0.35",
+        )  # fmt: skip
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if tick <= curves["k"].max()]
+    ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.minorticks_off()
+    title = f"line, band: expected, {100 * (1 - alpha):g}%\npoints: unbiased estimates"
+    ax.legend(
+        title=title, title_fontsize=8.5, fontsize=8.5, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False,
+        alignment="left",
+    )  # fmt: skip
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _chosen(curves, llms):
+    known = list(dict.fromkeys(curves["llm"]))
+    if llms is not None:
+        llms = [llms] if isinstance(llms, str) else list(llms)
+        unknown = [llm for llm in llms if llm not in known]
+        if unknown:
+            raise DataError(f"There are no curves of {unknown[:5]}; there are some of {known[:10]}.")
+        return llms
+    last = curves[curves["k"] == curves["k"].max()].set_index("llm")["mean"].sort_values(ascending=False)
+    if len(last) <= MOST:
+        return list(last.index)
+    return list(last.index[np.unique(np.linspace(0, len(last) - 1, MOST).round().astype(int))])

@@ -1,0 +1,327 @@
+"""Successes out of repeated tries at single items: binomial item response theory on skills, and pass@k.
+
+For LLM i, item q and n_iq tries,
+
+    S_iq ~ Binomial(n_iq, p_iq),  logit p_iq = gamma' theta_i + eps_i + b_q,
+    b_q ~ N(b0, sd_item^2),  eps_i ~ N(0, sd_llm^2).
+
+Skills theta are known from benchmark scores up to an error: their law given those scores is taken to be normal, with
+the mean and the covariance, over all LLMs jointly, of posterior draws. u_i = gamma' theta_i + eps_i is then normal too.
+Given u the items are independent, and each b_q is integrated out by Gauss-Hermite quadrature about its mode; u, on
+which every item of an LLM bears, is integrated out by Laplace's approximation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from ..errors import DataError
+from ..numerics.linalg import cholesky_or_none, symmetrise
+from ..numerics.special import logistic_pair
+
+NODES = 11  # Gauss-Hermite, for an item's intercept
+DECREMENT = 1e-10
+MAX_STEPS = 100
+
+
+# --- the unbiased estimate -----------------------------------------------------------------------------------------
+
+
+def pass_at_k(successes, tries, k):
+    """Unbiased estimate of pass@k, the probability that at least one of k tries succeeds.
+
+    1 - C(n - c, k) / C(n, k) for c successes in n tries (Chen et al. 2021), as a product of min(c, k) ratios, which
+    neither overflows nor cancels.
+
+    Parameters
+    ----------
+    successes, tries, k : int or arrays of int, broadcast against each other
+        0 <= successes <= tries and 1 <= k <= tries.
+
+    Returns
+    -------
+    float or array, in [0, 1]
+
+    Raises
+    ------
+    DataError
+        If numbers are not whole, successes lie outside [0, tries], or k outside [1, tries]: with fewer than k tries
+        there is no unbiased estimate.
+
+    Examples
+    --------
+    >>> pass_at_k(3, 10, [1, 5, 8])
+    array([0.3       , 0.91666667, 1.        ])
+    """
+    named = {"successes": successes, "tries": tries, "k": k}
+    c, n, k = np.broadcast_arrays(*[_whole(values, name) for name, values in named.items()])
+    if np.any((c < 0) | (c > n)):
+        where = np.argwhere((c < 0) | (c > n))[0]
+        raise DataError(
+            f"successes lie between 0 and tries; got {int(c[tuple(where)])} of {int(n[tuple(where)])}"
+            f"{_place(where)}."
+        )
+    if np.any((k < 1) | (k > n)):
+        where = np.argwhere((k < 1) | (k > n))[0]
+        raise DataError(
+            f"k lies between 1 and tries, for pass@k has no unbiased estimate from fewer than k tries; got "
+            f"k = {int(k[tuple(where)])} with {int(n[tuple(where)])} tries{_place(where)}. Choose smaller k, or use "
+            "the curves of a RepeatedSamplingModel."
+        )
+    # C(n - c, k) / C(n, k) is symmetric in c and k
+    few, many = np.minimum(c, k).astype(float), np.maximum(c, k).astype(float)
+    with np.errstate(divide="ignore"):  # a ratio of zero: no k tries without a success
+        total = np.zeros(c.shape)
+        for i in range(int(few.max(initial=0))):
+            left = np.where(i < few, n - i, np.inf)
+            total = total + np.log1p(-np.minimum(many / left, 1.0))
+    out = -np.expm1(total)
+    return float(out) if out.ndim == 0 else out
+
+
+def _whole(values, name):
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        numbers = np.asarray(values, dtype=float)
+        if not (np.isfinite(numbers).all() and np.all(numbers == np.floor(numbers))):
+            raise DataError(f"{name} must be whole numbers.")
+        array = numbers.astype(np.int64)
+    return array.astype(np.int64)
+
+
+def _place(where):
+    return f" at position {tuple(int(i) for i in where)}" if len(where) else ""
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Successes and tries, arrays (n, Q), 0 tries where an LLM did not face an item."""
+
+    successes: np.ndarray
+    tries: np.ndarray
+
+    @property
+    def constant(self):
+        """Log binomial coefficients, summed."""
+        n, c = self.tries, self.successes
+        return float(np.sum(special.gammaln(n + 1) - special.gammaln(c + 1) - special.gammaln(n - c + 1)))
+
+    def padded(self, extra):
+        """The same with LLMs that faced no item."""
+        nothing = np.zeros((extra, self.tries.shape[1]), dtype=self.tries.dtype)
+        return Counts(np.vstack([self.successes, nothing]), np.vstack([self.tries, nothing]))
+
+
+@dataclass(frozen=True)
+class SkillMoments:
+    """Normal law of the skills of n LLMs given their benchmark scores.
+
+    Attributes
+    ----------
+    mean : array (n, K)
+    cov : array (n, K, n, K)
+    """
+
+    mean: np.ndarray
+    cov: np.ndarray
+
+    @classmethod
+    def from_draws(cls, theta):
+        """Of draws (S, n, K)."""
+        mean = theta.mean(axis=0)
+        flat = (theta - mean).reshape(len(theta), -1)
+        return cls(mean, (flat.T @ flat / (len(theta) - 1)).reshape(*mean.shape, *mean.shape))
+
+    def part(self, rows, skills):
+        """Of some LLMs and skills."""
+        grid = np.ix_(rows, skills, rows, skills)
+        return SkillMoments(self.mean[np.ix_(rows, skills)], self.cov[grid])
+
+    def standardised(self, centre, scale):
+        """Of (theta - centre) / scale."""
+        outer = scale[:, None, None] * scale
+        return SkillMoments((self.mean - centre) / scale, self.cov / outer[None])
+
+
+@dataclass(frozen=True)
+class CountParameters:
+    """Natural parameters: loadings gamma (K,), intercept b0, sd_item, sd_llm (0 for none)."""
+
+    loadings: np.ndarray
+    intercept: float
+    sd_item: float
+    sd_llm: float
+
+
+@dataclass(frozen=True)
+class CountPosterior:
+    """Laplace's approximation given the parameters.
+
+    Attributes
+    ----------
+    loglike : float
+    restricted : float
+        ``loglike`` less half the log-determinant of the information on (gamma, b0): what standard deviations maximise,
+        as in restricted maximum likelihood, so that they are not too small where LLMs are few.
+    mean : array (n,)
+        Mode of u.
+    root : array (n, m)
+        R with R R' the covariance of u about it.
+    nodes, log_weight : arrays (Q, M)
+        Nodes of the items' intercepts and their log-weights, the prior density included.
+    """
+
+    loglike: float
+    restricted: float
+    mean: np.ndarray
+    root: np.ndarray
+    nodes: np.ndarray
+    log_weight: np.ndarray
+
+
+def count_posterior(counts, moments, parameters, start=None):
+    """Modes, covariances and the log-likelihood at given parameters.
+
+    Parameters
+    ----------
+    counts : Counts
+    moments : SkillMoments
+    parameters : CountParameters
+    start : (array (n,), array (Q,)), optional
+        u and b from which to search.
+
+    Returns
+    -------
+    CountPosterior
+    """
+    prior_mean = moments.mean @ parameters.loadings
+    spread = np.einsum("k,ikjl,l->ij", parameters.loadings, moments.cov, parameters.loadings)
+    values, vectors = np.linalg.eigh(symmetrise(spread))
+    # without residuals LLMs of one family may share all of their error: the root then has few columns
+    kept = values > 1e-12 * max(float(values[-1]), 1e-300)
+    if parameters.sd_llm:
+        kept[:] = True
+    root = vectors[:, kept] * np.sqrt(np.maximum(values[kept], 0.0) + parameters.sd_llm**2)
+    z, b = np.zeros(root.shape[1]), np.full(counts.tries.shape[1], parameters.intercept)
+    if start is not None and root.shape[1]:
+        z, b = np.linalg.lstsq(root, start[0] - prior_mean, rcond=None)[0], start[1]
+    z, b = _joint_mode(counts, prior_mean, root, parameters, z, b)
+    nodes, log_weight = _item_nodes(counts, prior_mean + root @ z, b, parameters)
+    z, curvature, hessian, value = _marginal_mode(counts, prior_mean, root, nodes, log_weight, z)
+    factor = np.linalg.cholesky(curvature)
+    loglike = value - np.log(np.diag(factor)).sum() + counts.constant
+    half = np.linalg.solve(factor, root.T).T
+    # of u given gamma and b0, (V + H^-1)^-1 for the items' curvature H and the variance V before the table
+    pulled = np.linalg.solve(factor, root.T @ hessian)
+    design = np.column_stack([moments.mean, np.ones(len(moments.mean))])
+    information = design.T @ (hessian - pulled.T @ pulled) @ design
+    restricted = loglike - 0.5 * np.linalg.slogdet(information)[1]
+    return CountPosterior(float(loglike), float(restricted), prior_mean + root @ z, half, nodes, log_weight)
+
+
+def _log_likelihood(counts, eta):
+    """Sum over cells without binomial coefficients."""
+    return float(np.sum(counts.successes * eta - counts.tries * np.logaddexp(0.0, eta)))
+
+
+def _joint_mode(counts, prior_mean, root, parameters, z, b):
+    """Newton's method for (z, b) of the joint density, which is log-concave."""
+    sd = parameters.sd_item
+
+    def value(z, b):
+        eta = (prior_mean + root @ z)[:, None] + b
+        return _log_likelihood(counts, eta) - 0.5 * z @ z - 0.5 * np.sum(((b - parameters.intercept) / sd) ** 2)
+
+    best = value(z, b)
+    for _ in range(MAX_STEPS):
+        p, rest = logistic_pair((prior_mean + root @ z)[:, None] + b)
+        residual, weight = counts.successes - counts.tries * p, counts.tries * p * rest
+        in_z = root.T @ residual.sum(axis=1) - z
+        in_b = residual.sum(axis=0) - (b - parameters.intercept) / sd**2
+        of_b = weight.sum(axis=0) + 1.0 / sd**2
+        mixed = root.T @ weight
+        schur = np.eye(len(z)) + (root.T * weight.sum(axis=1)) @ root - (mixed / of_b) @ mixed.T
+        step_z = np.linalg.solve(schur, in_z - mixed @ (in_b / of_b))
+        step_b = (in_b - step_z @ mixed) / of_b
+        decrement = in_z @ step_z + in_b @ step_b
+        z, b, best = _halved(value, (z, b), (step_z, step_b), best)
+        if decrement < DECREMENT:
+            break
+    return z, b
+
+
+def _halved(value, at, step, best):
+    """The first of step, step / 2, ... that does not fall below ``best``."""
+    size = 1.0
+    while size > 1e-9:
+        moved = [x + size * dx for x, dx in zip(at, step, strict=True)]
+        found = value(*moved)
+        if found >= best - 1e-9 * (1.0 + abs(best)):
+            return (*moved, found)
+        size *= 0.5
+    return (*at, best)
+
+
+def _item_nodes(counts, u, b, parameters):
+    """Gauss-Hermite nodes about each item's mode, arrays (Q, M)."""
+    x, weight = special.roots_hermitenorm(NODES)
+    p, rest = logistic_pair(u[:, None] + b)
+    sd = 1.0 / np.sqrt(np.sum(counts.tries * p * rest, axis=0) + 1.0 / parameters.sd_item**2)
+    nodes = b[:, None] + sd[:, None] * x
+    prior = (nodes - parameters.intercept) / parameters.sd_item
+    log_weight = np.log(weight) + 0.5 * x**2 + np.log(sd)[:, None] - np.log(parameters.sd_item) - 0.5 * prior**2
+    return nodes, log_weight - 0.5 * np.log(2.0 * np.pi)
+
+
+def item_terms(counts, u, nodes, log_weight):
+    """log of each item's integral (Q,), the nodes' posterior weights (Q, M), and p and 1 - p (n, Q, M)."""
+    eta = u[:, None, None] + nodes
+    small = np.exp(-np.abs(eta))
+    large = 1.0 / (1.0 + small)
+    p = np.where(eta >= 0.0, large, small * large)
+    softplus = np.maximum(eta, 0.0) - np.log(large)
+    joint = log_weight + counts.successes.sum(axis=0)[:, None] * nodes + (u @ counts.successes)[:, None]
+    joint -= np.einsum("iq,iqm->qm", counts.tries, softplus)
+    top = joint.max(axis=1, keepdims=True)
+    weight = np.exp(joint - top)
+    total = weight.sum(axis=1, keepdims=True)
+    return (top + np.log(total))[:, 0], weight / total, p, np.where(eta >= 0.0, small * large, large)
+
+
+def _marginal_mode(counts, prior_mean, root, nodes, log_weight, z):
+    """Mode of z with the items integrated out: z, minus the Hessians in z and in u there, and the log density."""
+
+    def evaluate(z):
+        found = item_terms(counts, prior_mean + root @ z, nodes, log_weight)
+        return float(found[0].sum()) - 0.5 * z @ z, found
+
+    best, (_, weight, p, rest) = evaluate(z)
+    for _ in range(MAX_STEPS):
+        residual = counts.successes[:, :, None] - counts.tries[:, :, None] * p
+        mean = np.sum(residual * weight, axis=2)
+        centred = (residual - mean[:, :, None]) * np.sqrt(weight)
+        flat = centred.reshape(len(centred), -1)
+        within = np.sum(counts.tries * np.sum(p * rest * weight, axis=2), axis=1)
+        hessian = np.diag(within) - flat @ flat.T
+        curvature = symmetrise(np.eye(len(z)) + root.T @ hessian @ root)
+        gradient = root.T @ mean.sum(axis=1) - z
+        if cholesky_or_none(curvature) is None:  # the part without the items' spread is positive definite
+            hessian = np.diag(within)
+            curvature = symmetrise(np.eye(len(z)) + (root.T * within) @ root)
+        step = np.linalg.solve(curvature, gradient)
+        if gradient @ step < DECREMENT:
+            break
+        size, floor = 1.0, best - 1e-9 * (1.0 + abs(best))
+        while size > 1e-9:
+            moved, found = evaluate(z + size * step)
+            if moved >= floor:
+                z, best, (_, weight, p, rest) = z + size * step, moved, found
+                break
+            size *= 0.5
+        else:
+            break
+    return z, curvature, hessian, best
