@@ -1,21 +1,24 @@
 """Joint draws of the skills of LLMs: of the fit, of known and of unseen families, partly observed or not."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from ..components.complete import effects_cov
 from ..errors import DataError
 from ..models.new_llms import read_new_llms
-from ..tables import read_scores, read_table
+from ..tables import read_scores, read_table, some
 from .evidence import gather_evidence
 from .parameters import parameter_law
 from .sampling import DRAWS, effect_draws, generator
 from .sensitivity import sensitivities
 
 SOURCES = ("parameters", "family", "score")
+BEYOND = 10.0  # factor beyond the data from which predictions warn
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def read_request(model, data=None, observed=False):
         families = tuple(model.families[model.family_codes])
         return Request(model.llms, families, model.design.x, model.random_design if model.random_terms else None)
     index, families, x = read_new_llms(model, data)
+    warn_beyond(model, read_table(data).set_index(index))
     scores = None
     if observed:
         table = read_table(data)
@@ -73,6 +77,26 @@ def read_request(model, data=None, observed=False):
         scores[:, places] = read_scores(table, present, [str(name) for name in index])
     random = model.random_covariates(x) if model.random_terms else None
     return Request(index, tuple(families), x, random, scores)
+
+
+def warn_beyond(model, table):
+    """Warn of LLMs whose covariates are beyond those of the fit by more than a factor of ``BEYOND``."""
+    fitted = model.panel.table.loc[list(model.llms)]
+    for name in sorted(str(variable) for variable in model.design.spec.formula.required_variables):
+        column, known = table[name], fitted[name]
+        numbers = types.is_numeric_dtype(known.dtype) and not types.is_bool_dtype(known.dtype)
+        if not numbers or (known <= 0.0).any():
+            continue
+        value = pd.to_numeric(column)
+        far = (value > BEYOND * known.max()) | (value < known.min() / BEYOND)
+        if far.any():
+            warnings.warn(
+                f"{name} of {some(list(table.index[far]))} is more than {BEYOND:g} times beyond the data, where it "
+                f"lies between {known.min():.4g} and {known.max():.4g}: these predictions extrapolate the scaling formula, "
+                "and their intervals take its form for granted.",
+                UserWarning,
+                stacklevel=6,
+            )
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,11 @@ class Predictions:
             If columns are absent or a covariate is missing, for unknown sources, or if the parameters have no
             covariance.
 
+        Warns
+        -----
+        UserWarning
+            If a positive covariate, such as a size, is more than ten times beyond those of the fit.
+
         Examples
         --------
         >>> import latentscale as ls

@@ -11,6 +11,7 @@ from scipy.special import expit
 from statsmodels.othermod.betareg import BetaModel
 
 import latentscale as ls
+from latentscale.components.cells import Cells
 from latentscale.models.downstream import DownstreamModel
 from latentscale.numerics.differences import jacobian
 from latentscale.prediction.downstream import (
@@ -65,16 +66,24 @@ def _first_stage(table, **options):
     return model.fit(integration="laplace", starts=1, **options)
 
 
+def _cells_of(model, families):
+    """Cells of some families of a model."""
+    rows, prepared = np.isin(model.family_codes, families), model.prepared
+    codes = np.unique(model.family_codes[rows], return_inverse=True)[1]
+    return Cells.from_tables(prepared.y[rows], prepared.state[rows], prepared.edge, codes, model.design.x[rows])
+
+
 # --- likelihood --------------------------------------------------------------------------------------------------
 
 
 def test_the_conditional_likelihood_is_the_posterior_mean_of_the_targets_density(fit, results):
     """Against plain Monte Carlo over posterior draws of family effects, with scipy's beta density."""
     model, data, params = fit.model, results.model.data, results.params
-    alpha = posterior_draws(fit.structure, model.user_cells, 8000, seed=1)
+    scored = np.unique(model.family_codes[data.state == 0])
+    alpha = dict(zip(scored, posterior_draws(fit.structure, _cells_of(model, scored), 4000, seed=1), strict=True))
     loadings = params.filter(like="loading").to_numpy()
     total, variance = 0.0, 0.0
-    for family in np.unique(model.family_codes[data.state == 0]):
+    for family in scored:
         rows = np.flatnonzero((model.family_codes == family) & (data.state == 0))
         theta = alpha[family][:, None, :] + (model.design.x @ fit.structure.slopes)[rows]
         mu, phi = expit(theta @ loadings + params["intercept[humaneval]"]), params["precision[humaneval]"]
@@ -82,7 +91,7 @@ def test_the_conditional_likelihood_is_the_posterior_mean_of_the_targets_density
         total += np.log(density.mean())
         variance += density.var() / density.mean() ** 2 / len(density)
     assert abs(total - results.llf) < 4.0 * np.sqrt(variance) + 0.01
-    assert np.sqrt(variance) < 0.2  # or the comparison says nothing
+    assert np.sqrt(variance) < 0.3  # or the comparison says nothing
 
 
 def test_scores_agree_with_differences_of_the_likelihood(fit):
@@ -117,15 +126,15 @@ def test_the_estimate_moves_with_the_first_stage_as_the_covariance_says(fit, res
     root = carried_root(law)
     moved = results.estimate.own_cov @ results.estimate.cross @ root
     rng = np.random.default_rng(3)
-    for _ in range(2):
-        direction = rng.standard_normal(root.shape[1]) / np.sqrt(root.shape[1])
-        ends = [
-            fit_target(fit.model, law.structure(law.centre + step * law.root @ direction), results.model.data).zeta
-            for step in (0.1, -0.1)
-        ]
-        scale = np.sqrt(np.diag(results.estimate.own_cov))
-        # the differences are of second order, and ascents stop within 1e-4 standard errors
-        assert_allclose((ends[0] - ends[1]) / 0.2 / scale, moved @ direction / scale, atol=0.01)
+    direction = rng.standard_normal(root.shape[1]) / np.sqrt(root.shape[1])
+    ends = [
+        fit_target(fit.model, law.structure(law.centre + step * law.root @ direction), results.model.data).zeta
+        for step in (0.1, -0.1)
+    ]
+    scale = np.sqrt(np.diag(results.estimate.own_cov))
+    # the differences are of second order, and ascents stop within 1e-4 standard errors
+    assert_allclose((ends[0] - ends[1]) / 0.2 / scale, moved @ direction / scale, atol=0.01)
+    assert np.abs(moved @ direction / scale).max() > 0.03
     total = target_cov(results.estimate, root)
     assert_allclose(total, results.estimate.own_cov + moved @ moved.T, rtol=1e-12)
 
@@ -190,7 +199,7 @@ def test_a_familys_own_scores_of_the_target_are_conditioned_on(fit, results):
     model, data = fit.model, results.model.data
     code = list(model.families).index(family)
     rows = np.flatnonzero(model.family_codes == code)
-    alpha = posterior_draws(fit.structure, model.user_cells, 20_000, seed=2)[code]
+    alpha = posterior_draws(fit.structure, _cells_of(model, [code]), 20_000, seed=2)[0]
     theta = alpha[:, None, :] + (model.design.x @ fit.structure.slopes)[rows]
     mu = expit(theta @ results.params.filter(like="loading").to_numpy() + results.params["intercept[humaneval]"])
     phi, seen = results.params["precision[humaneval]"], data.state[rows] == 0

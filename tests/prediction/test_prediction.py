@@ -335,3 +335,8 @@ def test_means_that_round_to_one_have_a_law(fit):
     frame = extreme.get_prediction(new_llms().iloc[1:], uncertainty=("family", "score")).summary_frame()
     assert frame["obs_ci_upper"].le(1.0).all()
     assert np.isfinite(frame.drop(columns=["llm", "benchmark", "observed"]).to_numpy(dtype=float)).all()
+
+
+def test_covariates_far_beyond_the_data_warn(fit):
+    with pytest.warns(UserWarning, match="size of y is more than 10 times beyond the data"):
+        fit.get_prediction(new_llms(size=[20.0, 5000.0, 100.0]), size=50, uncertainty=())

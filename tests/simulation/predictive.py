@@ -1,6 +1,6 @@
 """Coverage of prediction intervals by simulation, of LLMs of known and unseen families and partly observed ones.
 
-    python tests/simulation/predictive.py --replicates 100 [--jobs 2] [--llm-effects]
+    python tests/simulation/predictive.py --replicates 60 [--jobs 2] [--llm-effects]
 
 writes ``predictive.csv`` (or ``predictive_llm_effects.csv``) beside this file: one row per replicate, kind of LLM and
 level, with the share of held-out scores inside their intervals and the mean width. Scores are simulated from the
