@@ -75,7 +75,15 @@ def main(tables):
                 rows += one_table(model, fit.params, plans, seed)
             except ls.DataError as error:
                 print(f"table {seed}: {error}")
-    frame = pd.DataFrame(rows)
+            # after every table, so that a run may be stopped
+            result = summary(pd.DataFrame(rows), plans)
+            result.round(4).to_csv(Path(__file__).with_suffix(".csv"))
+    print(result.round(4).to_string())
+    print(f"{time.perf_counter() - began:.0f} s on {machine()}")
+
+
+def summary(frame, plans):
+    """One row per target."""
     grouped = frame.groupby("target", sort=False)
     result = grouped[["interior", "simulation", "delta", "value"]].mean()
     result["median_width_log_size"] = grouped["width"].median()
@@ -83,9 +91,7 @@ def main(tables):
     result.insert(0, "true_size", [plans[name].plan.table["size"].iloc[0] for name in result.index])
     result.insert(1, "true_optimum", [plans[name].plan.table["corner"].iloc[0] for name in result.index])
     result["tables"] = grouped.size()
-    print(result.round(4).to_string())
-    result.round(4).to_csv(Path(__file__).with_suffix(".csv"))
-    print(f"{time.perf_counter() - began:.0f} s on {machine()}")
+    return result
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def skill_design(scaling, family_covariates, table, wanted):
 
 
 def check_family_terms(design, terms, families, codes):
-    """Refuse family covariates that vary within families, or are as many as the families.
+    """Refuse family covariates that vary within families, or leave nothing to families' effects.
 
     Parameters
     ----------
@@ -101,10 +101,10 @@ def check_family_terms(design, terms, families, codes):
             f"{', ...' if len(found) > 5 else ''}): families are what it is to tell apart. Mend the table, divide the "
             "families, or put the term into scaling."
         )
-    if len(families) <= len(terms):
+    if len(families) <= len(terms) + 1:  # the intercepts say what all families have in common
         raise IdentificationError(
-            f"{len(terms)} family covariates for {len(families)} families: their slopes would only repeat what the "
-            "families' effects say. Take fewer."
+            f"{len(terms)} family covariates and the intercepts say all that {len(families)} families' effects could: "
+            "nothing is left to tell how families vary. Take fewer."
         )
 
 

@@ -14,7 +14,7 @@ from ..errors import DataError
 from ..estimation.simulated import expected_information
 from ..inference.flat_rotations import flat_rotations
 from ..numerics.differences import jacobian
-from ..numerics.linalg import cholesky_or_none, symmetrise
+from ..numerics.linalg import cholesky_or_none, null_space, symmetrise
 from ..parameters.restrictions import natural_jacobian
 
 # Tables simulated for the information of a fit that has none: standard errors then carry some 3% of noise.
@@ -66,7 +66,8 @@ def parameter_law(fit):
 
     A fit without standard errors (``information=False``) gets the inverse expected information at its estimate, from
     20 simulated tables, with the curvature of its penalties, in the form without coordinates, whose rotations, which
-    change no prediction, are left out.
+    change no prediction, are left out. Standard deviations of random slopes and of residual skills are held at their
+    estimates: at zero, where some of them lie, there is no information on them, and the delta method has nothing to say.
 
     Raises
     ------
@@ -123,6 +124,9 @@ def _expected_law(fit):
     information -= symmetrise(jacobian(pull, u, 1e-3 * np.maximum(1.0, np.abs(u))))
     turns, _ = flat_rotations(space, u)
     basis = np.linalg.qr(np.hstack([turns, np.eye(len(u))]))[0][:, turns.shape[1] : len(u)]
+    held = np.array([label.startswith(("slope_sd[", "llm_sd")) for label in space.labels])
+    if held.any():  # no rotation is free next to random slopes, and residual skills are the same in all axes
+        basis = null_space(np.vstack([turns.T, np.eye(len(u))[held]]), 1e-9)
     left = basis.T @ information @ basis
     scale = np.sqrt(np.maximum(np.diag(left), 0.0))
     factor = cholesky_or_none(left / np.outer(scale, scale)) if scale.all() else None

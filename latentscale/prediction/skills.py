@@ -92,8 +92,8 @@ def warn_beyond(model, table):
         if far.any():
             warnings.warn(
                 f"{name} of {some(list(table.index[far]))} is more than {BEYOND:g} times beyond the data, where it "
-                f"lies between {known.min():.4g} and {known.max():.4g}: these predictions extrapolate the scaling formula, "
-                "and their intervals take its form for granted.",
+                f"lies between {known.min():.4g} and {known.max():.4g}: these predictions extrapolate the scaling "
+                "formula, and their intervals take its form for granted.",
                 UserWarning,
                 stacklevel=6,
             )
