@@ -67,7 +67,7 @@ def parameter_law(fit):
     A fit without standard errors (``information=False``) gets the inverse expected information at its estimate, from
     20 simulated tables, with the curvature of its penalties, in the form without coordinates, whose rotations, which
     change no prediction, are left out. Standard deviations of random slopes and of residual skills are held at their
-    estimates: at zero, where some of them lie, there is no information on them, and the delta method has nothing to say.
+    estimates: at zero, where some of them lie, there is no information on them, and no delta method.
 
     Raises
     ------
