@@ -174,6 +174,23 @@ class Predictions:
         """
         return contrast_families(self, first, second, at, alpha, size, seed, uncertainty)
 
+    def next_evaluation(self, data=None, target=None, **options):
+        """Which benchmark's score would tell most about a target, for LLMs that lack some scores: NextEvaluation.
+
+        Parameters
+        ----------
+        data : table, optional
+            LLMs with the scores that are known; by default the LLMs in the likelihood that lack a score.
+        target : str, dict or DownstreamResults
+            A skill, a benchmark, a weighted mix, or a regression on this fit's skills.
+        **options
+            ``candidates``, ``costs``, ``size``, ``outcomes``, ``seed``, ``uncertainty``; see
+            ``latentscale.results.next_evaluation``.
+        """
+        from .next_evaluation import next_evaluation
+
+        return next_evaluation(self, data, target, **options)
+
     def residuals(self, kind="quantile", seed=0):
         """Residuals of the observed scores, DataFrame (n, J), NaN where a score is missing.
 

@@ -320,12 +320,6 @@ def test_information_is_needed_for_more_than_predictions(four, options):
         ls.LatentSkillModel(four, skills=1).fit(**PREDICTING | options)
 
 
-def test_information_is_needed_for_random_slopes(four):
-    model = ls.LatentSkillModel(four, skills=1, random_slopes="log(params_b)")
-    with pytest.raises(ls.DataError, match="random slopes"):
-        model.fit(**PREDICTING)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
