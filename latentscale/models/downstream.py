@@ -59,7 +59,7 @@ class DownstreamModel:
     >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
     >>> fit = ls.LatentSkillModel(panel, skills=1).fit(integration="laplace", starts=1)
     >>> DownstreamModel(fit, "humaneval")
-    <DownstreamModel: humaneval on 1 skill, 83 LLMs in 26 families>
+    <DownstreamModel: humaneval on 1 skill, 83 LLMs in 25 families>
     """
 
     def __init__(

@@ -101,10 +101,8 @@ def next_evaluation(
     >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
     >>> fit = ls.LatentSkillModel(panel, skills=ls.Echelon(["bbh", "ifeval"])).fit(integration="laplace", starts=1)
     >>> llm = pd.DataFrame({"model": ["new"], "family": ["new"], "params_b": [7.0], "tokens_t": [4.0], "mmlu": [0.65]})
-    >>> next_evaluation(fit, llm, target="ifeval", candidates=["bbh", "ifeval"], outcomes=50).best()
-    llm
-    new    ifeval
-    Name: candidate, dtype: object
+    >>> next_evaluation(fit, llm, target="ifeval", candidates=["bbh", "ifeval"], outcomes=50).best()["new"]
+    'ifeval'
     """
     sources = read_sources(uncertainty) - {"score"}
     if not sources:

@@ -124,10 +124,11 @@ class Predictions:
 
         Examples
         --------
+        >>> import pandas as pd
         >>> import latentscale as ls
         >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
         >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills=1).fit(integration="laplace", starts=1)
-        >>> new = {"model": ["next-13b"], "family": ["unseen"], "params_b": [13.0], "bbh": [0.45]}
+        >>> new = pd.DataFrame({"model": ["next-13b"], "family": ["unseen"], "params_b": [13.0], "bbh": [0.45]})
         >>> frame = fit.get_prediction(new, observed=True).summary_frame()
         >>> frame.set_index("benchmark")[["mean", "obs_ci_lower", "obs_ci_upper"]].round(1).loc["mmlu"].tolist()
         [0.6, 0.5, 0.7]

@@ -140,8 +140,8 @@ def test_the_error_of_kappa_falls_with_the_number_of_families():
 
 def _one_skill(families, kappa, seed):
     table = _table(families, 3, kappa=kappa, seed=10 + seed, one_skill=True)
-    model = _model(table, skills=1, benchmarks=["a", "c", "e", "f"], scaling="log(params_b)")
-    return model.fit(**QUICK | {"starts": 1})
+    options = {"skills": 1, "benchmarks": ["a", "c", "e", "f"], "scaling": "log(params_b)"}
+    return _model(table, **options).fit(**QUICK | {"starts": 1})
 
 
 def test_just_identified_forms_reach_the_same_maximum(table, fit):

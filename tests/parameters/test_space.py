@@ -1,10 +1,14 @@
 """ParameterSpace: every u is feasible, every feasible point has its u, and the Jacobian is exact."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.numerics.differences import jacobian
+from latentscale.parameters.recoding import Recoding
+from latentscale.parameters.space import ParameterSpace
 
 FORMS = ["anchored", "anchored uncorrelated", "one skill", "echelon", "confirmatory", "confirmatory uncorrelated"]
 FORMS += ["unrotated"]
@@ -102,3 +106,26 @@ def test_every_coordinate_moves_the_parameter_it_is_labelled_with(space):
     natural = space.jacobian(at)[space.table.free]
     for coordinate, label in enumerate(space.labels):
         assert natural[space.table.names.index(label), coordinate] != 0.0
+
+
+class TestResidualSkills:
+    @pytest.fixture
+    def extended(self, make_space):
+        """A space with kappa, which optimisers see as it is and with either sign."""
+        table = make_space("anchored", "both").table
+        return ParameterSpace(replace(table, fixed=np.append(table.fixed, np.nan), llm_effects=True))
+
+    def test_round_trip_and_jacobian(self, extended):
+        for u in random_points(extended):
+            assert extended.structure(u).kappa == u[extended.labels.index("llm_sd")]
+            assert_allclose(extended.free_vector(extended.structure(u)), u, rtol=1e-11, atol=1e-12)
+            wanted = jacobian(extended.structural, u, np.full(len(u), 1e-3))
+            assert_allclose(extended.jacobian(u), wanted, rtol=1e-7, atol=1e-7)
+
+    def test_recoding_covariates_leaves_it(self, extended):
+        rng = np.random.default_rng(3)
+        recoding = Recoding.whitening(rng.standard_normal((20, 2)) @ np.array([[1.0, 0.4], [0.0, 2.0]]) + 1.0)
+        inner = extended.structure(random_points(extended)[0])
+        assert recoding.user(inner).kappa == inner.kappa
+        row = recoding.jacobian(extended.layout, inner)[extended.layout.index("llm_sd")]
+        assert_array_equal(row, np.eye(extended.layout.size)[-1:])

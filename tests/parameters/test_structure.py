@@ -1,5 +1,7 @@
 """Structure and Layout: one order of the parameters, and changes of coordinates that keep the law."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -46,3 +48,32 @@ def test_transformed_keeps_the_law(structure):
         assert_allclose(law(turned), law(structure), rtol=1e-10, atol=1e-12)
     assert np.abs(turned.loadings - structure.loadings).max() > 0.1
     assert_array_equal(turned.intercepts, structure.intercepts)
+
+
+class TestResidualSkills:
+    """kappa has a place in s only where LLMs have residual skills."""
+
+    def test_none(self, structure):
+        assert structure.kappa == 0.0
+        assert structure.llm_sd.shape == (0,)
+        assert Layout(4, 3, 2).index("llm_sd").size == 0
+
+    def test_flatten_and_back(self, structure):
+        layout = Layout(4, 3, 2, llm_effects=True)
+        s = layout.flatten(replace(structure, llm_sd=0.3))
+        assert len(s) == layout.size == Layout(4, 3, 2).size + 1
+        assert s[layout.index("llm_sd")] == 0.3
+        assert layout.unflatten(s).kappa == 0.3
+
+    def test_a_law_without_them_is_one_where_they_vanish(self, structure):
+        layout = Layout(4, 3, 2, llm_effects=True)
+        again = layout.unflatten(layout.flatten(structure))
+        assert again.kappa == 0.0
+        assert again.llm_sd.shape == (1,)
+
+    def test_they_turn_with_the_skills(self, structure):
+        """kappa^2 Sigma is carried as Sigma is, whatever the change of coordinates."""
+        with_residuals = replace(structure, llm_sd=0.3)
+        turned = with_residuals.transformed(np.random.default_rng(2).standard_normal((3, 3)))
+        law = [v.kappa**2 * v.loadings @ v.skill_cov @ v.loadings.T for v in (with_residuals, turned)]
+        assert_allclose(law[1], law[0], rtol=1e-10, atol=1e-12)

@@ -1,5 +1,7 @@
 """ParameterTable: names as users write them, and what read() refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -132,3 +134,25 @@ def test_with_fixed_restricts(table, good):
     assert "slope[log(size),x]" not in smaller.names
     structure = smaller.structure(smaller.read(good.drop("slope[log(size),x]")))
     assert_allclose(structure.slopes[0, 0], 0.5, rtol=0)
+
+
+class TestResidualSkills:
+    @pytest.fixture
+    def extended(self, table):
+        return replace(table, fixed=np.append(table.fixed, np.nan), llm_effects=True)
+
+    def test_one_more_name_the_last(self, table, extended):
+        assert extended.names == [*table.names, "llm_sd"]
+        assert extended.all_names == (*table.all_names, "llm_sd")
+
+    def test_read(self, extended, good):
+        vector = extended.read({**good, "llm_sd": 0.25})
+        assert extended.structure(vector).kappa == 0.25
+        assert extended.structure(extended.read({**good, "llm_sd": 0.0})).kappa == 0.0
+        with pytest.raises(DataError, match=r"llm_sd, cannot be negative; got -0\.25"):
+            extended.read({**good, "llm_sd": -0.25})
+
+    def test_held_at_a_value(self, table, extended, good):
+        held = extended.with_fixed(np.append(table.fixed, 0.5))
+        assert held.names == table.names
+        assert held.structure(held.read(good)).kappa == 0.5
