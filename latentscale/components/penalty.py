@@ -14,6 +14,10 @@ axes of the skills or on the units of the covariates.
 Precisions, in models with residual skills of LLMs: -(log phi - log ``PRECISION_CENTRE``)^2 / (2 ``PRECISION_SD``^2).
 A benchmark that a skill loads on by itself could otherwise be explained to the last digit by the residuals, and its
 precision would run to infinity (a Heywood case).
+
+Standard deviations of random slopes and of residual skills, where asked for: sum log tau, which keeps estimates off
+zero and moves others by less than a standard error (Chung, Rabe-Hesketh, Dorie, Gelman and Liu 2013). At zero a model
+would say for certain that families do not differ.
 """
 
 from dataclasses import dataclass
@@ -35,7 +39,7 @@ class Penalty:
 
     Attributes
     ----------
-    parts : tuple of ShapePenalty, PrecisionPenalty, Shrinkage
+    parts : tuple of ShapePenalty, PrecisionPenalty, SpreadPenalty, Shrinkage
     """
 
     parts: tuple
@@ -132,6 +136,31 @@ class PrecisionPenalty:
         phi = s[self.where]
         diagonal = np.zeros(len(s))
         diagonal[self.where] = (np.log(phi / PRECISION_CENTRE) - 1.0) / (PRECISION_SD * phi) ** 2
+        return np.diag(diagonal)
+
+
+@dataclass(frozen=True)
+class SpreadPenalty:
+    """Penalty that keeps standard deviations off zero; see the module.
+
+    Attributes
+    ----------
+    where : int array (M,)
+        Positions in s of the standard deviations, whose signs do not matter.
+    """
+
+    where: np.ndarray
+
+    def terms(self, s):
+        """Value and gradient (S,)."""
+        gradient = np.zeros(len(s))
+        gradient[self.where] = 1.0 / s[self.where]
+        return float(np.sum(np.log(np.abs(s[self.where])))), gradient
+
+    def hessian(self, s):
+        """Second derivatives (S, S), a diagonal."""
+        diagonal = np.zeros(len(s))
+        diagonal[self.where] = -1.0 / s[self.where] ** 2
         return np.diag(diagonal)
 
 

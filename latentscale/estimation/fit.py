@@ -24,6 +24,7 @@ _MOST_POLISHED = 3
 _SEARCH_MODE_TOLERANCE = 1e-6
 # Under restrictions, or with random slopes, the order of the search's ends may change: more of them are climbed.
 _WORTH_CLIMBING = 20.0
+_ZERO_SD = 1e-9
 _NO_ERROR = IntegrationError(np.nan, np.nan, None)
 _RANDOM_SLOPE_START = 0.3  # family slopes of a standard deviation of their covariate, in units of the skill
 
@@ -382,6 +383,8 @@ def _candidates(model, restriction, structures, reordered, max_iterations):
             scale = complete_metric(Objective(space, model.internal_cells, model.penalty), u)
             space = RestrictedSpace.near(space, model.recoding, restriction, u, scale @ scale.T)
             u = space.start[space.kept]
+            if model.avoid_zero_sd:
+                _refuse_zero_sd(space.structure(u), restriction)
         objective = Objective(space, model.internal_cells, model.penalty)
         value = np.inf
         if reordered:
@@ -390,6 +393,15 @@ def _candidates(model, restriction, structures, reordered, max_iterations):
         candidates.append((objective, u, value))
     best = max(value for _, _, value in candidates)
     return [(objective, u) for objective, u, value in candidates if value >= best - _WORTH_POLISHING]
+
+
+def _refuse_zero_sd(structure, restriction):
+    """Stop where a restriction puts a standard deviation on the zero that its penalty keeps it from."""
+    if np.any(np.abs(np.append(structure.slope_sd, structure.llm_sd)) < _ZERO_SD):
+        raise DataError(
+            f"{'; '.join(restriction.labels)}: avoid_zero_sd=True keeps standard deviations off zero by a penalty. Make "
+            "the model with avoid_zero_sd=False."
+        )
 
 
 def _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, state):

@@ -60,7 +60,7 @@ def store_header(model, estimate, rule, kind, seed):
     """
     prepared, restriction = model.prepared, estimate.restriction
     limits = () if restriction is None else (restriction.matrix, restriction.value, estimate.kept)
-    penalties = [model.link, model.link_sd, model.shrink_effects, model.shrink_slopes]
+    penalties = [model.link, model.link_sd, model.shrink_effects, model.shrink_slopes, model.avoid_zero_sd]
     pattern = [list(model.benchmarks), list(model.skills), list(model.random_terms), model.pattern.kind]
     parts = {
         "scores": (prepared.y, prepared.state, prepared.edge, [model.panel.boundary]),

@@ -165,7 +165,7 @@ def embed(smaller, larger):
         )
     if a.asymptotes != b.asymptotes or (a.asymptotes != "chance" and a.asymptote_sd != b.asymptote_sd):
         raise DataError("Fits with different asymptotes are not tested: their likelihoods are penalised differently.")
-    for name in ("link_sd", "shrink_effects", "shrink_slopes", "outliers"):
+    for name in ("link_sd", "shrink_effects", "shrink_slopes", "outliers", "avoid_zero_sd"):
         if getattr(a, name) != getattr(b, name) and not (name == "link_sd" and a.link == b.link == "logistic"):
             raise DataError(f"Fits with different {name} are not tested: they do not maximise the same function.")
     if a.link != b.link:

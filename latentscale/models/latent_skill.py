@@ -9,7 +9,15 @@ import pandas as pd
 
 from ..components.cells import Cells
 from ..components.identification import Pattern, identification_form, unrotated
-from ..components.penalty import DEFAULT_LINK_SD, DEFAULT_SD, Penalty, PrecisionPenalty, ShapePenalty, Shrinkage
+from ..components.penalty import (
+    DEFAULT_LINK_SD,
+    DEFAULT_SD,
+    Penalty,
+    PrecisionPenalty,
+    ShapePenalty,
+    Shrinkage,
+    SpreadPenalty,
+)
 from ..components.response import LINK, simulate_scores
 from ..components.scaling import within_family_constants
 from ..errors import DataError
@@ -86,6 +94,10 @@ class LatentSkillModel(PanelModel):
         Formula of columns that are constant within families, such as ``"instruct"``: z. Their slopes Gamma are named
         and reported with those of ``scaling``, which could name them too; here it is checked that they are constant
         within families. Families that were not seen are predicted from their z.
+    avoid_zero_sd : bool
+        Whether standard deviations of random slopes and of residual skills are kept off zero by a penalty, sum log tau,
+        which moves an estimate by less than its standard error (Chung et al. 2013). For prediction: an estimate of
+        zero, which maximum likelihood often gives, says for certain that families do not differ.
 
     Raises
     ------
@@ -107,17 +119,19 @@ class LatentSkillModel(PanelModel):
     def __init__(
         self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None,
         link="logistic", link_sd=DEFAULT_LINK_SD, shrink_effects=None, shrink_slopes=None, outliers=0.0,
-        llm_effects=False, family_covariates=None,
+        llm_effects=False, family_covariates=None, avoid_zero_sd=False,
     ):  # fmt: skip
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
         shrunk = {"shrink_effects": shrink_effects, "shrink_slopes": shrink_slopes}
         positive = {"asymptote_sd": asymptote_sd, "link_sd": link_sd}
-        check_options(asymptotes, link, positive, shrunk, outliers, llm_effects)
+        switches = {"llm_effects": llm_effects, "avoid_zero_sd": avoid_zero_sd}
+        check_options(asymptotes, link, positive, shrunk, outliers, switches)
         self.shrink_effects, self.shrink_slopes, self.outliers = shrink_effects, shrink_slopes, float(outliers)
         self.panel, self.scaling, self.asymptotes, self.link = panel, scaling, asymptotes, link
         self.asymptote_sd, self.link_sd = float(asymptote_sd), float(link_sd)
         self.llm_effects, self.family_covariates = bool(llm_effects), family_covariates
+        self.avoid_zero_sd = bool(avoid_zero_sd)
         has_score = panel.scores.notna().any(axis=1).to_numpy()
         if not has_score.any():
             raise DataError("No LLM has a score.")
@@ -421,6 +435,9 @@ class LatentSkillModel(PanelModel):
         parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
         if self.llm_effects:
             parts.append(PrecisionPenalty(table.layout.index("precision")))
+        spreads = np.concatenate([table.layout.index(name).ravel() for name in ("slope_sd", "llm_sd")])
+        if self.avoid_zero_sd and len(spreads):
+            parts.append(SpreadPenalty(spreads))
         if self.shrink_effects is not None or self.shrink_slopes is not None:
             parts.append(Shrinkage(table.layout, design_cov, self.shrink_effects, self.shrink_slopes))
         return Penalty(tuple(parts))

@@ -9,7 +9,7 @@ from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 
 
-def check_options(asymptotes, link, positive, optional, outliers, llm_effects):
+def check_options(asymptotes, link, positive, optional, outliers, switches):
     """Refuse values that make no sense.
 
     Parameters
@@ -18,7 +18,7 @@ def check_options(asymptotes, link, positive, optional, outliers, llm_effects):
     positive, optional : dict of str to float
         Options that must be positive; those that may also be None.
     outliers : float
-    llm_effects : bool
+    switches : dict of str to bool
 
     Raises
     ------
@@ -33,8 +33,9 @@ def check_options(asymptotes, link, positive, optional, outliers, llm_effects):
             raise DataError(f"{name} must be positive, not {sd!r}.")
     if not (isinstance(outliers, Real) and 0.0 <= outliers < 0.5):
         raise DataError(f"outliers is a share of the scores, at least 0 and below 0.5; got {outliers!r}.")
-    if not isinstance(llm_effects, (bool, np.bool_)):
-        raise DataError(f"llm_effects is True or False, not {llm_effects!r}.")
+    for name, value in switches.items():
+        if not isinstance(value, (bool, np.bool_)):
+            raise DataError(f"{name} is True or False, not {value!r}.")
 
 
 def skill_design(scaling, family_covariates, table, wanted):

@@ -105,7 +105,7 @@ def _given_target(joint, model, law, target):
         return
     cells = _with_target(evidence, fit.model, target)
     structure, names = extended(fit.structure, law, target.outliers), evidence.families
-    joint.found = dict(zip(names, effect_draws(structure, cells, names, DRAWS, joint.seed), strict=True))
+    joint.found = (dict(zip(names, effect_draws(structure, cells, names, DRAWS, joint.seed), strict=True)),)
 
 
 def _with_target(evidence, model, target):

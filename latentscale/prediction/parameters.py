@@ -4,7 +4,7 @@ The law is normal in the optimiser's coordinates, where precisions are logged, a
 correlation matrices positive definite at every point, so that every draw is a possible parameter.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import special
@@ -36,6 +36,10 @@ class ParameterLaw:
     turn : array (K, K)
         Skills in the fit's coordinates are ``turn`` times those in the law's.
     description : str
+    spreads : int array (M,)
+        Coordinates of standard deviations of slopes and residuals that have a lognormal law of their own.
+    spread_root : array (M, M)
+        Root of the covariance of their logarithms.
     """
 
     space: object
@@ -44,6 +48,8 @@ class ParameterLaw:
     root: np.ndarray
     turn: np.ndarray
     description: str
+    spreads: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
+    spread_root: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def structure(self, v):
         """Structure in users' covariates at coordinates v (d,)."""
@@ -54,11 +60,25 @@ class ParameterLaw:
 
         Scrambled Sobol points carried to the normal law: averages over draws are more accurate than over random ones.
         """
-        # a power of two keeps the points balanced
-        count = 1 << max(1, (int(size) - 1).bit_length())
-        points = qmc.Sobol(self.root.shape[1], rng=np.random.default_rng(seed)).random(count)[: int(size)]
-        z = special.ndtri(np.clip(points, 2.0**-54, 1.0 - 2.0**-53))
-        return [self.structure(v) for v in self.centre + z @ self.root.T]
+        return [self.structure(v) for v in self.centre + _normal_points(self.root.shape[1], size, seed) @ self.root.T]
+
+    def spread_structures(self, structure, size, seed=0):
+        """``structure`` with draws of the standard deviations of slopes and residuals, list of ``size`` Structures."""
+        out = []
+        for factor in np.exp(_normal_points(len(self.spreads), size, seed) @ self.spread_root.T):
+            v = self.centre.copy()
+            v[self.spreads] *= factor
+            moved = self.structure(v)
+            out.append(replace(structure, slope_sd=moved.slope_sd, llm_sd=moved.llm_sd))
+        return out
+
+
+def _normal_points(dimension, size, seed):
+    """Scrambled Sobol points carried to the standard normal law (size, dimension)."""
+    # a power of two keeps the points balanced
+    count = 1 << max(1, (int(size) - 1).bit_length())
+    points = qmc.Sobol(dimension, rng=np.random.default_rng(seed)).random(count)[: int(size)]
+    return special.ndtri(np.clip(points, 2.0**-54, 1.0 - 2.0**-53))
 
 
 def parameter_law(fit):
@@ -67,7 +87,9 @@ def parameter_law(fit):
     A fit without standard errors (``information=False``) gets the inverse expected information at its estimate, from
     20 simulated tables, with the curvature of its penalties, in the form without coordinates, whose rotations, which
     change no prediction, are left out. Standard deviations of random slopes and of residual skills are held at their
-    estimates: at zero, where some of them lie, there is no information on them, and no delta method.
+    estimates: at zero, where some of them lie, there is no information on them, and no delta method. Where a penalty
+    keeps them off zero (``avoid_zero_sd``) their logarithms have a normal law of their own (``spreads``), next to which
+    that of all others is the one given them: means and variances know little of each other.
 
     Raises
     ------
@@ -122,16 +144,26 @@ def _expected_law(fit):
         return space.pull_back(point, penalty.terms(space.structural(point))[1])
 
     information -= symmetrise(jacobian(pull, u, 1e-3 * np.maximum(1.0, np.abs(u))))
-    turns, _ = flat_rotations(space, u)
-    basis = np.linalg.qr(np.hstack([turns, np.eye(len(u))]))[0][:, turns.shape[1] : len(u)]
     held = np.array([label.startswith(("slope_sd[", "llm_sd")) for label in space.labels])
+    turns, _ = flat_rotations(space, u)
     if held.any():  # no rotation is free next to random slopes, and residual skills are the same in all axes
         basis = null_space(np.vstack([turns.T, np.eye(len(u))[held]]), 1e-9)
-    left = basis.T @ information @ basis
-    scale = np.sqrt(np.maximum(np.diag(left), 0.0))
-    factor = cholesky_or_none(left / np.outer(scale, scale)) if scale.all() else None
+    else:
+        basis = np.linalg.qr(np.hstack([turns, np.eye(len(u))]))[0][:, turns.shape[1] : len(u)]
+    root = basis @ _inverse_root(basis.T @ information @ basis)
+    words = f"inverse expected information, from {EXPECTED_TABLES} simulated tables"
+    law = ParameterLaw(space, model.recoding, u, root, turn, words)
+    if not (model.avoid_zero_sd and held.any()):
+        return law
+    free = null_space(turns.T, 1e-9) if turns.shape[1] else np.eye(len(u))
+    spread = (free @ _inverse_root(free.T @ information @ free))[held] / u[held, None]
+    return replace(law, spreads=np.flatnonzero(held), spread_root=_root(spread @ spread.T))
+
+
+def _inverse_root(information):
+    """R with R R' = information^-1."""
+    scale = np.sqrt(np.maximum(np.diag(information), 0.0))
+    factor = cholesky_or_none(information / np.outer(scale, scale)) if scale.all() else None
     if factor is None:
         raise DataError("The expected information is singular: leave 'parameters' out of uncertainty.")
-    root = basis @ (np.linalg.inv(factor).T / scale[:, None])
-    words = f"inverse expected information, from {EXPECTED_TABLES} simulated tables"
-    return ParameterLaw(space, model.recoding, u, root, turn, words)
+    return np.linalg.inv(factor).T / scale[:, None]

@@ -62,7 +62,7 @@ def predictive_draws(fit, data=None, observed=False, size=4000, seed=0, uncertai
     """
     sources, model = read_sources(uncertainty), fit.model
     request = read_request(model, data, observed)
-    joint = JointDraws(fit, request, size, seed)
+    joint = JointDraws(fit, request, size, seed, sources=sources)
     known = None if observed else fit.predict(data).to_numpy()
     mu, log_phi = expected_draws(joint, sources, known)
     scores = recorded(model, mu)

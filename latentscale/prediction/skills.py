@@ -19,6 +19,7 @@ from .sensitivity import sensitivities
 
 SOURCES = ("parameters", "family", "score")
 BEYOND = 10.0  # factor beyond the data from which predictions warn
+SPREADS = 16  # draws of the standard deviations of slopes and residuals, where those have a law
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ def skill_draws(fit, data=None, observed=False, size=2000, seed=0, uncertainty=(
     SkillDraws
     """
     request = read_request(fit.model, data, observed)
-    joint = JointDraws(fit, request, size, seed)
-    theta = joint.skills(read_sources(uncertainty))
+    sources = read_sources(uncertainty)
+    theta = JointDraws(fit, request, size, seed, sources=sources).skills(sources)
     return SkillDraws(request.llms, theta, (fit.structure,), np.zeros(int(size), dtype=int))
 
 
@@ -159,6 +160,9 @@ def read_sources(uncertainty):
 class JointDraws:
     """Draws of family effects and LLM residuals at the estimate, and the parameters' part by the delta method.
 
+    Standard deviations of slopes and residuals that have a law of their own (``ParameterLaw.spreads``) are not moved by
+    the delta method: effects are drawn at ``SPREADS`` draws of them, in equal shares.
+
     Parameters
     ----------
     fit : LatentSkillResults
@@ -169,66 +173,75 @@ class JointDraws:
         Draws of one family depend on the seed, its name and its scores alone.
     proposals : int
         Weighted draws a family that they are chosen from.
+    sources : collection of str
+        With "parameters", standard deviations that have a law are drawn.
     """
 
-    def __init__(self, fit, request, size, seed=0, proposals=DRAWS):
+    def __init__(self, fit, request, size, seed=0, proposals=DRAWS, sources=()):
         whole = all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in (size, seed))
         if not whole or size < 2 or seed < 0:
             raise DataError(f"size is a whole number of at least 2 and seed of at least 0; got {size!r}, {seed!r}.")
         self.fit, self.request, self.size, self.seed = fit, request, int(size), int(seed)
         model = fit.model
         self.evidence = gather_evidence(model, request.llms, request.families, request.x, request.scores)
-        self.structure = fit.structure
-        self.found = {}
-        if self.evidence.cells is not None:
-            names = self.evidence.families
-            self.found = dict(
-                zip(names, effect_draws(self.structure, self.evidence.cells, names, proposals, seed), strict=True)
-            )
+        self.structure, self.structures = fit.structure, (fit.structure,)
+        if "parameters" in sources and model.avoid_zero_sd and len(self.law.spreads):
+            self.structures = tuple(self.law.spread_structures(fit.structure, SPREADS, seed))
+            proposals = 2 * proposals // SPREADS
+        self.found = tuple(self._effects(structure, proposals) for structure in self.structures)
+
+    @cached_property
+    def law(self):
+        """ParameterLaw of the fit."""
+        return parameter_law(self.fit)
+
+    def _effects(self, structure, proposals):
+        """EffectDraws by family, of those with evidence."""
+        cells, names = self.evidence.cells, self.evidence.families
+        if cells is None:
+            return {}
+        return dict(zip(names, effect_draws(structure, cells, names, proposals, self.seed), strict=True))
 
     @cached_property
     def theta(self):
         """Draws of skills given the estimate (S, n, K)."""
-        request, structure = self.request, self.structure
-        out = np.broadcast_to(request.x @ structure.slopes, (self.size, len(request), structure.slopes.shape[1])).copy()
+        request, slopes = self.request, self.structure.slopes
+        out = np.broadcast_to(request.x @ slopes, (self.size, len(request), slopes.shape[1])).copy()
+        parts = np.array_split(np.arange(self.size), len(self.structures))
         for family in dict.fromkeys(request.families):
             rng = generator(self.seed, f"draws {family}")
-            alpha, chosen = self._family(family, rng)
-            for place in np.flatnonzero([name == family for name in request.families]):
-                out[:, place] += self._skill_part(alpha, place) + self._own(family, place, chosen, rng)
+            places = np.flatnonzero([name == family for name in request.families])
+            for structure, found, part in zip(self.structures, self.found, parts, strict=True):
+                drawn = found.get(family)
+                alpha, chosen = _family_effects(structure, drawn, len(part), rng)
+                for place in places:
+                    own = self._own(structure, drawn, (family, place), chosen, len(part), rng)
+                    out[part, place] += self._skill_part(structure, alpha, place) + own
         return out
 
-    def _family(self, family, rng):
-        """Equally weighted effects (S, D) of a family, and which of its weighted draws they are (None if unseen)."""
-        if family in self.found:
-            draws = self.found[family]
-            chosen = draws.resampled(self.size, rng)
-            return draws.alpha[chosen], chosen
-        cov = effects_cov(self.structure)
-        return rng.standard_normal((self.size, len(cov))) @ np.linalg.cholesky(cov).T, None
-
-    def _skill_part(self, alpha, place):
+    def _skill_part(self, structure, alpha, place):
         """What family effects (S, D) add to an LLM's skills."""
-        k = self.structure.loadings.shape[1]
+        k = structure.loadings.shape[1]
         out = alpha[:, :k].copy()
-        for number, tau in enumerate(self.structure.slope_sd):
+        for number, tau in enumerate(structure.slope_sd):
             out += self.request.random[place, number] * tau * alpha[:, k * (1 + number) : k * (2 + number)]
         return out
 
-    def _own(self, family, place, chosen, rng):
+    def _own(self, structure, drawn, llm, chosen, size, rng):
         """kappa e_i of an LLM (S, K): given its scores if it has any, else from its distribution."""
-        if self.structure.kappa == 0.0 or not self.request.residuals:
+        if structure.kappa == 0.0 or not self.request.residuals:
             return 0.0
+        family, place = llm
         row = self.evidence.rows.get((family, self.request.llms[place]))
         if row is not None and chosen is not None:
-            return self.structure.kappa * self.found[family].own[row][chosen]
-        root = np.linalg.cholesky(self.structure.skill_cov)
-        return self.structure.kappa * rng.standard_normal((self.size, len(root))) @ root.T
+            return structure.kappa * drawn.own[row][chosen]
+        root = np.linalg.cholesky(structure.skill_cov)
+        return structure.kappa * rng.standard_normal((size, len(root))) @ root.T
 
     @cached_property
     def moves(self):
         """What one standard normal draw of each direction of the parameters adds: Sensitivities."""
-        return sensitivities(parameter_law(self.fit), self.fit.model, self.request, self.evidence)
+        return sensitivities(self.law, self.fit.model, self.request, self.evidence)
 
     @cached_property
     def deviates(self):
@@ -244,3 +257,12 @@ class JointDraws:
         if "parameters" in sources:
             theta = theta + np.tensordot(self.deviates, self.moves.theta, axes=1)
         return theta
+
+
+def _family_effects(structure, drawn, size, rng):
+    """Equally weighted effects (S, D) of a family, and which of its weighted draws they are (None if unseen)."""
+    if drawn is not None:
+        chosen = drawn.resampled(size, rng)
+        return drawn.alpha[chosen], chosen
+    cov = effects_cov(structure)
+    return rng.standard_normal((size, len(cov))) @ np.linalg.cholesky(cov).T, None

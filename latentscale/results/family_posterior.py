@@ -127,7 +127,8 @@ def contrast_families(fit, first, second, at=None, alpha=0.05, size=4000, seed=0
     x = np.tile(model.design.x.mean(axis=0), (2, 1)) if at is None else _covariates(model, at)
     random = model.random_covariates(x) if model.random_terms else None
     request = Request(pd.Index(["first", "second"]), (first, second), x, random, residuals=False)
-    joint, sources = JointDraws(fit, request, size, seed), read_sources(uncertainty)
+    sources = read_sources(uncertainty)
+    joint = JointDraws(fit, request, size, seed, sources=sources)
     theta = joint.skills(sources)
     draws, labels = theta[:, 0] - theta[:, 1], list(model.skills)
     if at is not None:

@@ -201,7 +201,7 @@ def _target(fit, target, request, size, seed, sources):
         vector[known.index(name)] = weight
     kind = "skill" if of_skills else "the expected score of"
     words = " + ".join(f"{weight:g} {name}" for name, weight in weights.items()) if len(names) > 1 else names[0]
-    joint = JointDraws(fit, request, size, seed)
+    joint = JointDraws(fit, request, size, seed, sources=sources)
     return joint, lambda mu, theta: (theta if of_skills else mu) @ vector, f"{kind} {words}"
 
 

@@ -131,7 +131,7 @@ class Predictions:
         >>> new = pd.DataFrame({"model": ["next-13b"], "family": ["unseen"], "params_b": [13.0], "bbh": [0.45]})
         >>> frame = fit.get_prediction(new, observed=True).summary_frame()
         >>> frame.set_index("benchmark")[["mean", "obs_ci_lower", "obs_ci_upper"]].round(1).loc["mmlu"].tolist()
-        [0.6, 0.5, 0.7]
+        [0.6, 0.4, 0.7]
         """
         draws = predictive_draws(self, data, bool(observed), size, seed, uncertainty)
         return PredictionResults(draws, self.model.panel.llm)

@@ -67,7 +67,8 @@ def _moments(model, options, data=None):
             x=np.vstack([known.x, asked.x[fresh]]),
             random=None if known.random is None else np.vstack([known.random, asked.random[fresh]]),
         )
-    theta = JointDraws(model.parent, known, options["size"], options["seed"]).skills(options["sources"])
+    sources = options["sources"]
+    theta = JointDraws(model.parent, known, options["size"], options["seed"], sources=sources).skills(sources)
     used = [fitted.skills.index(skill) for skill in model.skills]
     return SkillMoments.from_draws(theta[:, :, used]), (places, names)
 

@@ -38,6 +38,7 @@ FORMAT = "latentscale fit"
 FORMAT_VERSION = 4
 _READABLE = (2, 3, 4)  # older ones lack options that came later, and the class, which is LatentSkillModel
 _OPTIONS = ("link", "link_sd", "shrink_effects", "shrink_slopes", "outliers", "llm_effects", "family_covariates")
+_OPTIONS += ("avoid_zero_sd",)
 _ARRAYS = ("params", "free", "information", "gradient")
 _SLOTH_OPTIONS = ("scaling", "family_intercepts", "link", "asymptotes", "positive_slopes")
 _SLOTH_SCALARS = ("loss", "penalised", "gradient", "converged", "ridge", "automatic", "iterations")

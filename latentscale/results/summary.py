@@ -127,6 +127,8 @@ def _special(model):
     words = [f"{name} {sd:g}" for name, sd in shrunk.items() if sd is not None]
     if words:
         rows.append(("Shrinkage:", ", ".join(words)))
+    if model.avoid_zero_sd:
+        rows.append(("Zero sds:", "avoided by a penalty"))
     if model.family_covariates is not None:
         rows.append(("Family covariates:", model.family_covariates))
     if model.outliers:

@@ -96,7 +96,8 @@ def calibrated_specification(seed=0):
 
     Residual skills of LLMs (``llm_effects``) and slopes on log size that vary between families (``random_slopes``)
     are what families' scores disagree in with a law of shared slopes and independent noise; without them intervals are
-    too narrow (``benchmarks/calibration.py``). Fits take some three times as long.
+    too narrow (``benchmarks/calibration.py``). Their standard deviations are kept off zero (``avoid_zero_sd``). Fits
+    take some three times as long.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def calibrated_specification(seed=0):
     True
     """
     plain = default_specification(seed)
-    more = {"llm_effects": True, "random_slopes": "log(params_b)"}
+    more = {"llm_effects": True, "random_slopes": "log(params_b)", "avoid_zero_sd": True}
     return Specification(
         LatentSkillModel, fit=dict(plain.fit_options), name="calibrated", **{**plain.options, **more}
     )

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.components.penalty import UPPER_CENTRE, Penalty, ShapePenalty, Shrinkage
+from latentscale.components.penalty import UPPER_CENTRE, Penalty, PrecisionPenalty, ShapePenalty, Shrinkage, SpreadPenalty
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.structure import Layout, Structure
 from latentscale.parameters.table import ParameterTable
@@ -62,6 +62,17 @@ def test_derivatives_are_those_of_differences(k, name):
         wanted = jacobian(lambda point: penalty.terms(point)[1], s, step)
         assert_allclose(hessian, wanted, rtol=1e-7, atol=1e-9 * (1.0 + np.abs(gradient).max()))
         assert_allclose(hessian, hessian.T, rtol=0, atol=1e-12 * (1.0 + np.abs(hessian).max()))
+
+
+@pytest.mark.parametrize("penalty", [PrecisionPenalty(np.array([0, 2])), SpreadPenalty(np.array([1, 2, 3]))])
+def test_penalties_of_precisions_and_of_standard_deviations(penalty):
+    s = np.array([35.0, -0.3, 0.8, 2.0, 7.0])
+    step = 1e-3 * np.abs(s)
+    wanted = jacobian(lambda point: np.atleast_1d(penalty.terms(point)[0]), s, step)[0]
+    assert_allclose(penalty.terms(s)[1], wanted, rtol=1e-7, atol=1e-9)
+    curvature = jacobian(lambda point: penalty.terms(point)[1], s, step)
+    assert_allclose(penalty.hessian(s), curvature, rtol=1e-7, atol=1e-9)
+    assert not penalty.terms(s)[1][[4]].any()
 
 
 def test_shapes_are_penalised_where_they_are_free_only():

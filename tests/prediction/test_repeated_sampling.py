@@ -160,7 +160,7 @@ def test_many_llms_and_items_recover_the_parameters():
 def test_intervals_cover_with_few_llms():
     """14 LLMs, two skills known with error: restricted likelihood, t intervals of loadings."""
     inside, sd = [], []
-    for seed in range(60):
+    for seed in range(25):
         counts, moments, _, _ = _simulated(seed)
         found = fit_counts(counts, moments)
         se = np.sqrt(np.diag(found.cov))
@@ -169,9 +169,9 @@ def test_intervals_cover_with_few_llms():
         miss[3:] = np.abs(np.log(found.vector[3:] / TRUTH[3:])) * found.vector[3:]
         inside.append(miss <= half)
         sd.append(found.vector[4])
-    # .95 less three Monte Carlo errors of .028
-    assert np.mean(inside, axis=0).min() > 0.865
-    assert_allclose(np.mean(sd), TRUTH[4], atol=4.0 * np.std(sd) / np.sqrt(60))
+    # .95 less three Monte Carlo errors of .044
+    assert np.mean(inside, axis=0).min() > 0.82
+    assert_allclose(np.mean(sd), TRUTH[4], atol=4.0 * np.std(sd) / np.sqrt(25))
 
 
 def test_errors_of_skills_are_integrated_out():
