@@ -13,7 +13,8 @@ from numpy.testing import assert_allclose
 from typer.testing import CliRunner
 
 import latentscale as ls
-from latentscale.cli import FILES, app
+from latentscale.cli import app
+from latentscale.cli.files import FILES
 from latentscale.estimation.fit import FitInterrupted
 from latentscale.models import LatentSkillModel
 

@@ -67,7 +67,7 @@ def test_offenders_are_found(tmp_path, path, text, problem):
         ("panel.py", ABOVE),
         ("models/a.py", "def fit():\n    from latentscale.estimation import fit\n"),
         ("models/a.py", TYPES),
-        ("cli.py", "import latentscale as ls\nfrom latentscale.report import html"),
+        ("cli/a.py", "import latentscale as ls\nfrom latentscale.report import html"),
         ("__init__.py", "from latentscale.panel import BenchmarkPanel\nfrom latentscale.cli import main"),
     ],
 )

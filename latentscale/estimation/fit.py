@@ -399,8 +399,8 @@ def _refuse_zero_sd(structure, restriction):
     """Stop where a restriction puts a standard deviation on the zero that its penalty keeps it from."""
     if np.any(np.abs(np.append(structure.slope_sd, structure.llm_sd)) < _ZERO_SD):
         raise DataError(
-            f"{'; '.join(restriction.labels)}: avoid_zero_sd=True keeps standard deviations off zero by a penalty. Make "
-            "the model with avoid_zero_sd=False."
+            f"{'; '.join(restriction.labels)}: avoid_zero_sd=True keeps standard deviations off zero by a penalty. "
+            "Make the model with avoid_zero_sd=False."
         )
 
 

@@ -24,9 +24,9 @@ class DownstreamModel:
 
         sum_l log E[ prod_{i in l} f(y_iT | theta_i) | benchmark scores of family l ],
 
-    at the estimates of the fit. With estimates plugged in for theta_i their errors would pass for noise of the target: a
-    precision phi too small, and standard errors that leave them out. Standard errors add what the estimates of the fit
-    contribute (Murphy and Topel 1985).
+    at the estimates of the fit. With estimates plugged in for theta_i their errors would pass for noise of the target:
+    a precision phi too small, and standard errors that leave them out. Standard errors add what the estimates of the
+    fit contribute (Murphy and Topel 1985).
 
     Parameters
     ----------

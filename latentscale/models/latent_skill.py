@@ -95,9 +95,10 @@ class LatentSkillModel(PanelModel):
         and reported with those of ``scaling``, which could name them too; here it is checked that they are constant
         within families. Families that were not seen are predicted from their z.
     avoid_zero_sd : bool
-        Whether standard deviations of random slopes and of residual skills are kept off zero by a penalty, sum log tau,
-        which moves an estimate by less than its standard error (Chung et al. 2013). For prediction: an estimate of
-        zero, which maximum likelihood often gives, says for certain that families do not differ.
+        Whether standard deviations of random slopes and of residual skills are kept off zero by a penalty, log tau
+        less a small rate times tau, which moves an estimate by less than its standard error (Chung et al. 2013). For
+        prediction: an estimate of zero, which maximum likelihood often gives, says for certain that families do not
+        differ.
 
     Raises
     ------
@@ -435,12 +436,17 @@ class LatentSkillModel(PanelModel):
         parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
         if self.llm_effects:
             parts.append(PrecisionPenalty(table.layout.index("precision")))
-        spreads = np.concatenate([table.layout.index(name).ravel() for name in ("slope_sd", "llm_sd")])
-        if self.avoid_zero_sd and len(spreads):
-            parts.append(SpreadPenalty(spreads))
+        if self.avoid_zero_sd:
+            parts.append(self._spread_penalty(table.layout))
         if self.shrink_effects is not None or self.shrink_slopes is not None:
             parts.append(Shrinkage(table.layout, design_cov, self.shrink_effects, self.shrink_slopes))
         return Penalty(tuple(parts))
+
+    def _spread_penalty(self, layout):
+        slopes, own = layout.index("slope_sd"), layout.index("llm_sd")
+        rates = np.zeros((0, 1)) if not len(slopes) else self.random_design.std(axis=0)[:, None]
+        rate = np.append(np.broadcast_to(rates, slopes.shape).ravel(), np.ones(len(own)))
+        return SpreadPenalty(np.append(slopes.ravel(), own), rate)
 
     def _parameter_table(self, pattern: Pattern, random_terms=()):
         n_link = len(LINK) if self.link == "monotone" else 0

@@ -143,8 +143,10 @@ def _expected_law(fit):
         """Slope of the penalties in u, in which they are as good as quadratic; in s they need not be concave."""
         return space.pull_back(point, penalty.terms(space.structural(point))[1])
 
-    information -= symmetrise(jacobian(pull, u, 1e-3 * np.maximum(1.0, np.abs(u))))
     held = np.array([label.startswith(("slope_sd[", "llm_sd")) for label in space.labels])
+    # the logarithm of a small standard deviation bends within a step that suits the others
+    scale = np.where(held & model.avoid_zero_sd, np.abs(u), np.maximum(1.0, np.abs(u)))
+    information -= symmetrise(jacobian(pull, u, 1e-3 * scale))
     turns, _ = flat_rotations(space, u)
     if held.any():  # no rotation is free next to random slopes, and residual skills are the same in all axes
         basis = null_space(np.vstack([turns.T, np.eye(len(u))[held]]), 1e-9)

@@ -7,7 +7,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.components.penalty import UPPER_CENTRE, Penalty, PrecisionPenalty, ShapePenalty, Shrinkage, SpreadPenalty
+from latentscale.components.penalty import (
+    UPPER_CENTRE,
+    Penalty,
+    PrecisionPenalty,
+    ShapePenalty,
+    Shrinkage,
+    SpreadPenalty,
+)
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.structure import Layout, Structure
 from latentscale.parameters.table import ParameterTable
@@ -64,7 +71,9 @@ def test_derivatives_are_those_of_differences(k, name):
         assert_allclose(hessian, hessian.T, rtol=0, atol=1e-12 * (1.0 + np.abs(hessian).max()))
 
 
-@pytest.mark.parametrize("penalty", [PrecisionPenalty(np.array([0, 2])), SpreadPenalty(np.array([1, 2, 3]))])
+@pytest.mark.parametrize(
+    "penalty", [PrecisionPenalty(np.array([0, 2])), SpreadPenalty(np.array([1, 2, 3]), np.array([1.0, 0.5, 2.0]))]
+)
 def test_penalties_of_precisions_and_of_standard_deviations(penalty):
     s = np.array([35.0, -0.3, 0.8, 2.0, 7.0])
     step = 1e-3 * np.abs(s)

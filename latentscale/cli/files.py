@@ -1,0 +1,121 @@
+"""Tables in and out, and what a run leaves."""
+
+import os
+import shutil
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+FIT_FILE = "fit.lscale"
+FILES = ("summary.txt", "parameters.csv", "predictions.csv", FIT_FILE)
+_PIPE_WIDTH = 10_000  # of tables that no terminal limits
+
+
+def read(path):
+    """Table of a CSV file, or of a parquet file if its name says so."""
+    import pandas as pd
+
+    from latentscale.errors import DataError
+
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return _read_parquet(path)
+    try:
+        return pd.read_csv(path)
+    except ValueError as error:  # an empty or ragged file, or one that is not text
+        raise DataError(f"{path} cannot be read as CSV: {error}") from error
+
+
+def _read_parquet(path):
+    import pandas as pd
+
+    from latentscale.errors import DataError
+
+    path.stat()  # an absent file is the system's to report
+    try:
+        return pd.read_parquet(path)
+    except ImportError:
+        pass
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} cannot be read as parquet: {error}") from error
+    try:
+        import polars
+    except ImportError as error:
+        raise DataError("reading parquet files needs pyarrow or polars: pip install pyarrow") from error
+    try:
+        return polars.read_parquet(path)
+    except polars.exceptions.PolarsError as error:
+        raise DataError(f"{path} cannot be read as parquet: {error}") from error
+
+
+def print_table(frame, corner):
+    """A table of numbers on standard output; what is missing stays empty."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(escape(corner), overflow="fold")
+    for name in frame.columns:
+        table.add_column(escape(str(name)), justify="right", overflow="fold")
+    for name, row in zip(frame.index, frame.to_numpy(), strict=True):
+        table.add_row(escape(str(name)), *map(_cell, row))
+    console.print(table)
+
+
+def _cell(value):
+    """A number with four decimals, nothing for a missing one, and words as they are."""
+    if isinstance(value, str):
+        return escape(value)
+    return "" if value != value else f"{value:.4f}"
+
+
+def check_out(out, force):
+    """Refuse a folder that cannot or must not be written to, before hours are spent on a fit."""
+    from latentscale.errors import DataError
+
+    if out.exists() and not out.is_dir():
+        raise DataError(f"--out {out} is a file; give a folder.")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise DataError(f"--out {out} is not empty; give another folder, or --force to write into it.")
+    parent = out.absolute()
+    while not parent.exists():
+        parent = parent.parent
+    if not os.access(parent, os.W_OK):
+        raise DataError(f"--out {out}: {parent} cannot be written to.")
+
+
+def _write(fit, out):
+    """All files of a run, or none: they are made in a folder beside ``out`` and moved when complete."""
+    target = out.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{target.name}.{os.getpid()}.part"
+    part.mkdir()
+    try:
+        (part / "summary.txt").write_text(f"{fit.summary().as_text()}\n", encoding="utf-8")
+        fit.parameter_table().to_csv(part / "parameters.csv")
+        fit.predict().to_csv(part / "predictions.csv")
+        fit.save(part / FIT_FILE)
+        if target.exists():
+            for name in FILES:
+                os.replace(part / name, target / name)
+        else:
+            part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def finish(fit, out):
+    typer.echo(fit.summary().as_text())
+    _write(fit, out)
+    Console(stderr=True, highlight=False).print(f"Wrote {', '.join(FILES)} to {escape(str(out))}", soft_wrap=True)
+
+
+def write_csv(frame, out):
+    """Write a table; the file appears whole or not at all."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        frame.to_csv(part)
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)

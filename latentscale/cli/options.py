@@ -1,0 +1,95 @@
+"""Options that several commands share, and reading what they are given."""
+
+from enum import StrEnum
+
+import typer
+
+TRANSLOG = "log(params_b) * log(tokens_t)"
+
+
+class Integration(StrEnum):
+    """Rules that integrate over family effects."""
+
+    monte_carlo = "monte_carlo"
+    quadrature = "quadrature"
+    laplace = "laplace"
+
+
+class Asymptotes(StrEnum):
+    """Which asymptotes are estimated."""
+
+    chance = "chance"
+    lower = "lower"
+    both = "both"
+
+
+class Link(StrEnum):
+    """Increasing functions between skills and expected scores."""
+
+    logistic = "logistic"
+    monotone = "monotone"
+
+
+class Boundary(StrEnum):
+    """What is done about scores of exactly 0 or 1."""
+
+    squeeze = "squeeze"
+    censor = "censor"
+    error = "error"
+
+
+INTEGRATION = typer.Option(help="Rule that integrates over family effects.")
+STARTS = typer.Option(min=1, help="Starts of the search: one from the data, the others at random.")
+SEED = typer.Option(help="Seed of starts and draws; the numbers do not depend on --jobs.")
+JOBS = typer.Option(help="Starts climbed in parallel; -1 for one per core.")
+PROGRESS = typer.Option("--progress/--no-progress", help="Report steps on standard error.")
+SHRINK_EFFECTS = typer.Option(help="Shrink loadings: s.d. of the penalty, such as 0.5.", show_default="none")
+SHRINK_SLOPES = typer.Option(help="Shrink slopes: s.d. of the penalty, such as 1.", show_default="none")
+FORCE = typer.Option("--force", help="Write into --out even if it has files; those of an earlier run go.")
+
+
+def names(text):
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def pairs(text, option):
+    """``a=x,b=y`` as a dict of texts."""
+    from latentscale.errors import DataError
+
+    pairs = {}
+    for part in names(text):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise DataError(f"{option} takes name=value pairs such as a=x,b=y; {part!r} is not one.")
+        if name in pairs:
+            raise DataError(f"{option} names {name!r} twice.")
+        pairs[name] = value
+    return pairs
+
+
+def read_skills(text):
+    """A number, anchors ``skill=benchmark,...``, or ``echelon:benchmark,...``."""
+    from latentscale.components.identification import Anchored, Echelon
+
+    text = text.strip()
+    if text.lstrip("+-").isdigit():
+        return int(text)
+    if text.startswith("echelon:"):
+        return Echelon(names(text.removeprefix("echelon:")))
+    return Anchored(pairs(text, "--skills"))
+
+
+def read_chance(text):
+    """Guessing levels: the package's own, and the user's over them."""
+    from latentscale.datasets import CHANCE_LEVELS
+    from latentscale.errors import DataError
+
+    if text is None:
+        return None
+    levels = dict(CHANCE_LEVELS)
+    for name, value in pairs(text, "--chance").items():
+        try:
+            levels[name] = float(value)
+        except ValueError:
+            raise DataError(f"--chance: {value!r} for {name!r} is not a number.") from None
+    return levels
