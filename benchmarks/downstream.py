@@ -8,11 +8,12 @@ Base families of the shipped table (base and instruct variants together) are lef
   LLMs, the regression from the other families.
 - ``size``: only size and tokens are known. The fit too leaves the family out, and predicts it as an unseen one.
 
-Methods: ``DownstreamModel`` on four anchored skills and on ``ls.default_specification()``; the same skills plugged in,
-as a beta regression on their posterior means; beta regression on log size, log tokens and their product; beta and ridge
-regressions on the logits of the six benchmarks of the leaderboard's version 1, the ones that every LLM with HumanEval
-has. Ridge takes its penalty, and its interval from the residuals, by leaving out families among those that train. All
-intervals are meant to hold 95% of scores. One row a method, setting and LLM is written, and a table printed.
+Methods: ``DownstreamModel`` on four anchored skills, with and without residual skills of LLMs, and with and without an
+effect of families on the target (``family_effect``); the same skills plugged in, as a beta regression on their
+posterior means; beta regression on log size, log tokens and their product; beta and ridge regressions on the logits of
+the six benchmarks of the leaderboard's version 1, the ones that every LLM with HumanEval has. Ridge takes its penalty,
+and its interval from the residuals, by leaving out families among those that train. All intervals are meant to hold 95%
+of scores. One row a method, setting and LLM is written, and a table printed.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from latentscale.models.downstream import DownstreamModel
 TARGET, VERSION_1 = "humaneval", list(ls.BENCHMARKS[:6])
 PENALTIES = np.geomspace(0.1, 100.0, 13)
 ALPHA = 0.05
+CODE = ("codegen", "codellama", "deepseek-coder", "starcoder", "starcoder2")
 
 
 def fits():
@@ -39,17 +41,19 @@ def fits():
     options = {"integration": "laplace", "starts": 3, "cov_type": "observed"}
     return {
         "4 skills": lambda panel: ls.LatentSkillModel(panel, skills=ls.Anchored(SKILLS)).fit(**options),
-        "default": lambda panel: ls.default_specification().fit(panel),
+        "4 skills, residuals": lambda panel: ls.LatentSkillModel(
+            panel, skills=ls.Anchored(SKILLS), llm_effects=True
+        ).fit(**options | {"starts": 1}),
     }
 
 
-def by_skills(fit, train, asked, known):
+def by_skills(fit, train, asked, known, family_effect=True):
     """Predictions of the LLMs ``asked``: a frame by LLM with mean, lower, upper; ``train`` (LLM -> score) may be used.
 
     With ``known`` they are in the fit, otherwise they are predicted from size and tokens.
     """
     table = fit.model.panel.to_frame()[["model"]].assign(**{TARGET: lambda t: t["model"].map(train)})
-    results = DownstreamModel(fit, TARGET, table).fit(integration="laplace")
+    results = DownstreamModel(fit, TARGET, table, family_effect=family_effect).fit(integration="laplace")
     data = None if known else asked.reset_index().drop(columns=list(ls.BENCHMARKS))
     frame = results.get_prediction(data).summary_frame(ALPHA).set_index("llm").loc[asked.index]
     out = frame[["mean", "obs_ci_lower", "obs_ci_upper"]].set_axis(["mean", "lower", "upper"], axis=1)
@@ -128,7 +132,8 @@ def rows():
             found = regressions(train, asked, known, skills if known else {})
             for name, fit in fits().items():
                 used = whole[name] if known else fit(others)
-                found[f"downstream: {name}"] = by_skills(used, train[TARGET].to_dict(), asked, known)
+                for word, effect in (("", True), (", no family effect", False)):
+                    found[f"downstream: {name}{word}"] = by_skills(used, train[TARGET].to_dict(), asked, known, effect)
             for name, frame in found.items():
                 frame = frame.assign(method=name, setting="benchmarks" if known else "size", family=family)
                 yield frame.assign(observed=asked[TARGET]).rename_axis("llm").reset_index()
@@ -151,6 +156,8 @@ def main():
     families = table.groupby(["setting", "method", "family"])["error"].mean()
     shown["error by family"] = families.groupby(level=[0, 1]).mean()
     print(shown.round(1).to_string())
+    shown = table[~table["family"].isin(CODE)].groupby(["setting", "method"])[["error", "covered", "width"]].mean()
+    print(f"\nwithout the families trained for code ({', '.join(CODE)})\n{shown.round(1).to_string()}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from scipy import special, stats
 # word of a parameter -> (to the good scale, its derivative, back)
 _SCALES = {
     "precision": (np.log, lambda x: 1.0 / x, np.exp),
+    "family_sd": (np.log, lambda x: 1.0 / x, np.exp),
     "variance": (np.log, lambda x: 1.0 / x, np.exp),
     "corr": (np.arctanh, lambda x: 1.0 / (1.0 - x * x), np.tanh),
     "lower": (special.logit, lambda x: 1.0 / (x * (1.0 - x)), special.expit),

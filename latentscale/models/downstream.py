@@ -17,10 +17,11 @@ class DownstreamModel:
 
     For LLM i of family l with a score of the target T,
 
-        Y_iT ~ Beta(mu_i phi, (1 - mu_i) phi),  mu_i = c + (d - c) F(lambda' theta_i + b),
+        Y_iT ~ Beta(mu_i phi, (1 - mu_i) phi),  mu_i = c + (d - c) F(lambda' theta_i + b + u_l),
 
-    F logistic: the target is one more benchmark, but it has no say in what the skills are. lambda, b and phi maximise
-    the likelihood of the target's scores given all others,
+    F logistic: the target is one more benchmark, but it has no say in what the skills are. u_l ~ N(0, s^2), with s
+    called ``family_sd``, is what the target asks of a family that no benchmark does. lambda, b, phi and s maximise the
+    likelihood of the target's scores given all others,
 
         sum_l log E[ prod_{i in l} f(y_iT | theta_i) | benchmark scores of family l ],
 
@@ -47,6 +48,10 @@ class DownstreamModel:
     shrink : float or None, default "fit"
         e of a penalty -lambda' Sigma lambda / (2 e^2) on the loadings, None for none; ``"fit"`` takes the
         ``shrink_effects`` of the fit's model.
+    family_effect : bool
+        Whether there is a u_l. Without it loadings run to where they pass what the target alone asks for off as error
+        of the skills, and LLMs of other families are predicted badly. s has a weak penalty that keeps it off zero
+        (``latentscale.components.penalty``).
 
     Raises
     ------
@@ -64,8 +69,9 @@ class DownstreamModel:
     """
 
     def __init__(
-        self, fit, target, data=None, skills=None, asymptotes="chance", chance=None, boundary=None, shrink="fit"
-    ):
+        self, fit, target, data=None, skills=None, asymptotes="chance", chance=None, boundary=None, shrink="fit",
+        family_effect=True,
+    ):  # fmt: skip
         self.parent, self.target = _read_fit(fit), str(target)
         model = fit.model
         if self.target in model.benchmarks:
@@ -78,7 +84,9 @@ class DownstreamModel:
         shrink = model.shrink_effects if isinstance(shrink, str) and shrink == "fit" else shrink
         if shrink is not None and not (isinstance(shrink, Real) and shrink > 0):
             raise DataError(f"shrink is a positive number, None or 'fit', not {shrink!r}.")
-        self.skills = _read_skills(skills, model.skills)
+        if not isinstance(family_effect, (bool, np.bool_)):
+            raise DataError(f"family_effect is True or False, not {family_effect!r}.")
+        self.skills, self.family_effect = _read_skills(skills, model.skills), bool(family_effect)
         self.asymptotes, self.chance, self.shrink = asymptotes, float(chance), shrink
         self.boundary = model.panel.boundary if boundary is None else boundary
         self.scores, self.not_fitted = self._read_scores(data)
@@ -109,6 +117,7 @@ class DownstreamModel:
         """Names of the parameters, as those of a benchmark."""
         ends = {"chance": (), "lower": ("lower",), "both": ("lower", "upper")}[self.asymptotes]
         loadings = [f"loading[{self.target},{skill}]" for skill in self.skills]
+        ends = (*ends, "family_sd") if self.family_effect else ends
         return [*loadings, *(f"{word}[{self.target}]" for word in ("intercept", "precision", *ends))]
 
     @property
@@ -119,7 +128,8 @@ class DownstreamModel:
         model = self.parent.model
         used = np.array([model.skills.index(skill) for skill in self.skills])
         y, state, edge = self.prepared.y[:, 0], self.prepared.state[:, 0], float(self.prepared.edge[0])
-        return Target(y, state, edge, used, self.chance, self.asymptotes, self.shrink, model.outliers)
+        rest = (self.chance, self.asymptotes, self.shrink, model.outliers, self.family_effect)
+        return Target(y, state, edge, used, *rest)
 
     def fit(self, uncertainty=("parameters",), integration=None):
         """Maximise the likelihood of the target's scores given the others.

@@ -1,7 +1,9 @@
 """A further benchmark regressed on skills that are known with error.
 
-The target T is one more benchmark, Y_iT ~ Beta(mu phi, (1 - mu) phi) with mu = c + (d - c) F(lambda' theta_i + b).
-Its coordinates zeta = (lambda, b, log phi; logit c and logit d if they are free) maximise the conditional likelihood
+The target T is one more benchmark, Y_iT ~ Beta(mu phi, (1 - mu) phi) with
+mu = c + (d - c) F(lambda' theta_i + b + u_l). u_l ~ N(0, s^2) is what the target asks of a family that no benchmark
+does (its specificity): one more skill, that the target alone loads on, by s. The coordinates zeta = (lambda, b,
+log phi; logit c and logit d if they are free; s if there is a u_l) maximise the conditional likelihood
 
     l_T(zeta; xi) = sum_l log E[ prod_{i in l} f(y_iT | theta_i, zeta) | y_l, xi ]
 
@@ -18,6 +20,7 @@ A^-1 + A^-1 C V C' A^-1, V being that of the estimate of xi (Murphy and Topel 19
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.special import expit, logit
 
 from ..components.cells import Cells
@@ -31,10 +34,11 @@ from ..estimation.rules import Rule
 from ..numerics.differences import jacobian
 from ..numerics.linalg import cholesky_or_none, symmetrise
 
-POINTS = {1: 15, 2: 9, 3: 6, 4: 4}
+POINTS = {1: 15, 2: 9, 3: 7, 4: 4}
 DRAWS = 128  # a scrambling, in more dimensions
 GRADIENT = 1e-4  # in standard errors, where the ascent stops
 STEP = 0.05  # of differences, in standard errors: their error is of order STEP^4
+_SPECIFIC_START = 0.5
 FREE_ASYMPTOTES = {"chance": "", "lower": "c", "both": "cd"}
 
 
@@ -58,6 +62,8 @@ class Target:
         e of the penalty -lambda' Sigma lambda / (2 e^2) on the loadings.
     outliers : float
         Share of scores with a tenth of the precision.
+    family_effect : bool
+        Whether there is a u_l.
     """
 
     y: np.ndarray
@@ -68,6 +74,7 @@ class Target:
     asymptotes: str
     shrink: float
     outliers: float
+    family_effect: bool = False
 
     @property
     def free(self):
@@ -77,18 +84,19 @@ class Target:
     @property
     def size(self):
         """Coordinates zeta."""
-        return len(self.skills) + 2 + len(self.free)
+        return len(self.skills) + 2 + len(self.free) + self.family_effect
 
 
 @dataclass(frozen=True)
 class TargetLaw:
-    """Parameters of the target on the natural scale: loadings (K,), intercept, precision, lower, upper."""
+    """Parameters of the target on the natural scale: loadings (K,), intercept, precision, lower, upper, s (or None)."""
 
     loadings: np.ndarray
     intercept: float
     precision: float
     lower: float
     upper: float
+    family_sd: float = None
 
 
 @dataclass(frozen=True)
@@ -136,11 +144,15 @@ def target_law(target, zeta, n_skills):
     loadings[target.skills] = zeta[:q]
     lower = float(expit(zeta[q + 2])) if "c" in target.free else target.chance
     upper = float(expit(zeta[q + 3])) if "d" in target.free else 1.0
-    return TargetLaw(loadings, float(zeta[q]), float(np.exp(zeta[q + 1])), lower, upper)
+    family_sd = abs(float(zeta[-1])) if target.family_effect else None
+    return TargetLaw(loadings, float(zeta[q]), float(np.exp(zeta[q + 1])), lower, upper, family_sd)
 
 
 def extended(structure, law, outliers=0.0):
-    """The Structure with the target as its last benchmark, under the logistic link."""
+    """The Structure with the target as its last benchmark, under the logistic link, and u_l / s as its last skill."""
+    if law.family_sd is not None:
+        structure = _with_specific_skill(structure)
+        law = replace(law, loadings=np.append(law.loadings, law.family_sd))
     return replace(
         structure,
         loadings=np.vstack([structure.loadings, law.loadings]),
@@ -151,6 +163,21 @@ def extended(structure, law, outliers=0.0):
         # a link whose coordinates are all zero is the logistic one
         link=np.vstack([structure.link, np.zeros((1, structure.link.shape[1]))]),
         outliers=np.append(structure.outliers, outliers),
+    )
+
+
+def _with_specific_skill(structure):
+    """One more skill of unit variance, which nothing loads on and no covariate moves."""
+
+    def widened(matrix):
+        return np.hstack([matrix, np.zeros((len(matrix), 1))])
+
+    return replace(
+        structure,
+        loadings=widened(structure.loadings),
+        slopes=widened(structure.slopes),
+        skill_cov=block_diag(structure.skill_cov, 1.0),
+        slope_sd=widened(structure.slope_sd),
     )
 
 
@@ -202,14 +229,19 @@ class _Problem:
         self.modes = None
 
     def _positions(self, layout, item, every=False):
-        """Positions of the target's parameters in s, those of zeta in its order, or all of them."""
-        loadings = layout.index("loadings")[item]
+        """Positions of the target's parameters in s, those of zeta in its order, or all that the first stage lacks."""
+        loadings, k = layout.index("loadings"), self.n_skills
         names = "pcd" if every else "p" + self.target.free
-        parts = [loadings if every else loadings[self.target.skills], layout.index("intercepts")[[item]]]
+        parts = [loadings[item] if every else loadings[item, self.target.skills], layout.index("intercepts")[[item]]]
         parts += [layout.shapes[name][[item]] for name in names]
         if every:
             parts += [layout.index("link")[item], layout.index("outliers")[[item]]]
-        return np.concatenate(parts)
+            parts += [layout.index(name)[:, k:].ravel() for name in ("loadings", "slopes", "slope_sd")]
+            parts.append(layout.index("skill_cov")[layout.triangle[0] >= k])
+            parts.append(layout.index("skill_cov")[layout.triangle[1] >= k])
+        elif self.target.family_effect:
+            parts.append(loadings[item, [k]])
+        return np.unique(np.concatenate(parts)) if every else np.concatenate(parts)
 
     def _centre(self):
         return np.zeros(self.target.size)
@@ -226,6 +258,8 @@ class _Problem:
             out[q + 2] = law.lower * (1.0 - law.lower)
         if "d" in free:
             out[q + 3] = law.upper * (1.0 - law.upper)
+        if self.target.family_effect:
+            out[-1] = np.sign(zeta[-1])
         return out
 
     def penalty(self, zeta):
@@ -239,7 +273,12 @@ class _Problem:
         for place, end in enumerate(ends, q + 2):
             weight[place, place], centre[place] = 1.0 / DEFAULT_SD**2, end
         pull = -weight @ (zeta - centre)
-        return 0.5 * float(pull @ (zeta - centre)), pull, -weight
+        value, curvature = 0.5 * float(pull @ (zeta - centre)), -weight
+        if target.family_effect:  # log s - s, off zero as ``components.penalty`` has it
+            s = abs(zeta[-1])
+            value, pull[-1] = value + np.log(s) - s, np.sign(zeta[-1]) * (1.0 / s - 1.0)
+            curvature[-1, -1] = -1.0 / s**2
+        return value, pull, curvature
 
     def laplace(self, zeta):
         """Minus the Laplace form, and its gradient in zeta."""
@@ -300,7 +339,8 @@ def fit_target(model, structure, target, integration=None, start=None):
     DataError
         For an unknown rule, or one that cannot be had.
     """
-    problem, rule = _Problem(structure, model, target), target_rule(structure, integration)
+    problem = _Problem(structure, model, target)
+    rule = target_rule(problem.extend(problem._centre()), integration)
     zeta = first_guess(problem, model) if start is None else np.array(start, dtype=float)
     zeta, _ = scaled_ascent(problem.laplace, zeta, _metric(problem, zeta), 1e-2, 200)
 
@@ -320,7 +360,7 @@ def fit_target(model, structure, target, integration=None, start=None):
     gradient, distance = score[:size] + pull, np.nan
     if cholesky_or_none(information) is not None:
         distance = float(np.sqrt(gradient @ np.linalg.solve(information, gradient)))
-    loglike, finer = problem.conditional(zeta, rule), finer_rule(structure, rule)
+    loglike, finer = problem.conditional(zeta, rule), finer_rule(problem.extend(zeta), rule)
     difference = np.nan if finer is None else problem.conditional(zeta, finer) - loglike
     return TargetEstimate(zeta, loglike, loglike + extra, difference, information, moved[size:].T, distance, rule)
 
@@ -368,7 +408,9 @@ def first_guess(problem, model):
     mu = target.chance + (1.0 - target.chance) * expit(zeta[q] + theta @ loadings)
     variance = np.mean((target.y[seen] - mu) ** 2)
     zeta[q + 1] = np.log(max(np.mean(mu * (1.0 - mu)) / max(variance, 1e-6) - 1.0, 2.0))
-    zeta[q + 2 :] = [logit(starting_lower(target.chance)), UPPER_CENTRE][: len(target.free)]
+    zeta[q + 2 :][: len(target.free)] = [logit(starting_lower(target.chance)), UPPER_CENTRE][: len(target.free)]
+    if target.family_effect:
+        zeta[-1] = _SPECIFIC_START
     return zeta
 
 

@@ -1,6 +1,7 @@
 """Predictive draws of a downstream target."""
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit
@@ -9,10 +10,7 @@ from ..components.response import OUTLIER_PRECISION
 from ..errors import DataError
 from .downstream import extended, target_law
 from .predictive import PredictiveDraws
-from .sampling import DRAWS, effect_draws
 from .skills import JointDraws, read_request, read_sources
-
-FEW = 64
 
 
 def target_draws(model, estimate, root, data=None, observed=False, size=4000, seed=0, uncertainty=()):
@@ -52,13 +50,48 @@ def target_draws(model, estimate, root, data=None, observed=False, size=4000, se
 
 
 def target_joint(model, estimate, request, size, seed):
-    """JointDraws of the LLMs of a request, given benchmark scores and the target's scores of their families."""
-    fit, target = model.parent, model.data
-    law = target_law(target, estimate.zeta, len(fit.model.skills))
-    # few proposals, as the effects are drawn again
-    joint = JointDraws(fit, request, size, seed, proposals=FEW)
-    _given_target(joint, model, law, target)
-    return joint
+    """TargetDraws of the LLMs of a request, given benchmark scores and the target's scores of their families."""
+    law = target_law(model.data, estimate.zeta, len(model.parent.model.skills))
+    return TargetDraws(model, law, request, size, seed)
+
+
+class TargetDraws(JointDraws):
+    """JointDraws given the target's scores too, with draws of u_l / s.
+
+    Parameters
+    ----------
+    model : DownstreamModel
+    law : TargetLaw
+    request, size, seed
+        As for ``JointDraws``.
+    """
+
+    def __init__(self, model, law, request, size, seed):
+        self.target, self.target_law = model.data, law
+        super().__init__(model.parent, request, size, seed)
+
+    def _structures(self, sources):
+        return (extended(self.fit.structure, self.target_law, self.target.outliers),)
+
+    def _cells(self):
+        evidence = self.evidence
+        return None if evidence.cells is None else _with_target(evidence, self.fit.model, self.target)
+
+    @cached_property
+    def _whole(self):
+        """Skills and u_l / s (S, n, K or K + 1)."""
+        return self._drawn()
+
+    @cached_property
+    def theta(self):
+        """Draws of skills given the estimates (S, n, K)."""
+        return self._whole[:, :, : self.structure.loadings.shape[1]]
+
+    @cached_property
+    def specific(self):
+        """Draws of u_l / s (S, n); zeros where there is none."""
+        k = self.structure.loadings.shape[1]
+        return self._whole[:, :, k] if self._whole.shape[2] > k else np.zeros(self._whole.shape[:2])
 
 
 def target_means(joint, model, estimate, root, sources):
@@ -66,7 +99,7 @@ def target_means(joint, model, estimate, root, sources):
 
     Parameters
     ----------
-    joint : JointDraws
+    joint : TargetDraws
     model, estimate, root
         As for ``target_draws``.
     sources : set of str
@@ -84,28 +117,20 @@ def target_means(joint, model, estimate, root, sources):
         )
     target, theta = model.data, joint.theta
     law = target_law(target, estimate.zeta, theta.shape[2])
-    eta = theta @ law.loadings + law.intercept
+    eta = theta @ law.loadings + law.intercept + (law.family_sd or 0.0) * joint.specific
     mean = law.lower + (law.upper - law.lower) * expit(eta).mean(axis=0)
     middle = theta.mean(axis=0)
     if "family" not in sources:
-        eta = np.broadcast_to(middle @ law.loadings + law.intercept, eta.shape)
+        eta = np.broadcast_to(eta.mean(axis=0), eta.shape)
     zeta = np.broadcast_to(estimate.zeta, (joint.size, target.size))
     if "parameters" in sources:
         change, q = _zeta_changes(joint, estimate, root, joint.seed), len(target.skills)
         eta = eta + np.tensordot(joint.deviates, joint.moves.theta @ law.loadings, axes=1)
         eta = eta + change[:, :q] @ middle[:, target.skills].T + change[:, [q]]
+        if target.family_effect:
+            eta = eta + np.sign(estimate.zeta[-1]) * change[:, [-1]] * joint.specific.mean(axis=0)
         zeta = zeta + change
     return *_means(target, zeta, eta), mean
-
-
-def _given_target(joint, model, law, target):
-    """Draw the effects of the evidence's families again, given their scores of the target too."""
-    fit, evidence = model.parent, joint.evidence
-    if evidence.cells is None:
-        return
-    cells = _with_target(evidence, fit.model, target)
-    structure, names = extended(fit.structure, law, target.outliers), evidence.families
-    joint.found = (dict(zip(names, effect_draws(structure, cells, names, DRAWS, joint.seed), strict=True)),)
 
 
 def _with_target(evidence, model, target):

@@ -184,28 +184,40 @@ class JointDraws:
         self.fit, self.request, self.size, self.seed = fit, request, int(size), int(seed)
         model = fit.model
         self.evidence = gather_evidence(model, request.llms, request.families, request.x, request.scores)
-        self.structure, self.structures = fit.structure, (fit.structure,)
-        if "parameters" in sources and model.avoid_zero_sd and len(self.law.spreads):
-            self.structures = tuple(self.law.spread_structures(fit.structure, SPREADS, seed))
-            proposals = 2 * proposals // SPREADS
-        self.found = tuple(self._effects(structure, proposals) for structure in self.structures)
+        self.structure, self.structures = fit.structure, self._structures(sources)
+        if len(self.structures) > 1:
+            proposals = 2 * proposals // len(self.structures)
+        cells, names = self._cells(), self.evidence.families
+        self.found = tuple({} for _ in self.structures)
+        if cells is not None:
+            self.found = tuple(
+                dict(zip(names, effect_draws(structure, cells, names, proposals, self.seed), strict=True))
+                for structure in self.structures
+            )
+
+    def _structures(self, sources):
+        """The laws of effects that are drawn from, in equal shares."""
+        structure = self.fit.structure
+        if "parameters" in sources and self.fit.model.avoid_zero_sd and len(self.law.spreads):
+            return tuple(self.law.spread_structures(structure, SPREADS, self.seed))
+        return (structure,)
+
+    def _cells(self):
+        """The scores that effects are drawn given, None without any."""
+        return self.evidence.cells
 
     @cached_property
     def law(self):
         """ParameterLaw of the fit."""
         return parameter_law(self.fit)
 
-    def _effects(self, structure, proposals):
-        """EffectDraws by family, of those with evidence."""
-        cells, names = self.evidence.cells, self.evidence.families
-        if cells is None:
-            return {}
-        return dict(zip(names, effect_draws(structure, cells, names, proposals, self.seed), strict=True))
-
     @cached_property
     def theta(self):
         """Draws of skills given the estimate (S, n, K)."""
-        request, slopes = self.request, self.structure.slopes
+        return self._drawn()
+
+    def _drawn(self):
+        request, slopes = self.request, self.structures[0].slopes
         out = np.broadcast_to(request.x @ slopes, (self.size, len(request), slopes.shape[1])).copy()
         parts = np.array_split(np.arange(self.size), len(self.structures))
         for family in dict.fromkeys(request.families):

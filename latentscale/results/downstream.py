@@ -64,9 +64,10 @@ class DownstreamResults:
 
     @property
     def params(self):
-        """Natural parameters, Series (P,): loadings, intercept, precision, free asymptotes."""
+        """Natural parameters, Series (P,): loadings, intercept, precision, free asymptotes, s."""
         law, free = self._law, self.model.data.free
         ends = [value for value, name in ((law.lower, "c"), (law.upper, "d")) if name in free]
+        ends += [law.family_sd] if self.model.family_effect else []
         values = [*law.loadings[self.model.data.skills], law.intercept, law.precision, *ends]
         return pd.Series(values, index=self.model.param_names, name="estimate")
 
@@ -75,8 +76,10 @@ class DownstreamResults:
         law, out = self._law, np.ones(len(self.estimate.zeta))
         q = len(self.model.skills)
         out[q + 1] = law.precision
-        for place, value in enumerate(self.params.iloc[q + 2 :], q + 2):
+        for place, value in enumerate(self.params.iloc[q + 2 :][: len(self.model.data.free)], q + 2):
             out[place] = value * (1.0 - value)
+        if self.model.family_effect:
+            out[-1] = np.sign(self.estimate.zeta[-1])
         return out
 
     def cov_params(self, known_skills=False):

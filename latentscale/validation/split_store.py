@@ -185,7 +185,9 @@ def _read_split(line, shapes, levels):
 
 
 def _with_nulls(judged):
-    values = np.where(np.isfinite(judged), judged, None)
+    values = np.where(np.isnan(judged), None, judged)
+    # JSON has no infinity, which a logarithmic score may be; as text it comes back
+    values = np.where(np.isinf(judged), judged.astype(str), values)
     return dict(zip(JUDGED, values.tolist(), strict=True))
 
 

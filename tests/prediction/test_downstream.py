@@ -52,12 +52,13 @@ def _simulated(seed, families=50, each=3, shown=None):
     for item in ITEMS:
         mu = expit(0.5 * theta - 0.6)
         table[item] = rng.beta(8.0 * mu, 8.0 * (1.0 - mu))
-    mu = expit(TRUTH["loading"] * theta + TRUTH["intercept"])
+    specific = np.repeat(TRUTH["family_sd"] * rng.standard_normal(families), each)
+    mu = expit(TRUTH["loading"] * theta + TRUTH["intercept"] + specific)
     table["task"] = rng.beta(TRUTH["precision"] * mu, TRUTH["precision"] * (1.0 - mu))
     return table, theta
 
 
-TRUTH = {"loading": 1.0, "intercept": -0.8, "precision": 30.0}
+TRUTH = {"loading": 1.0, "intercept": -0.8, "precision": 30.0, "family_sd": 0.6}
 
 
 def _first_stage(table, **options):
@@ -81,12 +82,14 @@ def test_the_conditional_likelihood_is_the_posterior_mean_of_the_targets_density
     model, data, params = fit.model, results.model.data, results.params
     scored = np.unique(model.family_codes[data.state == 0])
     alpha = dict(zip(scored, posterior_draws(fit.structure, _cells_of(model, scored), 4000, seed=1), strict=True))
-    loadings = params.filter(like="loading").to_numpy()
+    loadings, rng = params.filter(like="loading").to_numpy(), np.random.default_rng(3)
     total, variance = 0.0, 0.0
     for family in scored:
         rows = np.flatnonzero((model.family_codes == family) & (data.state == 0))
         theta = alpha[family][:, None, :] + (model.design.x @ fit.structure.slopes)[rows]
-        mu, phi = expit(theta @ loadings + params["intercept[humaneval]"]), params["precision[humaneval]"]
+        specific = params["family_sd[humaneval]"] * rng.standard_normal((len(theta), 1))
+        mu = expit(theta @ loadings + params["intercept[humaneval]"] + specific)
+        phi = params["precision[humaneval]"]
         density = np.exp(stats.beta.logpdf(data.y[rows], mu * phi, (1.0 - mu) * phi).sum(axis=1))
         total += np.log(density.mean())
         variance += density.var() / density.mean() ** 2 / len(density)
@@ -96,21 +99,22 @@ def test_the_conditional_likelihood_is_the_posterior_mean_of_the_targets_density
 
 def test_scores_agree_with_differences_of_the_likelihood(fit):
     data = DownstreamModel(fit, "humaneval", asymptotes="both").data
-    problem, rule = _Problem(fit.structure, fit.model, data), target_rule(fit.structure)
+    problem = _Problem(fit.structure, fit.model, data)
     rng = np.random.default_rng(0)
-    zeta = np.array([0.4, 0.3, -1.5, 2.5, -3.0, 2.0]) + 0.1 * rng.standard_normal(6)
-    numerical = jacobian(lambda z: np.array([problem.evaluate(z, rule)[0]]), zeta, np.full(6, 1e-3))[0]
-    assert_allclose(problem.evaluate(zeta, rule)[1][:6], numerical, rtol=1e-5, atol=1e-6)
+    zeta = np.array([0.4, 0.3, -1.5, 2.5, -3.0, 2.0, -0.7]) + 0.1 * rng.standard_normal(7)
+    rule, step = target_rule(problem.extend(zeta)), np.full(7, 1e-3)
+    numerical = jacobian(lambda z: np.array([problem.evaluate(z, rule)[0]]), zeta, step)[0]
+    assert_allclose(problem.evaluate(zeta, rule)[1][:7], numerical, rtol=1e-5, atol=1e-6)
     value, pull, curvature = problem.penalty(zeta)
     assert value < 0.0
-    assert_allclose(pull, jacobian(lambda z: np.array([problem.penalty(z)[0]]), zeta, np.full(6, 1e-3))[0], atol=1e-9)
-    assert_allclose(curvature, jacobian(lambda z: problem.penalty(z)[1], zeta, np.full(6, 1e-3)), atol=1e-9)
+    assert_allclose(pull, jacobian(lambda z: np.array([problem.penalty(z)[0]]), zeta, step)[0], atol=1e-8)
+    assert_allclose(curvature, jacobian(lambda z: problem.penalty(z)[1], zeta, step), atol=1e-8)
 
 
 def test_integration_rules_agree(fit, results):
     other = DownstreamModel(fit, "humaneval").fit(integration="laplace")
     assert abs(results.estimate.difference) < 1e-3
-    assert abs(results.llf - other.llf) < 0.05
+    assert abs(results.llf - other.llf) < 0.2  # the error of Laplace's approximation
     assert np.all(np.abs(other.params - results.params) < 0.1 * results.bse)
     draws = fit_target(fit.model, fit.structure, results.model.data, "monte_carlo")
     assert_allclose(draws.loglike, results.llf, atol=2e-3)
@@ -160,7 +164,7 @@ def test_recovery_and_coverage_where_plugging_in_is_biased():
         fit = _first_stage(table)
         found = DownstreamModel(fit, "task").fit(integration="laplace")
         # an anchored skill has unit variance over families, as the one that was simulated
-        target = [TRUTH["loading"], TRUTH["intercept"], TRUTH["precision"]]
+        target = list(TRUTH.values())
         ends = found.conf_int()
         z.append((ends["lower"] <= target) & (target <= ends["upper"]))
         seen = ~hidden.to_numpy()
@@ -186,8 +190,9 @@ def test_predictions_are_tables_like_those_of_benchmarks(fit, results):
     assert list(frame.columns[:8]) == COLUMNS
     assert list(frame["llm"]) == list(fit.model.llms)
     assert set(frame["benchmark"]) == {"humaneval"}
-    inside = frame["mean_ci_lower"].between(frame["obs_ci_lower"] - 1e-9, frame["mean"])
-    assert inside.all()
+    assert frame["mean"].between(frame["mean_ci_lower"], frame["mean_ci_upper"]).all()
+    # ends of intervals carry the noise of 500 draws
+    assert (frame["mean_ci_lower"] >= frame["obs_ci_lower"] - 0.02).all()
     assert (frame["mean_ci_upper"] <= frame["obs_ci_upper"] + 0.02).all()
     again = results.get_prediction(size=500).summary_frame()
     pd.testing.assert_frame_equal(frame, again)
@@ -203,7 +208,9 @@ def test_a_familys_own_scores_of_the_target_are_conditioned_on(fit, results):
     rows = np.flatnonzero(model.family_codes == code)
     alpha = posterior_draws(fit.structure, _cells_of(model, [code]), 20_000, seed=2)[0]
     theta = alpha[:, None, :] + (model.design.x @ fit.structure.slopes)[rows]
-    mu = expit(theta @ results.params.filter(like="loading").to_numpy() + results.params["intercept[humaneval]"])
+    specific = results.params["family_sd[humaneval]"] * np.random.default_rng(5).standard_normal((len(theta), 1))
+    eta = theta @ results.params.filter(like="loading").to_numpy() + results.params["intercept[humaneval]"]
+    mu = expit(eta + specific)
     phi, seen = results.params["precision[humaneval]"], data.state[rows] == 0
     weight = np.exp(stats.beta.logpdf(data.y[rows][seen], mu[:, seen] * phi, (1 - mu[:, seen]) * phi).sum(axis=1))
     expected, alone = weight @ mu / weight.sum(), mu.mean(axis=0)
@@ -224,8 +231,13 @@ def test_unseen_families_are_wider_and_scores_of_theirs_narrow_them(fit, results
         width[name] = float((frame["mean_ci_upper"] - frame["mean_ci_lower"]).iloc[0])
     known = results.get_prediction(new.assign(family="qwen1.5")).summary_frame()
     width["family"] = float((known["mean_ci_upper"] - known["mean_ci_lower"]).iloc[0])
-    assert width["given"] < 0.9 * width["prior"]
     assert width["family"] < 0.9 * width["prior"]
+    # of HumanEval families differ by more than benchmarks tell; without that they tell something
+    plain = DownstreamModel(fit, "humaneval", family_effect=False).fit(integration="laplace")
+    for name, options in {"prior": {}, "given": {"observed": True}}.items():
+        frame = plain.get_prediction(new, **options).summary_frame()
+        width[name] = float((frame["mean_ci_upper"] - frame["mean_ci_lower"]).iloc[0])
+    assert width["given"] < 0.9 * width["prior"]
     still = results.get_prediction(new, uncertainty=()).draws
     assert_allclose(still.mu, np.broadcast_to(still.mu[0], still.mu.shape))
 
@@ -238,11 +250,11 @@ def test_fewer_skills_asymptotes_and_shrinkage(fit, results):
     assert one.llf < results.llf
     assert one.model.param_names == [f"loading[humaneval,{fit.model.skills[0]}]", *results.model.param_names[2:]]
     both = DownstreamModel(fit, "humaneval", asymptotes="both").fit(integration="laplace")
-    assert both.model.param_names[-2:] == ["lower[humaneval]", "upper[humaneval]"]
+    assert both.model.param_names[-3:] == ["lower[humaneval]", "upper[humaneval]", "family_sd[humaneval]"]
     assert both.llf > results.llf
     assert both.conf_int().loc["upper[humaneval]"].between(0.0, 1.0).all()
     both.get_prediction(size=200)
-    shrunk = DownstreamModel(fit, "humaneval", shrink=0.1).fit(integration="laplace")
+    shrunk = DownstreamModel(fit, "humaneval", shrink=0.05).fit(integration="laplace")
     sizes = [np.sum(found.params.filter(like="loading") ** 2) for found in (shrunk, results)]
     assert sizes[0] < 0.8 * sizes[1]
     assert "shrunk" in str(shrunk.summary())

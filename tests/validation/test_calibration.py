@@ -1,12 +1,15 @@
 """Calibration under leave-family-out: what is recorded of a predictive law, kept in stores, and drawn."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
+from latentscale.validation.split_store import JUDGED, _read_judged, _with_nulls
 from latentscale.plots.calibration import plot_calibration
 from latentscale.prediction.predictive import PredictiveDraws
 from latentscale.results.prediction import PredictionResults
@@ -108,5 +111,12 @@ def test_unknown_pictures_and_laws_are_refused(run, panel):
 def test_the_calibrated_specification_adds_residuals_and_slopes():
     plain, calibrated = ls.default_specification(), ls.calibrated_specification()
     more = {name: value for name, value in calibrated.options.items() if plain.options.get(name) != value}
-    assert more == {"llm_effects": True, "random_slopes": "log(params_b)"}
+    assert more == {"llm_effects": True, "random_slopes": "log(params_b)", "avoid_zero_sd": True}
     assert calibrated.fit_options == plain.fit_options
+
+
+def test_infinite_scores_and_missing_ones_survive_the_store():
+    judged = np.random.default_rng(0).random((len(JUDGED), 2, 3))
+    judged[2, 0, 0], judged[0, 1, 2] = -np.inf, np.nan
+    text = json.dumps(_with_nulls(judged), allow_nan=False)
+    assert_array_equal(_read_judged(json.loads(text), (2, 3)), judged)
