@@ -14,6 +14,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from common import machine
 
@@ -114,8 +115,28 @@ def summary(errors, names):
     for cell, rows in cells:
         shares = metrics.coverage(rows, names, levels)
         table = metrics.calibration(rows, shares, levels)
-        parts.append(table.assign(mae_pooled=metrics.mean_absolute_error(rows, names, pooled=True), cell=cell))
+        pooled = metrics.mean_absolute_error(rows, names, pooled=True)
+        parts.append(table.assign(mae_pooled=pooled, cell=cell).join(by_groups(rows, names)))
     return pd.concat(parts).reset_index().set_index(["cell", "method"])
+
+
+def by_groups(errors, names):
+    """Standard error of 95% coverage with groups of test families as clusters, and coverage without the worst group.
+
+    The worst group is the one with the most misses beyond a share of .05.
+    """
+    rows = errors[errors["lower_95"].notna()]
+    inside = rows["observed"].between(rows["lower_95"], rows["upper_95"])
+    counts = rows.assign(inside=inside).groupby(["method", "group"])["inside"].agg(["sum", "count"])
+    out = {}
+    for name in (name for name in names if name in counts.index):
+        held, n = (counts.loc[name][column] for column in ("sum", "count"))
+        share, groups = held.sum() / n.sum(), len(n)
+        error = np.sqrt(((held - share * n) ** 2).sum() * groups / (groups - 1)) / n.sum()
+        worst = (0.95 * n - held).idxmax()
+        rest = (held.sum() - held[worst]) / (n.sum() - n[worst])
+        out[name] = {"error_95": error, "worst_group": worst, "worst_95": held[worst] / n[worst], "rest_95": rest}
+    return pd.DataFrame(out).T.infer_objects()
 
 
 def pictures(errors, folder):
