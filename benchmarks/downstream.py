@@ -139,12 +139,23 @@ def rows():
                 yield frame.assign(observed=asked[TARGET]).rename_axis("llm").reset_index()
 
 
+def family_effects():
+    """Log-likelihood of the target's scores with and without an effect of families on it, all families."""
+    panel = ls.BenchmarkPanel(ls.load_leaderboard())
+    fit = fits()["4 skills, residuals"](panel)
+    for effect in (True, False):
+        found = DownstreamModel(fit, TARGET, family_effect=effect).fit(integration="laplace")
+        sd = found.params.get(f"family_sd[{TARGET}]", 0.0)
+        print(f"family_effect={effect}: log-likelihood {found.llf:.2f}, family_sd {sd:.3f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".csv"))
     options = parser.parse_args()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # methods are judged by what they predict; what did not converge is noted
+        family_effects()
         table = pd.concat(rows(), ignore_index=True)
     table["note"] = table["note"].fillna("")
     columns = ["setting", "method", "family", "llm", "observed", "mean", "lower", "upper", "note"]
