@@ -38,6 +38,12 @@ class SkillSelection:
     def __str__(self):
         return f"{self.table.round(3).to_string()}\n\nRecommended: {self.recommended} skills. {self.reason}"
 
+    def plot(self, kind=None, ax=None):
+        """Plot errors or criteria against the number of skills; see ``latentscale.plots.search.plot_selection``."""
+        from ..plots.search import plot_selection
+
+        return plot_selection(self.table, self.recommended, kind, ax)
+
 
 def select_skills(
     panel, skills=range(1, 7), scaling=TRANSLOG, asymptotes="chance", folds=5, integration="laplace", starts=5,

@@ -1,0 +1,179 @@
+"""Pictures of family effects: caterpillars, base against instruct, joint posteriors."""
+
+import numpy as np
+from scipy.interpolate import RegularGridInterpolator
+from scipy.stats import gaussian_kde
+
+from ..errors import DataError
+from .style import PALETTE, REFERENCE, choose, clean, forest, level_words, new_axes, note
+
+_MOST = 40  # families that fit a page with readable names
+_SIDES = 60  # grid of a density, points a side
+_SHARES = (0.9, 0.5)  # of the posterior inside the contours
+
+
+def plot_family_effects(table, skill=None, ax=None, alpha=0.05, families=None):
+    """Plot family effects of a skill, sorted, with posterior intervals.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ``fit.family_effect_table(alpha)``.
+    skill : str, optional
+        The first one by default.
+    ax : matplotlib Axes, optional
+        A new figure as high as the rows need by default.
+    alpha : float
+        Of the table.
+    families : sequence of str or "all", optional
+        Families shown. By default all up to 40, and of more the 20 highest and the 20 lowest.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        For unknown skills and families.
+    """
+    skill = choose(skill, table["skill"].unique(), "skill")[0]
+    rows = table[table["skill"] == skill].sort_values("mean", ascending=False, kind="stable")
+    every = families is None or (isinstance(families, str) and families == "all")
+    rows = rows[rows["family"].isin(choose(None if every else families, rows["family"], "family"))]
+    hidden = len(rows) - _MOST if families is None else 0
+    places = np.arange(len(rows), dtype=float)
+    if hidden > 0:
+        half = _MOST // 2
+        rows = rows.iloc[[*range(half), *range(len(rows) - half, len(rows))]]
+        places = np.arange(len(rows)) + 1.5 * (np.arange(len(rows)) >= half)
+    ax = new_axes(ax, (5.6, 1.1 + 0.17 * (places[-1] + 1.0)))
+    labels = [f"{family} ({count})" for family, count in zip(rows["family"], rows["n_llms"], strict=True)]
+    forest(ax, labels, rows["mean"], rows["ci_lower"], rows["ci_upper"], places, markersize=4.0)
+    ax.tick_params(axis="y", labelsize=7.5)
+    if hidden > 0:
+        ax.annotate(
+            f"{hidden} families between these", (0.5, _MOST // 2 + 0.25), xycoords=("axes fraction", "data"),
+            ha="center", va="center", fontsize=8, style="italic", color="0.35",
+        )  # fmt: skip
+    ax.set_xlabel(f"effect on {skill} (units of the skill)")
+    note(ax, f"family (its LLMs), posterior mean, {level_words(alpha)} interval")
+    ax.spines["left"].set_visible(False)
+    return clean(ax, "x")
+
+
+def plot_instruct(table, skill=None, ax=None, labels=8):
+    """Plot the effect of instruct families against that of their base families.
+
+    Above the diagonal tuning raised the skill. Bars are one posterior standard deviation either way.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ``fit.instruct_table()``.
+    skill : str, optional
+        The first one by default.
+    ax : matplotlib Axes, optional
+    labels : int
+        How many instruct families are named at most, those farthest from the diagonal first, where names do not run
+        into each other.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        For an unknown skill.
+    """
+    skill = choose(skill, table["skill"].unique(), "skill")[0]
+    rows = table[table["skill"] == skill]
+    ax = new_axes(ax, (5.2, 5.0))
+    base, tuned = rows["base_mean"].to_numpy(), rows["instruct_mean"].to_numpy()
+    ax.errorbar(
+        base, tuned, rows["instruct_sd"], rows["base_sd"], fmt="o", color=PALETTE[0], ecolor="0.7", elinewidth=0.9,
+        markersize=4.5, zorder=3,
+    )  # fmt: skip
+    low = min((base - rows["base_sd"]).min(), (tuned - rows["instruct_sd"]).min())
+    high = max((base + rows["base_sd"]).max(), (tuned + rows["instruct_sd"]).max())
+    room = 0.04 * (high - low)
+    ends = (low - room, high + room)
+    ax.plot(ends, ends, "--", color=REFERENCE, linewidth=1.0, zorder=1)
+    for place in _apart(base, tuned, labels, 0.045 * (ends[1] - ends[0])):
+        above = tuned[place] > base[place]
+        ax.annotate(
+            rows["variant"].iloc[place], (base[place], tuned[place]), xytext=(-4, 4) if above else (4, -4),
+            textcoords="offset points", fontsize=7.5, ha="right" if above else "left", va="bottom" if above else "top",
+            zorder=4,
+        )  # fmt: skip
+    ax.set(xlim=ends, ylim=ends, aspect="equal")
+    ax.set_xlabel(f"base: effect on {skill} (units of the skill)")
+    ax.set_ylabel(f"instruct: effect on {skill} (units of the skill)")
+    note(ax, f"{len(rows)} pairs, bars: 1 posterior s.d.; dashed: equal")
+    return clean(ax)
+
+
+def _apart(base, tuned, count, room):
+    """Points to be named: the farthest from the diagonal, and on one side of it no two at nearly one height."""
+    chosen = []
+    for place in np.argsort(-np.abs(tuned - base), kind="stable"):
+        side = tuned[place] > base[place]
+        near = [
+            other for other in chosen
+            if (tuned[other] > base[other]) == side and abs(tuned[other] - tuned[place]) < room
+            and abs(base[other] - base[place]) < 8.0 * room
+        ]  # fmt: skip
+        if not near and len(chosen) < count:
+            chosen.append(int(place))
+    return chosen
+
+
+def plot_family_posterior(draws, means, ax=None):
+    """Plot joint posterior densities of families' effects on two skills.
+
+    Contours hold half and nine tenths of a family's posterior, by a kernel density of the draws; a dot is its mean.
+
+    Parameters
+    ----------
+    draws : dict
+        Family -> DataFrame of draws (size, 2), of ``fit.family_posterior``.
+    means : DataFrame
+        Family by skill, the columns in the order of the axes: posterior means, of ``fit.family_effects()``.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        If there are more families than colours.
+    """
+    if len(draws) > len(PALETTE):
+        raise DataError(f"At most {len(PALETTE)} families can be told apart in one picture; got {len(draws)}.")
+    ax = new_axes(ax, (5.6, 4.8))
+    skills = list(means.columns)
+    for color, (family, own) in zip(PALETTE, draws.items(), strict=False):
+        _contours(ax, own[skills].to_numpy().T, color)
+        ax.plot(*means.loc[family], "o", color=color, markersize=6, label=family, markeredgecolor="white", zorder=4)
+    ax.axhline(0.0, color="0.85", linewidth=0.8, zorder=0)
+    ax.axvline(0.0, color="0.85", linewidth=0.8, zorder=0)
+    ax.set_xlabel(f"effect on {skills[0]} (units of the skill)")
+    ax.set_ylabel(f"effect on {skills[1]} (units of the skill)")
+    note(ax, "contours: 50% and 90% of the posterior; dot: mean")
+    ax.legend(fontsize=8.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
+    return clean(ax)
+
+
+def _contours(ax, values, color):
+    """Contours of highest density that hold ``_SHARES`` of the draws (2, size)."""
+    room = 0.15 * np.ptp(values, axis=1)
+    x, y = (np.linspace(v.min() - r, v.max() + r, _SIDES) for v, r in zip(values, room, strict=True))
+    height = gaussian_kde(values)(np.stack(np.meshgrid(x, y)).reshape(2, -1)).reshape(_SIDES, _SIDES)
+    # the density at the draws tells which level holds which share of them
+    at_draws = RegularGridInterpolator((y, x), height)(values[::-1].T)
+    levels = [np.quantile(at_draws, 1.0 - share) for share in _SHARES]
+    ax.contourf(x, y, height, levels=[*levels, np.inf], colors=[color], alpha=0.18, zorder=2)
+    ax.contour(x, y, height, levels=levels, colors=[color], linewidths=(0.9, 1.6), zorder=3)

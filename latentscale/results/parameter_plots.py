@@ -1,0 +1,297 @@
+"""Pictures of the parameters of a fit, and the tables that they show."""
+
+from ..errors import DataError
+from .parameter_tables import (
+    correlation_table,
+    curve_points,
+    curve_table,
+    entry_table,
+    family_effect_table,
+    instruct_table,
+)
+
+
+class ParameterPlots:
+    """What ``LatentSkillResults`` shows of parameters: long tables and, made of them alone, pictures."""
+
+    # --- tables ----------------------------------------------------------------------------------------------------
+
+    def loading_table(self, alpha=0.05):
+        """Loadings, one row per benchmark and skill.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            benchmark, skill, estimate, std_err, ci_lower, ci_upper, p_value, fixed; NaN where fixed, and where there
+            are no standard errors.
+        """
+        return entry_table(self, "loading", self.loadings, ("benchmark", "skill"), alpha)
+
+    def slope_table(self, alpha=0.05):
+        """Slopes, one row per term and skill; columns term, skill and the rest as in ``loading_table``."""
+        return entry_table(self, "slope", self.slopes, ("term", "skill"), alpha)
+
+    def correlation_table(self, alpha=0.05):
+        """Correlations of family effects, one row per pair of skills.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level of the intervals, which are computed on Fisher's z.
+
+        Returns
+        -------
+        DataFrame
+            first, second, estimate, std_err, ci_lower, ci_upper, fixed; without rows for one skill.
+        """
+        return correlation_table(self, alpha)
+
+    def family_effect_table(self, alpha=0.05):
+        """Posterior of family effects with normal intervals, mean -/+ z sd.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level of the intervals.
+
+        Returns
+        -------
+        DataFrame
+            family, skill, mean, sd, n_llms, ci_lower, ci_upper.
+        """
+        return family_effect_table(self, alpha)
+
+    def instruct_table(self, base_family="base_family", instruct="instruct"):
+        """Effects of base families beside those of their instruct variants.
+
+        Parameters
+        ----------
+        base_family, instruct : str
+            Columns of the panel: the name that base and instruct families share, and whether an LLM is tuned on
+            instructions (true or false).
+
+        Returns
+        -------
+        DataFrame
+            One row per pair and skill: base_family, skill, base and variant (names of the families), base_mean,
+            base_sd, instruct_mean, instruct_sd.
+
+        Raises
+        ------
+        DataError
+            If a column is absent or is not one value for each family, or there is no pair.
+        """
+        return instruct_table(self, base_family, instruct)
+
+    def characteristic_curves(self, skill=None, alpha=0.05, points=101):
+        """Benchmark characteristic curves: expected scores against the linear predictor or against a skill.
+
+        Parameters
+        ----------
+        skill : str, optional
+            The horizontal axis, the other skills at their means over the LLMs; by default the linear predictor
+            lambda_j' theta + b_j.
+        alpha : float
+            One minus the level of bands.
+        points : int
+            Of each curve, at least 2, over the range of the LLMs' posterior means and a little more.
+
+        Returns
+        -------
+        DataFrame
+            benchmark, at (horizontal axis), eta (linear predictor), mean (expected score), mean_se and
+            mean_ci_lower, mean_ci_upper (delta method, pointwise, at the given place of the axis), score_lower and
+            score_upper (quantiles of the law of a score at the estimates).
+
+        Raises
+        ------
+        DataError
+            For an unknown skill, and for alpha and points out of range.
+        """
+        self._check_skill(skill)
+        return curve_table(self, skill, alpha, points)
+
+    def curve_points(self, skill=None):
+        """Observed scores for ``characteristic_curves``: DataFrame of llm, benchmark, at, score, boundary.
+
+        ``at`` is the linear predictor, or the skill, at the posterior means; ``boundary`` marks scores of exactly 0
+        or 1.
+        """
+        self._check_skill(skill)
+        return curve_points(self, skill)
+
+    def _check_skill(self, skill):
+        if skill is not None and skill not in self.model.skills:
+            raise DataError(f"There is no skill {skill!r}; there are {', '.join(self.model.skills)}.")
+
+    # --- pictures --------------------------------------------------------------------------------------------------
+
+    def plot_loadings(self, kind="heatmap", ax=None, alpha=0.05):
+        """Plot loadings as a heatmap with numbers or as a forest; see ``latentscale.plots.loadings``.
+
+        Parameters
+        ----------
+        kind : {"heatmap", "forest"}
+        ax : matplotlib Axes, optional
+        alpha : float
+            Level of bold numbers, one minus that of intervals.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from ..plots.loadings import plot_loadings
+
+        return plot_loadings(self.loading_table(alpha), kind, ax, alpha)
+
+    def plot_slopes(self, ax=None, alpha=0.05):
+        """Plot slopes with intervals, skill by skill; returns the matplotlib axes."""
+        from ..plots.slopes import plot_slopes
+
+        return plot_slopes(self.slope_table(alpha), ax, alpha)
+
+    def plot_correlations(self, ax=None, alpha=0.05):
+        """Plot correlations of family effects with intervals; returns the matplotlib axes.
+
+        Raises
+        ------
+        DataError
+            If there is one skill only.
+        """
+        from ..plots.loadings import plot_correlations
+
+        return plot_correlations(self.correlation_table(alpha), ax, alpha)
+
+    def plot_family_effects(self, skill=None, ax=None, alpha=0.05, families=None):
+        """Plot sorted family effects with posterior intervals.
+
+        Parameters
+        ----------
+        skill : str, optional
+            The first one by default.
+        ax : matplotlib Axes, optional
+        alpha : float
+            One minus the level of the intervals.
+        families : sequence of str or "all", optional
+            By default all up to 40, and of more the 20 highest and the 20 lowest.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from ..plots.families import plot_family_effects
+
+        return plot_family_effects(self.family_effect_table(alpha), skill, ax, alpha, families)
+
+    def plot_instruct(self, skill=None, ax=None, base_family="base_family", instruct="instruct", labels=8):
+        """Plot effects of instruct families against those of their base families.
+
+        Parameters
+        ----------
+        skill : str, optional
+            The first one by default.
+        ax : matplotlib Axes, optional
+        base_family, instruct : str
+            Columns of the panel, as for ``instruct_table``.
+        labels : int
+            How many instruct families are named at most, those farthest from the diagonal first.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        DataError
+            As for ``instruct_table``, and for an unknown skill.
+        """
+        from ..plots.families import plot_instruct
+
+        return plot_instruct(self.instruct_table(base_family, instruct), skill, ax, labels)
+
+    def plot_family_posterior(self, families, skills=None, ax=None, size=4000, seed=0):
+        """Plot joint posterior densities of families' effects on two skills.
+
+        Parameters
+        ----------
+        families : str or sequence of str
+            At most 8.
+        skills : sequence of two str, optional
+            The first two by default.
+        ax : matplotlib Axes, optional
+        size : int
+            Draws of each family, those of ``family_posterior(family, size, seed)``.
+        seed : int
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        DataError
+            For unknown or too many families, and if there are not two skills.
+        """
+        from ..plots.families import plot_family_posterior
+        from ..plots.style import choose
+
+        known = list(self.model.skills)
+        skills = known[:2] if skills is None else choose(skills, known, "skill")
+        if len(skills) != 2 or skills[0] == skills[1]:
+            raise DataError(f"A joint posterior is of two different skills; got {skills} of {', '.join(known)}.")
+        posterior = self.family_posteriors(seed=seed)
+        families = choose(families, posterior.families, "family") if families is not None else []
+        if not families:
+            raise DataError("Name the families whose posterior is to be plotted.")
+        draws = {family: posterior.draws(family, size) for family in families}
+        means = self.family_effects()["mean"].unstack("skill").loc[families, skills]
+        return plot_family_posterior(draws, means, ax)
+
+    def plot_curves(self, benchmarks=None, ax=None, skill=None, alpha=0.05):
+        """Plot benchmark characteristic curves with their asymptotes and the observed scores.
+
+        Parameters
+        ----------
+        benchmarks : str or sequence of str, optional
+            One name gives one picture; several, by default all, a panel each.
+        ax : matplotlib Axes, optional
+            For several benchmarks a sequence of axes, one each.
+        skill : str, optional
+            The horizontal axis; the linear predictor by default.
+        alpha : float
+            One minus the level of bands.
+
+        Returns
+        -------
+        matplotlib Axes, or an array of them for several benchmarks
+
+        Raises
+        ------
+        DataError
+            For unknown names, and for a wrong number of axes.
+        """
+        from ..plots.curves import PREDICTOR, plot_curve, plot_curves
+        from ..plots.style import choose
+
+        names = choose(benchmarks, self.model.benchmarks, "benchmark")
+        curves, points = self.characteristic_curves(skill, alpha), self.curve_points(skill)
+        curves, points = (table[table["benchmark"].isin(names)] for table in (curves, points))
+        words, dots = PREDICTOR, "LLMs"
+        if skill is not None:
+            several = len(self.model.skills) > 1
+            words = f"{skill} (units of the skill{', other skills at their means' if several else ''})"
+            dots = "LLMs, with their own other skills" if several else dots
+        if isinstance(benchmarks, str):
+            return plot_curve(curves, points, self.asymptotes.loc[benchmarks], ax, alpha, words, dots=dots)
+        return plot_curves(curves, points, self.asymptotes, ax, alpha, words, dots)
+
+    def plot_starts(self, ax=None):
+        """Plot how far below the best one each start of the search ended; returns the matplotlib axes."""
+        from ..plots.search import plot_starts
+
+        return plot_starts(self.starts, ax, self.converged)

@@ -1,0 +1,235 @@
+"""Parameters of a fit in long tables, one row for each thing that a picture shows."""
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from ..components.response import OUTLIER_PRECISION, link_function
+from ..errors import DataError
+from ..inference.delta import delta
+from ..numerics import monotone
+from ..tables import some
+
+_BISECTIONS = 50  # halvings of [0, 1]: quantiles to 1e-15
+_TINY = 1e-300
+
+
+def _checked(alpha):
+    if not 0.0 < alpha < 1.0:
+        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+    return stats.norm.isf(0.5 * alpha)
+
+
+def entry_table(fit, word, matrix, names, alpha):
+    """Estimates of a block (rows by columns) with intervals, fixed entries included; see ``loading_table``."""
+    # absent errors are NaN, and a parameter that constraints hold still has the error 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        free = fit.parameter_table(alpha)
+    labels = [(row, column) for row in matrix.index for column in matrix.columns]
+    entries = [f"{word}[{row},{column}]" for row, column in labels]
+    columns = ["std_err", "ci_lower", "ci_upper", "p_value"]
+    frame = pd.DataFrame(labels, columns=list(names))
+    frame["estimate"] = matrix.to_numpy().ravel()
+    frame[columns] = free.reindex(entries)[columns].to_numpy()
+    frame["fixed"] = [entry not in free.index for entry in entries]
+    return frame
+
+
+def correlation_table(fit, alpha):
+    """Correlations of family effects, one row per pair; see ``ParameterPlots.correlation_table``."""
+    _checked(alpha)
+    skills, table = list(fit.model.skills), fit.model.table
+    pairs = [(a, b) for place, b in enumerate(skills) for a in skills[:place]]
+    corr, free = fit.skill_corr, fit.params.index
+    own, interval = fit.bse, fit.conf_int(alpha)
+    rows = []
+    for first, second in pairs:
+        name, known = f"corr[{first},{second}]", corr.loc[first, second]
+        if name in table.all_names:
+            fixed = name not in free
+            numbers = (np.nan,) * 3 if fixed else (own[name], *interval.loc[name])
+        else:
+            fixed = f"cov[{first},{second}]" not in free and known == 0.0
+            numbers = (np.nan,) * 3 if fixed else _correlation_interval(fit, skills, first, second, alpha)
+        rows.append((first, second, known, *numbers, fixed))
+    return pd.DataFrame(rows, columns=["first", "second", "estimate", "std_err", "ci_lower", "ci_upper", "fixed"])
+
+
+def _correlation_interval(fit, skills, first, second, alpha):
+    """Standard error by the delta method and interval on Fisher's z, where variances are free."""
+    i, j = skills.index(first), skills.index(second)
+    covariance = fit.cov_params()
+    if not np.isfinite(fit.bse[[name for name in covariance if name.startswith("cov[")]]).all():
+        return (np.nan,) * 3
+    found = delta(
+        lambda p: p.skill_cov[i, j] / (p.skill_cov[i, i] * p.skill_cov[j, j]) ** 0.5,
+        fit.params, covariance, fit.model.table,
+    )  # fmt: skip
+    value, error = float(found.values[0]), float(found.bse.iloc[0])
+    half = _checked(alpha) * error / (1.0 - value**2)
+    return error, np.tanh(np.arctanh(value) - half), np.tanh(np.arctanh(value) + half)
+
+
+def family_effect_table(fit, alpha):
+    """Family effects with intervals, long; see ``ParameterPlots.family_effect_table``."""
+    quantile = _checked(alpha)
+    frame = fit.family_effects()
+    frame["ci_lower"] = frame["mean"] - quantile * frame["sd"]
+    frame["ci_upper"] = frame["mean"] + quantile * frame["sd"]
+    return frame.reset_index()
+
+
+def instruct_table(fit, base_family, instruct):
+    """Family effects of base families beside those of their instruct variants; see ``ParameterPlots``."""
+    model = fit.model
+    table = model.panel.table[model.rows.keep]
+    missing = [name for name in (base_family, instruct) if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"The panel has no column {missing[0]!r}, which pairs families with their instruct variants; it has "
+            f"{some(list(table.columns), 12)}. Name yours by base_family= and instruct=."
+        )
+    kinds = pd.DataFrame(
+        {
+            "family": np.asarray(model.families)[model.family_codes],
+            "base_family": table[base_family].to_numpy(),
+            "instruct": _truth(table[instruct], instruct),
+        }
+    ).drop_duplicates()
+    mixed = kinds["family"][kinds["family"].duplicated()]
+    if len(mixed):
+        raise DataError(
+            f"Families {some(sorted(set(mixed)), 5)} have more than one value of {base_family!r} or {instruct!r}: give "
+            "base and instruct variants families of their own, or name other columns."
+        )
+    pairs = kinds[~kinds["instruct"]].merge(
+        kinds[kinds["instruct"]], on="base_family", suffixes=("_base", "_instruct")
+    )
+    if pairs.empty:
+        raise DataError(f"No base family has both base and instruct variants by {base_family!r} and {instruct!r}.")
+    effects = fit.family_effects()
+    rows = [
+        (name, skill, base, variant, *effects.loc[(base, skill), ["mean", "sd"]],
+         *effects.loc[(variant, skill), ["mean", "sd"]])
+        for skill in model.skills
+        for name, base, variant in pairs[["base_family", "family_base", "family_instruct"]].itertuples(index=False)
+    ]  # fmt: skip
+    columns = ["base_family", "skill", "base", "variant", "base_mean", "base_sd", "instruct_mean", "instruct_sd"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+_WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False, "1.0": True, "0.0": False}
+
+
+def _truth(column, name):
+    words = [str(value).strip().lower() for value in column]
+    unknown = sorted(set(words) - set(_WORDS))
+    if unknown:
+        raise DataError(f"Column {name!r} says whether an LLM is instruction-tuned, true or false; got {unknown[:3]}.")
+    return np.array([_WORDS[word] for word in words])
+
+
+# --- characteristic curves --------------------------------------------------------------------------------------------
+
+
+def curve_points(fit, skill=None):
+    """Observed scores at posterior means, long: llm, benchmark, at, score, boundary."""
+    model = fit.model
+    theta = fit.skills().to_numpy()
+    if skill is None:
+        at = theta @ fit.structure.loadings.T + fit.structure.intercepts
+    else:
+        at = np.repeat(theta[:, [list(model.skills).index(skill)]], len(model.benchmarks), axis=1)
+    scores = model.panel.scores[model.rows.keep].to_numpy()
+    rows, columns = np.nonzero(np.isfinite(scores))
+    score = scores[rows, columns]
+    values = {
+        "llm": np.asarray(model.llms)[rows],
+        "benchmark": np.asarray(model.benchmarks)[columns],
+        "at": at[rows, columns],
+        "score": score,
+        "boundary": (score == 0.0) | (score == 1.0),
+    }
+    return pd.DataFrame(values)
+
+
+def curve_table(fit, skill=None, alpha=0.05, points=101):
+    """Characteristic curves with bands, long; see ``ParameterPlots.characteristic_curves``."""
+    quantile = _checked(alpha)
+    if not (isinstance(points, int | np.integer) and points >= 2):
+        raise DataError(f"points, of each curve, is a whole number of at least 2; got {points!r}.")
+    seen, theta = curve_points(fit, skill), fit.skills().to_numpy()
+    parts = []
+    for item, benchmark in enumerate(fit.model.benchmarks):
+        at = seen["at"][seen["benchmark"] == benchmark] if skill is None else seen["at"]
+        room = 0.08 * max(at.max() - at.min(), 1e-6)
+        grid = np.linspace(at.min() - room, at.max() + room, int(points))
+        skills = None
+        if skill is not None:
+            skills = np.tile(theta.mean(axis=0), (len(grid), 1))
+            skills[:, list(fit.model.skills).index(skill)] = grid
+        parts.append(_one_curve(fit, item, grid, skills, alpha, quantile).assign(benchmark=benchmark))
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[["benchmark", *frame.columns.drop("benchmark")]]
+
+
+def _one_curve(fit, item, grid, skills, alpha, quantile):
+    structure = fit.structure
+    eta = grid if skills is None else skills @ structure.loadings[item] + structure.intercepts[item]
+    lower, upper = structure.lower[item], structure.upper[item]
+    link = structure.link[[item]]
+    share = link_function(np.asarray(eta)[:, None], link)[:, 0]
+    mean = lower + (upper - lower) * share
+    gradient = curve_gradient(fit.model.table, structure, item, eta, share, skills)
+    se = np.full(len(grid), np.nan)
+    used = np.any(gradient != 0.0, axis=0)
+    cov = fit.covariance.matrix[np.ix_(used, used)]
+    if np.isfinite(cov).all():
+        se = np.sqrt(np.maximum(np.einsum("np,pq,nq->n", gradient[:, used], cov, gradient[:, used]), 0.0))
+    # between fixed asymptotes the band lives, too; estimated ones leave [0, 1]
+    free = fit.model.table.free[[fit.model.table.layout.index(block)[item] for block in ("lower", "upper")]]
+    low, high = (0.0, 1.0) if free.any() else (lower, upper)
+    inside = np.clip((mean - low) / (high - low), _TINY, 1.0 - 1e-16)
+    half = quantile * se / np.maximum((high - low) * inside * (1.0 - inside), _TINY)
+    ends = [low + (high - low) * special.expit(special.logit(inside) + sign * half) for sign in (-1.0, 1.0)]
+    scores = score_quantiles(
+        mean, structure.precision[item], structure.outliers[item], (0.5 * alpha, 1.0 - 0.5 * alpha)
+    )
+    columns = dict(zip(("mean_ci_lower", "mean_ci_upper"), ends, strict=True))
+    columns |= dict(zip(("score_lower", "score_upper"), scores, strict=True))
+    return pd.DataFrame({"at": grid, "eta": eta, "mean": mean, "mean_se": se, **columns})
+
+
+def curve_gradient(table, structure, item, eta, share, skills=None):
+    """Derivatives (n, P) of expected scores in the free parameters; at fixed eta, or at fixed skills (n, K)."""
+    eta, layout = np.asarray(eta, dtype=float), table.layout
+    span = structure.upper[item] - structure.lower[item]
+    full = np.zeros((len(eta), layout.size))
+    full[:, layout.index("lower")[item]] = 1.0 - share
+    full[:, layout.index("upper")[item]] = share
+    steep = span * share * (1.0 - share)
+    slope = np.ones(len(eta))
+    if structure.link.shape[1]:
+        rho = monotone.slopes(structure.link[item])
+        at = monotone.basis(eta, 1)
+        slope = at.D @ rho
+        full[:, layout.index("link")[item]] = steep[:, None] * (at.E @ monotone.slopes_jacobian(rho))
+    if skills is not None:
+        full[:, layout.index("loadings")[item]] = (steep * slope)[:, None] * skills
+        full[:, layout.index("intercepts")[item]] = steep * slope
+    return full[:, table.free]
+
+
+def score_quantiles(mean, precision, outliers, levels):
+    """Quantiles of the law of a score (n,) for each level: a beta law, or the mixture of two with outliers."""
+    mean = np.clip(np.asarray(mean, dtype=float), 1e-12, 1.0 - 1e-12)
+    parts = [(1.0 - outliers, precision)] + ([(outliers, OUTLIER_PRECISION * precision)] if outliers > 0.0 else [])
+    out = []
+    for level in levels:
+        low, high = np.zeros(len(mean)), np.ones(len(mean))
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            share = sum(weight * special.betainc(mean * phi, (1.0 - mean) * phi, middle) for weight, phi in parts)
+            low, high = np.where(share < level, middle, low), np.where(share < level, high, middle)
+        out.append(0.5 * (low + high))
+    return out
