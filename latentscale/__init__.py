@@ -2,7 +2,7 @@
 
 from latentscale._version import __version__
 from latentscale.components.identification import Anchored, Confirmatory, Echelon
-from latentscale.datasets import BENCHMARKS, CHANCE_LEVELS, load_leaderboard
+from latentscale.datasets import BENCHMARKS, CHANCE_LEVELS, load_leaderboard, read_lm_eval, read_scores
 from latentscale.datasets.repeated_sampling import load_repeated_sampling, simulate_repeated_sampling
 from latentscale.errors import BoundaryWarning, ConvergenceWarning, DataError, IdentificationError
 from latentscale.inference.rotation import rotate_loadings
@@ -14,6 +14,7 @@ from latentscale.panel import BenchmarkPanel
 from latentscale.prediction.repeated_sampling import pass_at_k
 from latentscale.results.allocation import compute_optimal
 from latentscale.results.allocation_elasticities import scaling_elasticities
+from latentscale.results.coefficients import compare_coefficients
 from latentscale.results.comparison import compare
 from latentscale.results.storage import load
 from latentscale.validation.leave_family_out import leave_family_out
@@ -42,6 +43,7 @@ __all__ = [
     "__version__",
     "calibrated_specification",
     "compare",
+    "compare_coefficients",
     "compute_optimal",
     "default_specification",
     "leave_family_out",
@@ -49,6 +51,8 @@ __all__ = [
     "load_leaderboard",
     "load_repeated_sampling",
     "pass_at_k",
+    "read_lm_eval",
+    "read_scores",
     "rotate_loadings",
     "scaling_elasticities",
     "select_skills",

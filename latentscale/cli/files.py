@@ -10,43 +10,18 @@ from rich.table import Table
 
 FIT_FILE = "fit.lscale"
 FILES = ("summary.txt", "parameters.csv", "predictions.csv", FIT_FILE)
+REPORT_FILE = "report.html"
 _PIPE_WIDTH = 10_000  # of tables that no terminal limits
 
 
 def read(path):
-    """Table of a CSV file, or of a parquet file if its name says so."""
-    import pandas as pd
+    """Table of a file of scores or LLMs: CSV, Parquet or JSON lines, names of columns as they are.
 
-    from latentscale.errors import DataError
+    Long tables are spread, one row per LLM, and the leaderboard's own table is taken as ``read_scores`` does.
+    """
+    from latentscale.datasets import read_scores
 
-    if path.suffix.lower() in (".parquet", ".pq"):
-        return _read_parquet(path)
-    try:
-        return pd.read_csv(path)
-    except ValueError as error:  # an empty or ragged file, or one that is not text
-        raise DataError(f"{path} cannot be read as CSV: {error}") from error
-
-
-def _read_parquet(path):
-    import pandas as pd
-
-    from latentscale.errors import DataError
-
-    path.stat()  # an absent file is the system's to report
-    try:
-        return pd.read_parquet(path)
-    except ImportError:
-        pass
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as parquet: {error}") from error
-    try:
-        import polars
-    except ImportError as error:
-        raise DataError("reading parquet files needs pyarrow or polars: pip install pyarrow") from error
-    try:
-        return polars.read_parquet(path)
-    except polars.exceptions.PolarsError as error:
-        raise DataError(f"{path} cannot be read as parquet: {error}") from error
+    return read_scores(path, names={})
 
 
 def print_table(frame, corner):
@@ -85,7 +60,7 @@ def check_out(out, force):
         raise DataError(f"--out {out}: {parent} cannot be written to.")
 
 
-def _write(fit, out):
+def _write(fit, out, report):
     """All files of a run, or none: they are made in a folder beside ``out`` and moved when complete."""
     target = out.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,8 +71,11 @@ def _write(fit, out):
         fit.parameter_table().to_csv(part / "parameters.csv")
         fit.predict().to_csv(part / "predictions.csv")
         fit.save(part / FIT_FILE)
+        if report:
+            fit.report(part / REPORT_FILE)
         if target.exists():
-            for name in FILES:
+            (target / REPORT_FILE).unlink(missing_ok=True)  # of an earlier run
+            for name in os.listdir(part):
                 os.replace(part / name, target / name)
         else:
             part.rename(target)
@@ -105,10 +83,12 @@ def _write(fit, out):
         shutil.rmtree(part, ignore_errors=True)
 
 
-def finish(fit, out):
+def finish(fit, out, report=False):
+    """Print the summary and write the files of a run, and with them the report if it is wanted."""
     typer.echo(fit.summary().as_text())
-    _write(fit, out)
-    Console(stderr=True, highlight=False).print(f"Wrote {', '.join(FILES)} to {escape(str(out))}", soft_wrap=True)
+    _write(fit, out, report)
+    names = [*FILES, REPORT_FILE] if report else FILES
+    Console(stderr=True, highlight=False).print(f"Wrote {', '.join(names)} to {escape(str(out))}", soft_wrap=True)
 
 
 def write_csv(frame, out):

@@ -1,5 +1,17 @@
-"""Tables shipped with the package."""
+"""Tables shipped with the package, and readers of tables that people have."""
 
 from latentscale.datasets.leaderboard import BENCHMARKS, CHANCE_LEVELS, load_leaderboard
+from latentscale.datasets.lm_eval import HARNESS_METRICS, HARNESS_NAMES, HarnessRuns, read_lm_eval
+from latentscale.datasets.score_files import SCORE_NAMES, read_scores
 
-__all__ = ["BENCHMARKS", "CHANCE_LEVELS", "load_leaderboard"]
+__all__ = [
+    "BENCHMARKS",
+    "CHANCE_LEVELS",
+    "HARNESS_METRICS",
+    "HARNESS_NAMES",
+    "SCORE_NAMES",
+    "HarnessRuns",
+    "load_leaderboard",
+    "read_lm_eval",
+    "read_scores",
+]

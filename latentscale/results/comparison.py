@@ -20,7 +20,7 @@ def compare(fits, names=None):
 
     AIC = -2 llf + 2 P, its small-sample form AICc = AIC + 2 P (P + 1) / (L - P - 1), and BIC = -2 llf + P log L, for P
     free parameters and L families, the independent units. Akaike weights are exp(-delta AIC / 2), scaled to sum
-    to one.
+    to one. ``compare_coefficients`` sets the estimates side by side.
 
     Parameters
     ----------

@@ -252,6 +252,27 @@ class SlothResults:
         report = rotated_report(model, self.estimate, method, **options)
         return SlothResults(model, self.estimate, report, self.cov_type)
 
+    # --- tables ----------------------------------------------------------------------------------------------------
+
+    def tidy(self, alpha=0.05):
+        """One row per parameter, as of a LatentSkillResults."""
+        from .tables import tidy
+
+        return tidy(self, alpha)
+
+    def glance(self):
+        """One row: sizes, criteria and state of the fit, as of a LatentSkillResults."""
+        from .tables import glance
+
+        return glance(self)
+
+    def to_latex(self, kind="loadings", digits=2, stars=False, caption=None, label=None, environment=True):
+        """LaTeX tables, as of a LatentSkillResults; there are none of tests."""
+        from .latex import read_stars
+        from .tables import latex_table
+
+        return latex_table(self, kind, digits, read_stars(stars)).render(caption, label, environment)
+
     def summary(self, alpha=0.05):
         """statsmodels Summary in blocks; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
         return summarise_sloth(self, alpha)

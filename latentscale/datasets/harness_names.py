@@ -1,0 +1,114 @@
+"""Names of LLMs in runs of the lm-evaluation-harness, and how they match a table's."""
+
+import difflib
+from pathlib import Path
+
+import pandas as pd
+
+from latentscale.errors import DataError
+from latentscale.tables import read_names, some
+
+
+def run_name(content: dict, file: Path) -> str:
+    """Name of the LLM of a results file.
+
+    Parameters
+    ----------
+    content : dict
+        The file, read.
+    file : path
+        Whose folder has the name where the file says nothing.
+
+    Returns
+    -------
+    str
+        ``model_name``, else the ``pretrained`` or ``model`` of the arguments, else the folder, in which the harness
+        writes two underscores for a slash.
+
+    Examples
+    --------
+    >>> run_name({"config": {"model_args": "pretrained=org/small-1b,dtype=float16"}}, Path("x/results.json"))
+    'org/small-1b'
+    >>> run_name({}, Path("org__small-1b/results.json"))
+    'org/small-1b'
+    """
+    if isinstance(content.get("model_name"), str) and content["model_name"].strip():
+        return content["model_name"]
+    config = content.get("config")
+    arguments = config.get("model_args") if isinstance(config, dict) else None
+    if isinstance(arguments, str):
+        arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
+    for key in ("pretrained", "model"):
+        name = arguments.get(key) if isinstance(arguments, dict) else None
+        if isinstance(name, str) and name.strip():
+            return name.strip()
+    folder = file.resolve().parent.name
+    return folder.replace("__", "/", 1)
+
+
+def match_llms(column: pd.Series, runs: list[str], missing: str) -> dict[str, int]:
+    """Rows of a table of LLMs that belong to runs.
+
+    Parameters
+    ----------
+    column : Series
+        Names in the table.
+    runs : list of str
+        Names in the runs.
+    missing : {"error", "drop"}
+        What to do with runs without a row.
+
+    Returns
+    -------
+    dict from str to int
+        Names in the runs to row numbers.
+
+    Raises
+    ------
+    DataError
+        If names are repeated, match more than once, or are missing.
+
+    Examples
+    --------
+    >>> match_llms(pd.Series(["Small-1B", "large-7b"]), ["org/small-1b"], "error")
+    {'org/small-1b': 0}
+    """
+    if missing not in ("error", "drop"):
+        raise DataError(f"missing must be error or drop, not {missing!r}")
+    names = read_names(column, "LLM name")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"LLMs occur more than once in the table of LLMs: {some(repeated)}")
+    exact = {name: row for row, name in enumerate(names)}
+    rows = {run: exact[run] for run in runs if run in exact}
+    for run in runs:
+        if run in rows:
+            continue
+        found = [row for row, name in enumerate(names) if _short(name) == _short(run)]
+        if len(found) > 1:
+            raise DataError(f"{run} may be any of {some(names[row] for row in found)}; write its name as in the runs")
+        if found:
+            rows[run] = found[0]
+    owners = {}
+    for run, row in rows.items():
+        if owners.setdefault(row, run) != run:
+            raise DataError(f"{owners[row]} and {run} both match {names[row]} of the table; name them as in the runs")
+    absent = [run for run in runs if run not in rows]
+    if absent and missing == "error":
+        shown = some(_near(run, names) for run in absent)
+        raise DataError(
+            f"LLMs of the runs that the table of LLMs lacks: {shown}; add rows, rename them, or use missing='drop'"
+        )
+    if not rows:
+        raise DataError(f"no LLM of the runs ({some(runs)}) is in the table of LLMs ({some(names)})")
+    return {run: rows[run] for run in runs if run in rows}
+
+
+def _short(name: str) -> str:
+    return name.rsplit("/", 1)[-1].casefold()
+
+
+def _near(run: str, names: list[str]) -> str:
+    folded = {_short(name): name for name in names}
+    close = difflib.get_close_matches(_short(run), folded, n=1)
+    return f"'{run}'" + (f" (did you mean '{folded[close[0]]}'?)" if close else "")

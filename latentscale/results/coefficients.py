@@ -1,0 +1,231 @@
+"""Coefficients of several fits side by side."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from .comparison import _descriptions, _read_fits, _row
+from .latex import LatexTable, escape, number, read_stars, star_note, stars
+from .tables import glance, tidy
+
+_STATISTICS = {
+    "nobs": "Scores",
+    "n_llms": "LLMs",
+    "n_families": "Families",
+    "df_model": "Parameters",
+    "llf": "Log-likelihood",
+    "aic": "AIC",
+    "bic": "BIC",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CoefficientTable:
+    """Estimates of several fits side by side; made by ``compare_coefficients``.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What speaks against reading a row as one quantity.
+    """
+
+    _long: pd.DataFrame
+    _statistics: pd.DataFrame
+    notes: tuple
+
+    @property
+    def long(self):
+        """One row per fit and parameter: fit, then the columns of ``fit.tidy()``."""
+        return self._long.copy()
+
+    @property
+    def estimates(self):
+        """Estimates, DataFrame parameter x fit, NaN where a fit lacks the parameter."""
+        return self._spread("estimate")
+
+    @property
+    def std_errors(self):
+        """Standard errors, DataFrame parameter x fit."""
+        return self._spread("std_error")
+
+    @property
+    def p_values(self):
+        """P-values against zero, DataFrame parameter x fit."""
+        return self._spread("p_value")
+
+    @property
+    def statistics(self):
+        """Of each fit nobs, n_llms, n_families, df_model, llf, aic and bic: DataFrame statistic x fit."""
+        return self._statistics.copy()
+
+    def _spread(self, column):
+        wide = self._long.pivot(index="parameter", columns="fit", values=column)
+        return wide.reindex(index=self._order, columns=list(self._statistics.columns)).rename_axis(columns=None)
+
+    @property
+    def _order(self):
+        """Parameters by kind in the order of the first fit that has it, within a kind by first appearance."""
+        first = self._long.drop_duplicates("parameter")
+        kinds = {kind: rank for rank, kind in enumerate(dict.fromkeys(first["kind"]))}
+        return first.sort_values("kind", key=lambda kind: kind.map(kinds), kind="stable")["parameter"].tolist()
+
+    def __repr__(self):
+        return "\n".join([self.as_frame().to_string(), *(f"note: {note}" for note in self.notes)])
+
+    def as_frame(self, digits=2):
+        """Text for reading: estimates with standard errors in parentheses, then the statistics; parameter x fit."""
+        estimates, errors = self.estimates, self.std_errors
+        cells = pd.DataFrame("", index=estimates.index, columns=estimates.columns, dtype=object)
+        for name in estimates.columns:
+            for parameter in estimates.index[self._present(name)]:
+                error = errors.loc[parameter, name]
+                beneath = f" ({error:.{digits}f})" if np.isfinite(error) else ""
+                cells.loc[parameter, name] = f"{estimates.loc[parameter, name]:.{digits}f}{beneath}"
+        below = self._statistics.map(lambda value: _plain(value, digits)).rename(index=_STATISTICS)
+        return pd.concat([cells, below]).rename_axis("parameter")
+
+    def _present(self, name):
+        return self.estimates.index.isin(self._long.loc[self._long["fit"] == name, "parameter"])
+
+    def as_latex(self, digits=2, stars=False, caption=None, label=None, environment=True):
+        """LaTeX source for the package booktabs: standard errors in parentheses beneath estimates.
+
+        Parameters
+        ----------
+        digits : int
+            Decimals of estimates.
+        stars : bool or sequence of float
+            Stars for p-values below .1, .05 and .01, or below these levels.
+        caption, label : str, optional
+            Of the table environment.
+        environment : bool
+            Whether the tabular stands in a ``table`` with caption and notes.
+
+        Returns
+        -------
+        str
+        """
+        levels = read_stars(stars)
+        rows = [cells for parameter in self._order for cells in self._latex_rows(parameter, digits, levels)]
+        below = [
+            [_STATISTICS[key], *(number(value, 0 if float(value).is_integer() else digits) for value in row)]
+            for key, row in zip(self._statistics.index, self._statistics.to_numpy(), strict=True)
+        ]
+        notes = ["Standard errors in parentheses.", *map(escape, self.notes)]
+        if levels:
+            notes.insert(1, star_note(levels))
+        header = ["", *map(escape, self._statistics.columns)]
+        return LatexTable(header, [rows, below], notes).render(caption, label, environment)
+
+    def _latex_rows(self, parameter, digits, levels):
+        """A row of estimates and one of standard errors, empty where a fit lacks the parameter."""
+        part = self._long[self._long["parameter"] == parameter].set_index("fit")
+        upper, lower = [escape(parameter)], [""]
+        for name in self._statistics.columns:
+            if name in part.index:
+                row = part.loc[name]
+                upper.append(number(row["estimate"], digits) + stars(row["p_value"], levels))
+                lower.append(f"({number(row['std_error'], digits)})")
+            else:
+                upper.append("")
+                lower.append("")
+        return [upper, lower]
+
+
+def compare_coefficients(fits, names=None, kinds=("slope", "corr"), alpha=0.05):
+    """Coefficients of several fits side by side, for reading and for papers.
+
+    Parameters
+    ----------
+    fits : list of results, or dict from names to results
+        LatentSkillResults, also rotated ones, and SlothResults.
+    names : list of str, optional
+        Names of the columns; by default short descriptions, as in ``compare``.
+    kinds : str or sequence of str, optional
+        Kinds of parameters, as in ``fit.tidy()``: slope, corr, cov, loading, intercept, precision, lower, upper,
+        slope_sd, llm_sd; None for all.
+    alpha : float
+        One minus the level of the intervals in ``long``.
+
+    Returns
+    -------
+    CoefficientTable
+        ``estimates``, ``std_errors``, ``p_values``, ``statistics``, ``long``, ``as_frame()``, ``as_latex()``,
+        ``notes``.
+
+    Raises
+    ------
+    DataError
+        If there are no fits, names do not fit, or no fit has a parameter of these kinds.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+    >>> size = ls.LatentSkillModel(panel, "log(params_b)", {"g": "bbh"}).fit(integration="laplace", starts=1)
+    >>> both = ls.LatentSkillModel(panel, "log(params_b) + log(tokens_t)", {"g": "bbh"})
+    >>> table = compare_coefficients({"size": size, "both": both.fit(integration="laplace", starts=1)})
+    >>> table.estimates.rename_axis(None).round(1)
+                            size  both
+    slope[log(params_b),g]   0.5   0.8
+    slope[log(tokens_t),g]   NaN   1.0
+    """
+    fits, names = _read_fits(fits, names)
+    names = _descriptions([_row(fit) for fit in fits]) if names is None else [str(name) for name in names]
+    tables = [tidy(fit, alpha) for fit in fits]
+    known = list(dict.fromkeys(kind for table in tables for kind in table["kind"]))
+    kinds = known if kinds is None else list(np.atleast_1d(kinds))
+    if not set(kinds) & set(known):
+        raise DataError(f"No fit has parameters of the kinds {kinds}; there are {known}.")
+    tables = [table[table["kind"].isin(kinds)].assign(fit=name) for table, name in zip(tables, names, strict=True)]
+    long = pd.concat(tables, ignore_index=True)
+    statistics = pd.concat([glance(fit) for fit in fits], ignore_index=True).set_axis(names)
+    statistics = statistics[list(_STATISTICS)].astype(float).T
+    long = long[["fit", *(column for column in long.columns if column != "fit")]]
+    return CoefficientTable(long, statistics, tuple(_notes(fits, names)))
+
+
+def _plain(value, digits):
+    if not np.isfinite(value):
+        return ""
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:.{digits}f}"
+
+
+def _notes(fits, names):
+    """What keeps a row from being one quantity in all columns."""
+    failed = [name for name, fit in zip(names, fits, strict=True) if not fit.converged]
+    if failed:
+        yield f"Not converged: {', '.join(failed)}."
+    for what, read in (("LLMs and scores", _data), ("Standard errors", _errors), ("Skills", _skills)):
+        found = {}
+        for name, fit in zip(names, fits, strict=True):
+            found.setdefault(read(fit), []).append(name)
+        if len(found) > 1:
+            groups = "; ".join(f"{words} ({', '.join(group)})" for words, group in found.items())
+            own = ", so that coefficients of a name need not be of one quantity" if what == "Skills" else ""
+            yield f"{what} are not the same{own}: {groups}."
+
+
+def _data(fit):
+    return f"{fit.nobs} scores of {fit.n_llms} LLMs"
+
+
+def _errors(fit):
+    return str(fit.cov_type)
+
+
+def _skills(fit):
+    """How a fit's skills are defined: by the benchmarks that settle their signs, and the form's restrictions."""
+    model = fit.model
+    pattern = getattr(model, "pattern", None)
+    if pattern is None:
+        return type(model).__name__
+    if np.isnan(pattern.fixed).all() and "rotation" in pattern.kind:
+        return pattern.kind
+    named = [
+        f"{skill} by {', '.join(model.benchmarks[j] for j in where)}" if where else str(skill)
+        for skill, where in zip(pattern.skills, pattern.positive, strict=True)
+    ]
+    return f"{pattern.kind}: {'; '.join(named)}"

@@ -1,0 +1,491 @@
+"""Tables for papers: tidy frames of a fit, LaTeX with booktabs, and a view that maketables reads.
+
+Every number comes from the fit; nothing is estimated here.
+"""
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from ..inference.results import HypothesisTest
+from .latex import LatexTable, escape, number, read_stars, star_note, stars
+
+TIDY_COLUMNS = (
+    "parameter", "kind", "benchmark", "skill", "covariate", "other_skill", "estimate", "std_error", "statistic",
+    "p_value", "conf_low", "conf_high",
+)  # fmt: skip
+# zero is no point inside the space of these, so that a z against it tests nothing
+_NO_ZERO = ("precision", "lower", "upper", "slope_sd", "llm_sd", "variance")
+_KINDS = ("loadings", "slopes", "correlations", "benchmarks", "tests", "fit")
+
+
+class Tables:
+    """Frames and LaTeX tables of a fit; reads what ``Estimates``, ``Tests`` and ``Predictions`` offer."""
+
+    def tidy(self, alpha=0.05):
+        """One row per estimated parameter.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the level of the Wald intervals, in (0, 1).
+
+        Returns
+        -------
+        DataFrame (P, 12)
+            parameter (its name in ``params``), kind (such as loading, slope, corr, precision), benchmark, skill,
+            covariate and other_skill (of correlations) where they apply, estimate, std_error, statistic (z against
+            zero), p_value, conf_low, conf_high. The statistic and p-value of precisions, asymptotes, variances and
+            standard deviations are NaN: zero is no value that they could be tested against in this way.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+        >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills={"g": "bbh"}).fit(integration="laplace", starts=1)
+        >>> fit.tidy().query("kind == 'slope'")[["covariate", "skill", "estimate"]].round(1)
+               covariate skill  estimate
+        6  log(params_b)     g       0.5
+        """
+        return tidy(self, alpha)
+
+    def glance(self):
+        """One row of numbers about the fit as a whole.
+
+        Returns
+        -------
+        DataFrame (1, 21)
+            nobs, n_llms, n_families, n_benchmarks, n_skills, skills, identification, scaling, asymptotes, link,
+            df_model, llf, llf_se, llf_error, llf_penalised, aic, bic, rule, cov_type, converged, starts_at_best.
+        """
+        return glance(self)
+
+    def augment(self, columns=(), seed=0):
+        """One row per observed score of the likelihood, with what the fit says of it.
+
+        Parameters
+        ----------
+        columns : str or sequence of str
+            Columns of the panel's table to carry along, such as ``"params_b"``.
+        seed : int
+            Of the draws of the quantile residuals.
+
+        Returns
+        -------
+        DataFrame
+            llm, family, benchmark, the ``columns``, score (as recorded), observed (as the likelihood saw it, after
+            the policy for scores of 0 and 1), fitted (E[Y | data]), residual (observed - fitted), pearson_residual,
+            quantile_residual (standard normal under the model), precision (of the benchmark).
+
+        Raises
+        ------
+        DataError
+            If the panel lacks a column, or it has the name of one of those above.
+        """
+        return augment(self, columns, seed)
+
+    def to_latex(
+        self, kind="loadings", digits=2, stars=False, caption=None, label=None, environment=True, tests=None
+    ):
+        r"""A table for a paper, as LaTeX source that needs the package booktabs.
+
+        Estimates have their standard errors in parentheses beneath; entries that were fixed have none.
+
+        Parameters
+        ----------
+        kind : {"loadings", "slopes", "correlations", "benchmarks", "tests", "fit"}
+            Loadings: benchmarks by skills. Slopes: terms of the scaling by skills. Correlations: of family effects,
+            or their covariances. Benchmarks: intercepts, precisions and asymptotes. Tests: statistic, degrees of
+            freedom and p-value of each. Fit: the numbers of ``glance``.
+        digits : int
+            Decimals of estimates.
+        stars : bool or sequence of float
+            Stars for p-values of loadings, slopes and correlations below .1, .05 and .01, or below these levels.
+        caption, label : str, optional
+            Of the table environment.
+        environment : bool
+            Whether the tabular stands in a ``table`` with caption and notes.
+        tests : HypothesisTest or sequence of them, optional
+            For ``kind="tests"``; by default Wald tests of no interaction, FLOPs sufficiency and equal slopes, as far
+            as the scaling has the terms.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        DataError
+            For an unknown kind, tests that are none, or a label that LaTeX does not allow.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+        >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills={"g": "bbh"}).fit(integration="laplace", starts=1)
+        >>> print(fit.to_latex("slopes", digits=1, environment=False))
+        \begin{tabular}{lr}
+        \toprule
+         & g \\
+        \midrule
+        log(params\_b) & 0.5 \\
+         & (0.05) \\
+        \bottomrule
+        \end{tabular}
+        <BLANKLINE>
+        """
+        levels = read_stars(stars)
+        return latex_table(self, kind, digits, levels, tests).render(caption, label, environment)
+
+    def to_maketables(self, kinds=None):
+        """What maketables (``pip install maketables``) needs of this fit: ``ETable([fit.to_maketables(), ...])``.
+
+        Given the fit itself, maketables takes it for one of statsmodels' and mangles the names of parameters.
+
+        Parameters
+        ----------
+        kinds : str or sequence of str, optional
+            Kinds of parameters, as in ``tidy``: slope, loading, ...; all by default.
+
+        Returns
+        -------
+        MaketablesView
+
+        Raises
+        ------
+        DataError
+            If no parameter is of these kinds.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+        >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills={"g": "bbh"}).fit(integration="laplace", starts=1)
+        >>> table = fit.to_maketables("slope").__maketables_coef_table__
+        >>> table.loc["slope of g on log(params_b)", ["b", "se"]].round(2).to_dict()
+        {'b': 0.45, 'se': 0.05}
+        """
+        return MaketablesView(self, kinds)
+
+
+class MaketablesView:
+    """A fit in the plug-in format of maketables; made by ``fit.to_maketables()``.
+
+    Parameters
+    ----------
+    fit : results
+    kinds : str or sequence of str, optional
+    """
+
+    def __init__(self, fit, kinds=None):
+        table = tidy(fit, 0.05)
+        if kinds is not None:
+            known = list(table["kind"].unique())
+            table = table[table["kind"].isin(np.atleast_1d(kinds))]
+            if table.empty:
+                raise DataError(f"No parameter is of the kinds {kinds!r}; there are {known}.")
+        names = {
+            "estimate": "b", "std_error": "se", "statistic": "t", "p_value": "p", "conf_low": "ci95l",
+            "conf_high": "ci95u",
+        }  # fmt: skip
+        # brackets would be read as levels of categories
+        index = pd.Index([_in_words(row) for row in table.itertuples()], name="Coefficient")
+        self._table = table[list(names)].rename(columns=names).set_axis(index)
+        self._row, self._cov_type = glance(fit).iloc[0], fit.cov_type
+
+    @property
+    def __maketables_coef_table__(self):
+        return self._table.copy()
+
+    def __maketables_stat__(self, key):
+        value = self._row.get({"N": "nobs", "ll": "llf", "se_type": "cov_type"}.get(key, key))
+        if value is None or pd.isna(value):
+            return None
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
+        return value.item() if isinstance(value, np.generic) else value
+
+    @property
+    def __maketables_depvar__(self):
+        return "score"
+
+    @property
+    def __maketables_vcov_info__(self):
+        return {"vcov_type": self._cov_type, "clustervar": "family" if self._cov_type == "cluster" else None}
+
+    @property
+    def __maketables_stat_labels__(self):
+        return {
+            "N": "Scores", "nobs": "Scores", "n_llms": "LLMs", "n_families": "Families", "df_model": "Parameters",
+            "llf": "Log-likelihood", "ll": "Log-likelihood", "aic": "AIC", "bic": "BIC", "converged": "Converged",
+            "se_type": "Standard errors",
+        }  # fmt: skip
+
+    @property
+    def __maketables_default_stat_keys__(self):
+        return ["N", "n_llms", "n_families", "df_model", "llf", "aic", "bic", "se_type"]
+
+
+def _in_words(row):
+    """A parameter's name without brackets: ``slope of math on log(params_b)``."""
+    benchmark, skill, covariate, other = (
+        None if pd.isna(value) else value for value in (row.benchmark, row.skill, row.covariate, row.other_skill)
+    )
+    if other is not None:
+        return f"{row.kind} of {skill} and {other}"
+    if benchmark is not None and skill is not None:
+        return f"{row.kind} of {benchmark} on {skill}"
+    if skill is not None and covariate is not None:
+        return f"{row.kind} of {skill} on {covariate}"
+    if row.kind in ("link", "family") or (benchmark is None and skill is None):
+        return row.parameter.replace("[", " ").replace("]", "")
+    return f"{row.kind} of {benchmark if benchmark is not None else skill}"
+
+
+# --- frames ----------------------------------------------------------------------------------------------------------
+
+
+def tidy(fit, alpha=0.05):
+    """See ``Tables.tidy``; works for every fit with ``params``, ``bse`` and ``conf_int``."""
+    interval = fit.conf_int(alpha)
+    parts = parameter_parts(fit.model)
+    rows = pd.DataFrame([parts.get(name, {"kind": name.split("[")[0]}) for name in fit.params.index])
+    rows = rows.reindex(columns=["kind", "benchmark", "skill", "covariate", "other_skill"])
+    same = rows["skill"].notna() & (rows["skill"] == rows["other_skill"])
+    tested = ~(rows["kind"].isin(_NO_ZERO) | same).to_numpy()
+    numbers = {
+        "estimate": fit.params,
+        "std_error": fit.bse,
+        "statistic": fit.tvalues.where(tested),
+        "p_value": fit.pvalues.where(tested),
+        "conf_low": interval["lower"],
+        "conf_high": interval["upper"],
+    }
+    numbers = pd.DataFrame({name: column.to_numpy(dtype=float) for name, column in numbers.items()})
+    table = pd.concat([pd.Series(fit.params.index, name="parameter", dtype=object), rows, numbers], axis=1)
+    return table[list(TIDY_COLUMNS)]
+
+
+def parameter_parts(model):
+    """What each parameter name is of: dict from name to kind, benchmark, skill, covariate, other_skill.
+
+    Made of the model's labels rather than read out of the names, as labels may hold commas and brackets.
+    """
+    parts = {"llm_sd": {"kind": "llm_sd"}}
+    skills, families = list(getattr(model, "skills", ())), list(getattr(model, "families", ()))
+    for benchmark in model.benchmarks:
+        for kind in ("intercept", "precision", "lower", "upper"):
+            parts[f"{kind}[{benchmark}]"] = {"kind": kind, "benchmark": benchmark}
+        for skill in skills:
+            parts[f"loading[{benchmark},{skill}]"] = {"kind": "loading", "benchmark": benchmark, "skill": skill}
+        for coordinate in range(1, 10):
+            parts[f"link[{benchmark},{coordinate}]"] = {"kind": "link", "benchmark": benchmark}
+    for skill in skills:
+        for kind, terms in (("slope", model.terms), ("slope_sd", getattr(model, "random_terms", ()))):
+            for term in terms:
+                parts[f"{kind}[{term},{skill}]"] = {"kind": kind, "skill": skill, "covariate": term}
+        for other in skills:
+            for kind in ("corr", "cov"):
+                parts[f"{kind}[{skill},{other}]"] = {"kind": kind, "skill": skill, "other_skill": other}
+        for family in families:
+            parts[f"family[{family},{skill}]"] = {"kind": "family", "skill": skill}
+    return parts
+
+
+def glance(fit):
+    """See ``Tables.glance``; what a fit lacks is NaN."""
+    model, estimate = fit.model, getattr(fit, "estimate", None)
+    skills, rule, starts = list(getattr(model, "skills", ())), getattr(estimate, "rule", None), fit.starts
+    row = {
+        "nobs": fit.nobs,
+        "n_llms": fit.n_llms,
+        "n_families": fit.n_families,
+        "n_benchmarks": len(model.benchmarks),
+        "n_skills": len(skills),
+        "skills": ", ".join(map(str, skills)),
+        "identification": getattr(getattr(model, "pattern", None), "kind", np.nan),
+        "scaling": model.scaling,
+        "asymptotes": model.asymptotes,
+        "link": model.link,
+        "df_model": fit.df_model,
+        **{name: getattr(fit, name, np.nan) for name in ("llf", "llf_se", "llf_error", "llf_penalised", "aic", "bic")},
+        "rule": np.nan if rule is None else str(rule),
+        "cov_type": fit.cov_type,
+        "converged": fit.converged,
+        "starts_at_best": f"{int(starts['reached_best'].sum())} of {len(starts)}",
+    }
+    return pd.DataFrame([row])
+
+
+def augment(fit, columns=(), seed=0):
+    """See ``Tables.augment``."""
+    model = fit.model
+    prepared = np.where(np.asarray(model.prepared.state) < 0, np.nan, model.prepared.y)
+    i, j = np.nonzero(~np.isnan(prepared))
+    benchmarks = list(model.benchmarks)
+    fitted, quantile, pearson = fit.predict(), fit.residuals("quantile", seed), fit.residuals("pearson")
+    raw = model.panel.scores[model.rows.keep]
+    out = {
+        "llm": np.asarray(model.llms, dtype=object)[i],
+        "family": np.asarray(model.families, dtype=object)[np.asarray(model.family_codes)[i]],
+        "benchmark": np.array(benchmarks, dtype=object)[j],
+    }
+    numbers = {
+        "score": raw.to_numpy()[i, j],
+        "observed": prepared[i, j],
+        "fitted": fitted.to_numpy()[i, j],
+        "residual": prepared[i, j] - fitted.to_numpy()[i, j],
+        "pearson_residual": pearson.to_numpy()[i, j],
+        "quantile_residual": quantile.to_numpy()[i, j],
+        "precision": fit.precision.to_numpy()[j],
+    }
+    columns = [columns] if isinstance(columns, str) else list(columns)
+    table = model.panel.table[model.rows.keep]
+    absent = [name for name in columns if name not in table.columns]
+    taken = [name for name in columns if name in (*out, *numbers) and name != "family"]
+    if absent or taken:
+        what = f"no columns {absent}" if absent else f"columns {taken}, whose names this table needs itself"
+        raise DataError(f"The panel has {what}; it has {list(table.columns)}.")
+    out |= {name: table[name].to_numpy()[i] for name in columns if name != "family"}
+    return pd.DataFrame(out | numbers)
+
+
+# --- LaTeX -----------------------------------------------------------------------------------------------------------
+
+
+def latex_table(fit, kind, digits, levels, tests=None):
+    """LatexTable of one kind; see ``Tables.to_latex``."""
+    if kind not in _KINDS:
+        raise DataError(f"kind is one of {', '.join(_KINDS)}, not {kind!r}.")
+    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= 12:
+        raise DataError(f"digits is a whole number from 0 to 12, not {digits!r}.")
+    if tests is not None and kind != "tests":
+        raise DataError(f"tests belong to kind='tests', not to {kind!r}.")
+    if kind == "tests":
+        return _tests(fit, tests)
+    if kind == "fit":
+        return _fit(fit)
+    if kind == "benchmarks":
+        return _benchmarks(fit, digits)
+    return _matrix(fit, kind, digits, levels)
+
+
+def _matrix(fit, kind, digits, levels):
+    """Rows by skills of loadings, slopes or correlations."""
+    skills = list(fit.model.skills)
+    if kind == "correlations":
+        # variances are parameters where a fixed loading sets a skill's unit; else all are one
+        free = any(name.startswith("cov[") for name in fit.params.index)
+        values, named = (fit.skill_cov if free else fit.skill_corr), ("cov[{column},{row}]", "corr[{column},{row}]")
+    else:
+        values = fit.loadings if kind == "loadings" else fit.slopes
+        named = ("loading[{row},{column}]" if kind == "loadings" else "slope[{row},{column}]",)
+    table, rows, fixed = tidy(fit).set_index("parameter"), [], False
+    for number_of_row, row in enumerate(values.index):
+        upper, lower = [escape(row)], [""]
+        for number_of_column, column in enumerate(skills):
+            if kind == "correlations" and number_of_column > number_of_row:
+                cells = ["", ""]
+            else:
+                value = values.iloc[number_of_row, number_of_column]
+                names = [name.format(row=row, column=column) for name in named]
+                name = next((name for name in names if name in table.index), names[0])
+                cells = _cells(table, name, value, digits, levels)
+                fixed |= name not in table.index
+            upper.append(cells[0])
+            lower.append(cells[1])
+        rows += [upper, lower] if any(lower) else [upper]
+    return LatexTable(["", *map(escape, skills)], [rows], _notes(fit, levels, fixed))
+
+
+def _cells(table, name, value, digits, levels=()):
+    """An estimate and its standard error; a fixed value as short as it is, and nothing beneath."""
+    if name not in table.index:
+        return [f"${value:g}$" if value < 0 else f"{value:g}", ""]
+    row = table.loc[name]
+    return [number(value, digits) + stars(row["p_value"], levels), f"({number(row['std_error'], digits)})"]
+
+
+def _benchmarks(fit, digits):
+    """Benchmarks by intercept, precision and asymptotes."""
+    table, ends = tidy(fit).set_index("parameter"), fit.asymptotes
+    values = {"intercept": fit.intercepts, "precision": getattr(fit, "precision", None)}
+    values |= {"lower": ends["lower"], "upper": ends["upper"]}
+    values = {word: column for word, column in values.items() if column is not None}
+    rows, fixed = [], False
+    for j, benchmark in enumerate(fit.model.benchmarks):
+        cells = [
+            _cells(table, f"{word}[{benchmark}]", column.iloc[j], digits) for word, column in values.items()
+        ]
+        fixed |= any(not beneath for _, beneath in cells)
+        rows += [[escape(benchmark), *(cell[0] for cell in cells)], ["", *(cell[1] for cell in cells)]]
+    heads = {"intercept": "Intercept", "precision": "Precision", "lower": "Lower", "upper": "Upper"}
+    return LatexTable(["", *(heads[word] for word in values)], [rows], _notes(fit, (), fixed))
+
+
+def _tests(fit, tests):
+    """A block per hypothesis, a row per part and method."""
+    if tests is None:
+        tests = _named_tests(fit)
+    tests = [tests] if isinstance(tests, HypothesisTest) else list(tests)
+    if not tests or not all(isinstance(test, HypothesisTest) for test in tests):
+        raise DataError("tests are what fit.test_no_interaction() and its like return, at least one of them.")
+    methods = {"wald": "Wald", "lr": "likelihood ratio", "score": "score"}
+    blocks = []
+    for test in tests:
+        title, rows = escape(test.title), []
+        for (part, method), row in test.table.iterrows():
+            p_value = row["p_value"]
+            shown = "--" if not np.isfinite(p_value) else "$<$0.0001" if p_value < 1e-4 else f"{p_value:.4f}"
+            degrees = f"{row['df']:g}" if np.isfinite(row["df"]) else "--"
+            rows.append([title, escape(part), methods.get(method, escape(method)), number(row["statistic"], 2)])
+            rows[-1] += [degrees, shown]
+            title = ""
+        blocks.append(rows)
+    header = ["Hypothesis", "Part", "Test", "Statistic", "df", "$p$"]
+    remarks = list(dict.fromkeys(note for test in tests for note in test.notes))
+    if any("wald" in test.table.index.get_level_values(1) for test in tests):
+        remarks.insert(0, f"Wald tests use the covariance from the {fit.covariance.description}.")
+    return LatexTable(header, blocks, [*map(escape, remarks), *_notes(fit, (), False, errors=False)], left=3)
+
+
+def _named_tests(fit):
+    """Wald tests of the hypotheses that the scaling's terms allow."""
+    found, reasons = [], []
+    for name in ("test_no_interaction", "test_flops_sufficiency", "test_equal_slopes"):
+        try:
+            found.append(getattr(fit, name)())
+        except (DataError, AttributeError) as error:
+            reasons.append(f"{name}: {error}")
+    if not found:
+        raise DataError(f"No named test applies, so give tests=: {'; '.join(reasons)}")
+    return found
+
+
+def _fit(fit):
+    """The numbers of ``glance``, one below the other."""
+    row = glance(fit).iloc[0]
+    counts = {"Scores": "nobs", "LLMs": "n_llms", "Families": "n_families", "Benchmarks": "n_benchmarks"}
+    words = {"Skills": "skills", "Identification": "identification", "Scaling": "scaling", "Asymptotes": "asymptotes"}
+    criteria = {"Log-likelihood": "llf", "Its Monte Carlo error": "llf_se", "AIC": "aic", "BIC": "bic"}
+    blocks = [[[name, f"{row[key]}"] for name, key in counts.items()]]
+    blocks.append([[name, escape(row[key])] for name, key in words.items() if isinstance(row[key], str)])
+    last = [["Parameters", f"{row['df_model']}"]]
+    last += [[name, number(row[key], 2)] for name, key in criteria.items() if np.isfinite(row[key])]
+    last += [["Starts at best", row["starts_at_best"]], ["Converged", "yes" if row["converged"] else "NO"]]
+    return LatexTable(["", "Fit"], [*blocks, last], _notes(fit, (), False, errors=False))
+
+
+def _notes(fit, levels, fixed, errors=True):
+    """Sentences under a table: where its errors come from, and what a reader must know."""
+    notes = []
+    if errors:
+        source = getattr(fit.covariance, "description", fit.cov_type)
+        notes.append(f"Standard errors in parentheses: {escape(source)}.")
+        if fixed:
+            notes.append("Entries without a standard error are fixed.")
+        if levels:
+            notes.append(star_note(levels))
+    if not fit.converged:
+        notes.append(r"\textbf{The fit did not converge.}")
+    return notes
