@@ -4,8 +4,10 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..errors import DataError
+from .style import PALETTE, clean, new_axes
+from .surface import LEVEL_COLOURS
 
-_BUDGET, _OPTIMUM, _LLM = "0.45", "#c0622b", "0.55"
+_BUDGET, _OPTIMUM, _LLM = "0.45", PALETTE[1], "0.55"
 _GRID = 61  # points a side of the surface
 _ROOM = 1.6  # factor between what is shown and the axes' ends
 
@@ -38,10 +40,7 @@ def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
     """
     if levels < 2:
         raise DataError(f"levels, about how many isoquants are drawn, is at least 2; got {levels!r}.")
-    if ax is None:
-        from matplotlib import pyplot
-
-        _, ax = pyplot.subplots(figsize=(7.0, 5.6), layout="constrained")
+    ax = new_axes(ax, (7.0, 5.6))
     frame = plan.summary_frame(alpha)
     limits = _limits(plan, frame)
     ax.set_xscale("log")
@@ -62,8 +61,7 @@ def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
     ax.set_title(f"{plan.target}: {plan.unit}", fontsize=10, loc="left")
     # under the axes, where no data can be
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return clean(ax)
 
 
 def _limits(plan, frame):
@@ -81,8 +79,8 @@ def _isoquants(ax, plan, limits, levels):
     if np.ptp(values) == 0.0:
         return
     ticks = MaxNLocator(levels).tick_values(values.min(), values.max())
-    contours = ax.contour(size, tokens, values, levels=ticks, cmap="viridis", linewidths=1.1, alpha=0.8, zorder=1)
-    ax.clabel(contours, fontsize=7.5, fmt=lambda value: f"{value:.3g}")
+    contours = ax.contour(size, tokens, values, levels=ticks, cmap=LEVEL_COLOURS, linewidths=1.2, zorder=1)
+    ax.clabel(contours, fontsize=8, fmt=lambda value: f"{value:.3g}")
 
 
 def _box(ax, data):

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from .style import new_axes
+
 
 def plot_errors(table, ax=None, digits=1):
-    """Plot mean absolute errors as colours with their numbers written in.
+    """Plot mean absolute errors as colours with their numbers written in, the smallest of each benchmark in bold.
 
     Parameters
     ----------
@@ -21,18 +23,15 @@ def plot_errors(table, ax=None, digits=1):
     """
     rows, columns = table.shape
     values = table.to_numpy(dtype=float)
-    if ax is None:
-        from matplotlib import pyplot
-
-        longest = max((len(str(name)) for name in table.index), default=0)
-        size = (1.8 + 0.085 * longest + 0.62 * columns, 1.4 + 0.3 * rows)
-        _, ax = pyplot.subplots(figsize=size, layout="constrained")
+    longest = max((len(str(name)) for name in table.index), default=0)
+    ax = new_axes(ax, (1.8 + 0.085 * longest + 0.62 * columns, 1.4 + 0.3 * rows))
     image = ax.imshow(values, cmap="YlOrBr", aspect="auto", vmin=0.0)
-    dark = _dark(image, values)
+    dark, least = _dark(image, values), np.min(values, axis=0, where=np.isfinite(values), initial=np.inf)
     for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
         colour = "white" if dark[row, column] else "black"
         text = f"{values[row, column]:.{digits}f}"
-        ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        weight = "bold" if rows > 1 and values[row, column] == least[column] else "normal"
+        ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=8, fontweight=weight)
     names = [str(name) for name in table.columns]
     ax.set_xticks(range(columns), names, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(rows), [str(name) for name in table.index])

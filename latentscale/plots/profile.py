@@ -4,9 +4,10 @@ import numpy as np
 from scipy import stats
 
 from ..errors import DataError
+from .style import PALETTE, clean, new_axes
 
 KINDS = ("deviance", "root")
-_PROFILE, _WALD, _LEVEL = "#1f5a93", "#c0622b", "0.6"
+_PROFILE, _WALD, _LEVEL = PALETTE[0], PALETTE[1], "0.6"
 _STATES = ("boundary", "flat", "edge", "jump")
 
 
@@ -35,10 +36,7 @@ def plot_profile(profile, ax=None, kind="deviance"):
     if kind not in KINDS:
         raise DataError(f"kind is one of {', '.join(KINDS)}, not {kind!r}.")
     curve = profile.curve()
-    if ax is None:
-        from matplotlib import pyplot
-
-        _, ax = pyplot.subplots(figsize=(6.0, 4.0), layout="constrained")
+    ax = new_axes(ax, (6.0, 4.0))
     deviance, quantile = kind == "deviance", stats.norm.isf(0.5 * profile.alpha)
     power = 2 if deviance else 1
     table, t = profile.table, curve["value"]
@@ -58,8 +56,7 @@ def plot_profile(profile, ax=None, kind="deviance"):
     # where a curve that falls and rises, or only rises, leaves room
     corner = "upper center" if deviance else "lower right"
     ax.legend(fontsize=9, loc=corner, framealpha=1.0, edgecolor="none")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return clean(ax)
 
 
 def _words(interval, flags=()):

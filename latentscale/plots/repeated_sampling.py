@@ -3,9 +3,10 @@
 import numpy as np
 
 from ..errors import DataError
+from .style import PALETTE, clean, new_axes
 
 MOST = 6
-_COLOURS = ("#1f5a93", "#c0622b", "#3a7d44", "#8a4f9e", "#8c6d1f", "#4a4a4a", "#b03060", "#2a8c8c")
+_MARKERS = "osD^vPX*"
 
 
 def plot_pass_at_k(curves, llms=None, ax=None, alpha=0.05, tries=None):
@@ -37,16 +38,17 @@ def plot_pass_at_k(curves, llms=None, ax=None, alpha=0.05, tries=None):
         If an LLM has no curve.
     """
     llms = _chosen(curves, llms)
-    if ax is None:
-        from matplotlib import pyplot
-
-        _, ax = pyplot.subplots(figsize=(7.0, 4.5), layout="constrained")
+    ax = new_axes(ax, (7.0, 4.5))
     for number, llm in enumerate(llms):
-        part, colour = curves[curves["llm"] == llm], _COLOURS[number % len(_COLOURS)]
+        part, colour = curves[curves["llm"] == llm], PALETTE[number % len(PALETTE)]
         new = "" if part["observed"].notna().any() else " (not in the table)"
-        ax.plot(part["k"], part["mean"], color=colour, label=f"{llm}{new}", linestyle="--" if new else "-")
+        marker = "" if new else _MARKERS[number % len(_MARKERS)]
+        dots = {"markersize": 5.0, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        style = "--" if new else "-"
+        ax.plot(part["k"], part["mean"], color=colour, linestyle=style)
+        ax.plot([], [], color=colour, linestyle=style, marker=marker, label=f"{llm}{new}", **dots)
         ax.fill_between(part["k"], part["mean_ci_lower"], part["mean_ci_upper"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(part["k"], part["observed"], "o", color=colour, markersize=3.5)
+        ax.plot(part["k"], part["observed"], color=colour, marker=marker, linestyle="", zorder=3, **dots)
     ax.set_xscale("log")
     ax.set_ylim(0.0, 1.0)
     ax.set_xlabel("k (tries)")
@@ -65,8 +67,7 @@ def plot_pass_at_k(curves, llms=None, ax=None, alpha=0.05, tries=None):
         title=title, title_fontsize=8.5, fontsize=8.5, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False,
         alignment="left",
     )  # fmt: skip
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return clean(ax)
 
 
 def _chosen(curves, llms):

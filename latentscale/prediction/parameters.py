@@ -94,8 +94,14 @@ def parameter_law(fit):
     Raises
     ------
     DataError
-        If the information is not positive definite: there is no law of the parameters.
+        If the information is not positive definite: there is no law of the parameters; or for rotated skills, whose
+        law is that of the fit they were rotated from.
     """
+    if getattr(fit, "rotation", None) is not None:
+        raise DataError(
+            "Rotated skills have no law of their parameters here: ask the fit that was rotated (its .source), or leave "
+            "'parameters' out of uncertainty."
+        )
     if not fit.estimate.informed:
         return _expected_law(fit)
     estimate, model = fit.estimate, fit.model

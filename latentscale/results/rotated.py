@@ -114,6 +114,10 @@ class RotatedResults(LatentSkillResults):
     def predict(self, data=None):
         return self.source.predict(data)
 
+    def get_prediction(self, *args, **options):
+        """Those of the fit: no rotation changes what is said of scores."""
+        return self.source.get_prediction(*args, **options)
+
     def residuals(self, kind="quantile", seed=0):
         return self.source.residuals(kind, seed)
 

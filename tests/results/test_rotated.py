@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 import latentscale as ls
 from latentscale.inference.rotation import follow_structure
 from latentscale.numerics.differences import jacobian
+from latentscale.prediction.skills import skill_draws
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,10 @@ def test_law_predictions_and_criteria_stay(fit, geomin):
         geomin.loadings @ geomin.skill_cov @ geomin.loadings.T, fit.loadings @ fit.skill_cov @ fit.loadings.T
     )
     assert_allclose(geomin.predict(), fit.predict())
+    frames = [one.get_prediction(size=50).summary_frame() for one in (geomin, fit)]
+    pd.testing.assert_frame_equal(*frames)
+    with pytest.raises(ls.DataError, match="ask the fit that was rotated"):
+        skill_draws(geomin, size=10)
     assert_allclose(
         geomin.skills() @ geomin.loadings.T + geomin.intercepts, fit.skills() @ fit.loadings.T + fit.intercepts
     )

@@ -1,0 +1,139 @@
+"""Residuals as long tables, and what is drawn beside them: a smoother with its band, order statistics of the normal."""
+
+import numpy as np
+import pandas as pd
+from scipy import special, stats
+
+from ..errors import DataError
+from .residuals import cell_residuals
+
+SPAN = 0.5  # share of the residuals that the smoother sees at a point
+_GRID = 61
+_FEWEST = 10
+_BENT = 20.0
+
+
+def unrotated(fit):
+    """The fit that was rotated, whose scores are the same; any other fit itself."""
+    return getattr(fit, "source", fit)
+
+
+def residual_table(fit, kind="quantile", seed=0):
+    """Residuals of the observed scores, one row each: see ``LatentSkillResults.residual_table``."""
+    fit = unrotated(fit)
+    model, cells = fit.model, fit.model.user_cells
+    found = cell_residuals(fit.structure, cells, fit.estimate.rule, kind, seed)
+    covariates = model.panel.table.loc[list(model.llms), sorted(_variables(model))].reset_index(drop=True)
+    table = pd.DataFrame(
+        {
+            "llm": np.asarray(model.llms, dtype=object)[cells.row],
+            "family": np.asarray(model.families)[model.family_codes][cells.row],
+            "benchmark": np.asarray(model.benchmarks, dtype=object)[cells.item],
+            "residual": found.values,
+            "fitted": found.fitted,
+        }
+    )
+    for name in covariates:
+        if name not in table:
+            table[name] = covariates[name].to_numpy()[cells.row]
+    order = np.lexsort((cells.item, cells.row))
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _variables(model):
+    return {str(name) for name in model.design.spec.formula.required_variables}
+
+
+def is_bent(values):
+    """Whether a covariate is drawn and smoothed on the logarithmic scale: positive, the largest 20 times the least."""
+    values = np.asarray(values, dtype=float)
+    return bool(values.min() > 0.0 and values.max() > _BENT * values.min())
+
+
+def trend(table, column, alpha=0.05, logged=False):
+    """``smoother`` of the residuals over a column; None where there are too few points for one."""
+    values = table[column].to_numpy(dtype=float)
+    if len(np.unique(values)) < _FEWEST // 2 or len(values) < _FEWEST:
+        return None
+    found = smoother(np.log(values) if logged else values, table["residual"], alpha)
+    return found.assign(x=np.exp(found["x"])) if logged else found
+
+
+def smoother(x, y, alpha=0.05, span=SPAN):
+    """Local linear regression with tricube weights, the nearest neighbours' window, and its pointwise band.
+
+    The band is mean +- z se with se from the weights and one variance of y, as if the values were independent, which
+    quantile residuals are under the model (Cleveland 1979; Loader 1999).
+
+    Parameters
+    ----------
+    x, y : arrays (n,)
+    alpha : float
+    span : float
+        Share of the points in a window, in (0, 1].
+
+    Returns
+    -------
+    DataFrame
+        x (61 points or as many as x has values), mean, lower, upper.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than ten points, or x is constant.
+
+    Examples
+    --------
+    >>> x = np.linspace(0.0, 1.0, 50)
+    >>> smoother(x, 1.0 + 2.0 * x)["mean"].iloc[[0, -1]].round(6).tolist()
+    [1.0, 3.0]
+    """
+    x, y = (np.asarray(values, dtype=float) for values in (x, y))
+    if len(x) < _FEWEST or np.ptp(x) == 0.0:
+        raise DataError(f"A smoother takes at least {_FEWEST} points at different places; got {len(x)}.")
+    at = np.unique(np.quantile(x, np.linspace(0.0, 1.0, _GRID)))
+    distance = np.abs(x - at[:, None])
+    count = max(_FEWEST, int(np.ceil(span * len(x))))
+    width = np.sort(distance, axis=1)[:, min(count, len(x)) - 1]
+    # ties may fill a window with one value: it then reaches to the farthest point
+    width = np.where(width > 0.0, width, distance.max(axis=1)) * (1.0 + 1e-6)
+    weight = np.clip(1.0 - (distance / width[:, None]) ** 3, 0.0, None) ** 3
+    centred = x - at[:, None]
+    s0, s1, s2 = (np.sum(weight * centred**power, axis=1) for power in range(3))
+    flat = s0 * s2 - s1**2 < 1e-10 * s0 * s2 + 1e-300  # one place only: the mean there
+    determinant = np.where(flat, 1.0, s0 * s2 - s1**2)
+    lines = weight * (s2[:, None] - s1[:, None] * centred) / determinant[:, None]
+    lines = np.where(flat[:, None], weight / s0[:, None], lines)
+    mean = lines @ y
+    spread = np.std(y - np.interp(x, at, mean), ddof=2)
+    half = stats.norm.isf(0.5 * alpha) * spread * np.sqrt(np.sum(lines**2, axis=1))
+    return pd.DataFrame({"x": at, "mean": mean, "lower": mean - half, "upper": mean + half})
+
+
+def normal_order(values, alpha=0.05):
+    """Values in order beside the normal quantiles where they are expected, with a pointwise band.
+
+    The i-th of n standard normal values is the quantile of a beta(i, n + 1 - i) probability.
+
+    Parameters
+    ----------
+    values : array (n,)
+    alpha : float
+
+    Returns
+    -------
+    DataFrame
+        theoretical, value, lower, upper; n rows, the lowest value first.
+
+    Examples
+    --------
+    >>> normal_order([0.3, -1.0, 0.9]).round(2).iloc[1].tolist()
+    [0.0, 0.3, -1.31, 1.31]
+    """
+    ordered = np.sort(np.asarray(values, dtype=float))
+    n = len(ordered)
+    rank = np.arange(1, n + 1)
+    levels = (0.5 * alpha, 1.0 - 0.5 * alpha)
+    lower, upper = (special.ndtri(stats.beta.ppf(level, rank, n + 1 - rank)) for level in levels)
+    theoretical = special.ndtri((rank - 0.5) / n)
+    return pd.DataFrame({"theoretical": theoretical, "value": ordered, "lower": lower, "upper": upper})

@@ -1,0 +1,81 @@
+"""Predictions beside the scores that came true, and where scores fall in their predictive laws."""
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from ..errors import DataError
+from ..tables import read_families, read_scores, read_table, some
+from .calibration import interval, probability_integral_transform
+from .predictive import predictive_draws
+from .residual_tables import residual_table, unrotated
+
+
+def prediction_table(fit, data=None, benchmark=None, alpha=0.05, size=2000, seed=0):
+    """Prediction intervals of LLMs with known scores: see ``LatentSkillResults.prediction_table``."""
+    chosen = chosen_benchmarks(fit.model, benchmark)
+    scores, families = _scores(fit.model, data)
+    draws = predictive_draws(unrotated(fit), data, False, size, seed)
+    ends = interval(draws.scores, alpha)
+    return _long(draws.llms, families, fit.model.benchmarks, chosen, scores, {
+        "mean": draws.mean, "obs_ci_lower": ends[0], "obs_ci_upper": ends[1],
+        "inside": (scores >= ends[0]) & (scores <= ends[1]),
+    })  # fmt: skip
+
+
+def pit_table(fit, data=None, benchmark=None, size=2000, seed=0):
+    """Probability integral transforms of scores: see ``LatentSkillResults.plot_calibration``."""
+    chosen = chosen_benchmarks(fit.model, benchmark)
+    if data is None:
+        # given a draw of the family's effects, which the scores of the fit have not moved towards themselves
+        table = residual_table(fit, "quantile", seed)
+        table = table[table["benchmark"].isin(chosen)]
+        out = table[["llm", "family", "benchmark"]].assign(pit=special.ndtr(table["residual"]), method="fit")
+        return out.reset_index(drop=True)
+    scores, families = _scores(fit.model, data)
+    draws = predictive_draws(unrotated(fit), data, False, size, seed)
+    pit = probability_integral_transform(draws.scores, scores, np.random.default_rng(seed))
+    table = _long(draws.llms, families, fit.model.benchmarks, chosen, scores, {"pit": pit})
+    return table.assign(method="new LLMs")
+
+
+def chosen_benchmarks(model, benchmark=None):
+    """Benchmarks by name, all by default; DataError for unknown ones."""
+    names = list(model.benchmarks)
+    chosen = names if benchmark is None else [benchmark] if isinstance(benchmark, str) else list(benchmark)
+    unknown = [name for name in chosen if name not in names]
+    if unknown or not chosen:
+        what = f"unknown: {unknown}" if unknown else "none is named"
+        raise DataError(f"benchmark names benchmarks of the fit, {some(names, 20)}; {what}.")
+    return chosen
+
+
+def _scores(model, data):
+    """Scores (n, J), NaN where unknown, and families of the LLMs of a table, or of the fit."""
+    if data is None:
+        families = np.asarray(model.families)[model.family_codes]
+        return model.panel.scores.loc[list(model.llms)].to_numpy(), families
+    table = read_table(data)
+    present = [name for name in model.benchmarks if name in table.columns]
+    if not present:
+        raise DataError(f"The table has no column of the benchmarks {list(model.benchmarks)} to compare with.")
+    scores = np.full((len(table), len(model.benchmarks)), np.nan)
+    names = table[model.panel.llm] if model.panel.llm in table.columns else table.index
+    places = [model.benchmarks.index(name) for name in present]
+    scores[:, places] = read_scores(table, present, [str(name) for name in names])
+    return scores, np.asarray(read_families(table, model.panel.family))
+
+
+def _long(llms, families, benchmarks, chosen, scores, columns):
+    """One row per observed score of the chosen benchmarks."""
+    n, j = scores.shape
+    frame = pd.DataFrame(
+        {
+            "llm": np.repeat(np.asarray(llms, dtype=object), j),
+            "family": np.repeat(np.asarray(families, dtype=object), j),
+            "benchmark": np.tile(np.asarray(benchmarks, dtype=object), n),
+            "score": scores.ravel(),
+            **{name: values.ravel() for name, values in columns.items()},
+        }
+    )
+    return frame[frame["score"].notna() & frame["benchmark"].isin(chosen)].reset_index(drop=True)

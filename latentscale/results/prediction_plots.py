@@ -1,0 +1,299 @@
+"""Curves, predictions and residuals as tables, and their pictures."""
+
+from ..errors import DataError
+from ..prediction import curves, residual_tables, scored
+
+
+class PredictionPlots:
+    """What ``LatentSkillResults`` shows of scaling, predictions and residuals.
+
+    Every picture draws a table that a method beside it hands out.
+    """
+
+    def scaling_curve(
+        self, target, x="params_b", families=None, at=None, points=40, limits=None, alpha=0.05, size=2000, seed=0,
+        uncertainty=("parameters", "family", "score"), columns=("params_b", "tokens_t"),
+    ):  # fmt: skip
+        """Expected score of a benchmark, or a skill, along size, tokens, FLOPs or another covariate, by family.
+
+        Each point is an LLM of the family that is not in the data, predicted as by ``get_prediction``. The other
+        columns of the scaling are held: as ``at`` says; else at the family's own value where its LLMs share one, else
+        at the family's median (columns that are no numbers: its most frequent value). An unseen family has the medians
+        of all LLMs. FLOPs are 6 times size times tokens: where the LLMs of a family share their tokens these stay, and
+        size carries the FLOPs; else both grow along the family's median tokens per parameter, and an unseen family's
+        along that of all LLMs. ``at`` may hold size or tokens instead.
+
+        Parameters
+        ----------
+        target : str
+            A skill or a benchmark; a name that is both is the skill.
+        x : str
+            A numeric column of the scaling, or ``"flops"``.
+        families : str or sequence of str, optional
+            Families of the fit, and ``"unseen family"`` for one drawn from their distribution. By default the five with
+            most LLMs at different ``x``, and an unseen one.
+        at : dict, optional
+            Values of other columns, such as ``{"tokens_t": 2.0}``.
+        points : int
+            Of the grid, even in logarithms where ``x`` is positive; a family's own smallest and largest are added.
+        limits : (float, float), optional
+            Ends of the grid; by default the range of the fit's LLMs. Along FLOPs points whose size or tokens leave
+            their ranges are then left out.
+        alpha : float
+            One minus the level of the intervals, which are pointwise.
+        size, seed, uncertainty
+            As for ``get_prediction``.
+        columns : (str, str)
+            Of size in billions of parameters, and tokens in trillions, for FLOPs.
+
+        Returns
+        -------
+        DataFrame
+            family, the covariate, inside (whether within the range of the family's own LLMs), along FLOPs size and
+            tokens, mean, mean_se, mean_ci_lower, mean_ci_upper (of the expected score, or of the skill), obs_ci_lower,
+            obs_ci_upper (of a score; NaN for skills).
+
+        Raises
+        ------
+        DataError
+            For unknown targets, families and columns, if the parameters have no covariance, or for rotated skills,
+            whose parameters have no law of their own: take ``uncertainty="family"``.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+        >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills=1).fit(integration="laplace", starts=1)
+        >>> curve = fit.scaling_curve("mmlu", families="unseen family", limits=(1.0, 100.0), points=3)
+        >>> curve.set_index("params_b")["mean"].round(1).to_dict()
+        {1.0: 0.4, 10.0: 0.5, 100.0: 0.7}
+        """
+        return curves.scaling_curve(
+            self, target, x, families, at, points, limits, alpha, size, seed, uncertainty, columns
+        )
+
+    def scaling_surface(
+        self, target, family=None, at=None, points=31, alpha=0.05, size=400, seed=0, columns=("params_b", "tokens_t")
+    ):
+        """A skill, or the expected score of a benchmark, over size and tokens.
+
+        Parameters
+        ----------
+        target : str
+            A skill or a benchmark.
+        family : str, optional
+            A family of the fit, whose posterior counts; by default the average over families, whose intervals hold the
+            uncertainty of the parameters alone.
+        at : dict, optional
+            Values of other columns of the scaling, held as in ``scaling_curve``.
+        points : int
+            Of the grid a side, even in logarithms, a quarter beyond the LLMs of the fit.
+        alpha, size, seed, columns
+            As for ``scaling_curve``.
+
+        Returns
+        -------
+        DataFrame
+            Size, tokens, inside (whether in the convex hull of the fit's LLMs, in logarithms), mean, mean_se,
+            mean_ci_lower, mean_ci_upper. Rows of the grid in order: all sizes at the fewest tokens first.
+
+        Raises
+        ------
+        DataError
+            As ``scaling_curve``; and if the scaling lacks size or tokens.
+        """
+        return curves.scaling_surface(self, target, family, at, points, alpha, size, seed, columns)
+
+    def prediction_table(self, data=None, benchmark=None, alpha=0.05, size=2000, seed=0):
+        """Prediction intervals beside the scores that came true.
+
+        Parameters
+        ----------
+        data : table, optional
+            LLMs with scores, which are not conditioned on. By default the LLMs of the fit, whose scores the fit has
+            seen: their intervals hold more often than new ones will (``leave_family_out`` tells by how much).
+        benchmark : str or sequence of str, optional
+            All by default.
+        alpha, size, seed
+            As for ``get_prediction``.
+
+        Returns
+        -------
+        DataFrame
+            One row per observed score: llm, family, benchmark, score, mean, obs_ci_lower, obs_ci_upper (fractions),
+            inside.
+        """
+        return scored.prediction_table(self, data, benchmark, alpha, size, seed)
+
+    def residual_table(self, kind="quantile", seed=0):
+        """Residuals of the observed scores in a long table.
+
+        Parameters
+        ----------
+        kind, seed
+            As for ``residuals``.
+
+        Returns
+        -------
+        DataFrame
+            One row per observed score: llm, family, benchmark, residual, fitted (the mean it is measured against, see
+            ``latentscale.prediction.residuals.fitted_scores``), and the columns of the scaling.
+        """
+        return residual_tables.residual_table(self, kind, seed)
+
+    # --- pictures ---------------------------------------------------------------------------------------------------
+
+    def plot_scaling(self, target=None, x="params_b", families=None, ax=None, alpha=0.05, **options):
+        """Plot scaling curves of a benchmark or a skill by family, with bands and the LLMs of the fit.
+
+        Parameters
+        ----------
+        target : str, optional
+            The first benchmark by default.
+        x, families, alpha
+            As for ``scaling_curve``.
+        ax : matplotlib Axes, optional
+        **options
+            Of ``scaling_curve``; ``size`` is 1,000 (4,000 where LLMs have residuals) and ``points`` 30 by
+            default.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from ..plots.scaling import plot_scaling
+        from ..plots.style import note
+
+        target = self.model.benchmarks[0] if target is None else target
+        columns = options.get("columns", ("params_b", "tokens_t"))
+        families = curves.chosen_families(self, target, x, families, columns)
+        sources = ("parameters", "family", *(("score",) if len(families) == 1 else ()))
+        # each imagined LLM has a residual of its own draws: their bands need more of them to be smooth
+        size = 4000 if self.structure.kappa else 1000
+        options = {"size": size, "points": 30, "uncertainty": sources, **options}
+        table = self.scaling_curve(target, x, families, alpha=alpha, **options)
+        unit = curves.read_target(self.model, target)[0]
+        points = curves.curve_points(self, target, x, columns)
+        ax = plot_scaling(table, points, target, "skill" if unit == "skill" else "score", ax, alpha)
+        if curves.holds_others(self.model, x):
+            note(ax, "curves hold other covariates")
+        return ax
+
+    def plot_surface(self, target=None, ax=None, family=None, alpha=0.05, **options):
+        """Plot level curves of a skill or a benchmark over size and tokens, with the band of each level.
+
+        Skills are counted from the average family's LLM whose covariates are zero (with logarithms: one billion
+        parameters, one trillion tokens). That is a convention, and bands of the level 0 shrink to nothing there.
+
+        Parameters
+        ----------
+        target : str, optional
+            The first skill by default.
+        ax : matplotlib Axes, optional
+        family, alpha
+            As for ``scaling_surface``.
+        **options
+            Of ``scaling_surface``.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from ..plots.surface import plot_surface
+
+        target = self.model.skills[0] if target is None else target
+        table = self.scaling_surface(target, family, alpha=alpha, **options)
+        llms, corners = curves.surface_llms(self.model, list(table.columns[:2]))
+        unit = "units of skill" if curves.read_target(self.model, target)[0] == "skill" else "expected score (fraction)"
+        words = f"{target}: {unit}, {'average over families' if family is None else family}"
+        return plot_surface(table, llms, corners, words, ax, alpha)
+
+    def plot_prediction(self, data=None, benchmark=None, ax=None, alpha=0.05, **options):
+        """Plot prediction intervals against observed scores; the legend has the share of scores inside.
+
+        Parameters
+        ----------
+        data, benchmark, alpha
+            As for ``prediction_table``.
+        ax : matplotlib Axes, optional
+        **options
+            ``size`` and ``seed``.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from ..plots.prediction import plot_prediction
+
+        table = self.prediction_table(data, benchmark, alpha, **options)
+        names = list(dict.fromkeys(table["benchmark"]))
+        what = names[0] if len(names) == 1 else f"{len(names)} benchmarks"
+        words = f"{what}, LLMs of the fit (their scores were seen)" if data is None else f"{what}, new table"
+        return plot_prediction(table, ax, alpha, words)
+
+    def plot_residuals(self, kind="quantile", against="fitted", benchmark=None, ax=None, alpha=0.05, seed=0):
+        """Plot residuals against fitted scores or a covariate, normal quantiles, or group by group.
+
+        Parameters
+        ----------
+        kind : {"quantile", "pearson", "response"}
+            Quantile residuals are independent standard normals under the model; the others are not.
+        against : str
+            ``"fitted"``, ``"qq"``, ``"benchmark"``, ``"family"`` or a column of the scaling.
+        benchmark : str or sequence of str, optional
+            All by default.
+        ax : matplotlib Axes, optional
+        alpha : float
+            One minus the level of the bands, which are pointwise.
+        seed : int
+            Of the draws of quantile residuals; a pattern that another seed does not show is chance.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        DataError
+            For an unknown kind, column or benchmark.
+        """
+        from ..plots import residuals as pictures
+
+        table = self.residual_table(kind, seed)
+        table = table[table["benchmark"].isin(scored.chosen_benchmarks(self.model, benchmark))]
+        how = pictures.check_against(table, against, kind)
+        if how == "qq":
+            return pictures.plot_normal(residual_tables.normal_order(table["residual"], alpha), kind, ax, alpha)
+        if how == "groups":
+            return pictures.plot_groups(table, against, kind, ax, alpha)
+        logged = against != "fitted" and residual_tables.is_bent(table[against])
+        smooth = residual_tables.trend(table, against, alpha, logged)
+        return pictures.plot_against(table, against, smooth, kind, ax, alpha, logged)
+
+    def plot_calibration(self, data=None, kind="coverage", benchmark=None, ax=None, **options):
+        """Plot coverage of central intervals against their level, or the histogram of PIT values.
+
+        The PIT of a new LLM's score is its place in the predictive law. That of a score of the fit is the normal
+        probability of its quantile residual, uniform under the model: how well the fit describes its own scores, not
+        how well it predicts.
+
+        Parameters
+        ----------
+        data : table, optional
+            LLMs with scores, as for ``prediction_table``.
+        kind : {"coverage", "pit"}
+        benchmark : str or sequence of str, optional
+        ax : matplotlib Axes, optional
+        **options
+            ``size`` and ``seed``.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from ..plots.calibration import plot_calibration
+
+        table = scored.pit_table(self, data, benchmark, **options)
+        if table.empty:
+            raise DataError("There is no observed score whose place in its law could be shown.")
+        return plot_calibration(table, kind, ax)
