@@ -1,9 +1,9 @@
-"""The command line: ``latentscale fit``, ``predict``, ``plan``, ``crossvalidate`` and ``demo``.
+"""The command line: ``latentscale fit``, ``predict``, ``plan``, ``crossvalidate``, ``report`` and ``demo``.
 
 The package itself is imported inside the commands, so that ``--help`` need not wait for it.
 """
 
-from . import fitting, planning, predicting, validating  # noqa: F401  (their commands register themselves)
+from . import fitting, planning, predicting, reporting, validating  # noqa: F401  (their commands register themselves)
 from .app import app
 
 

@@ -111,7 +111,7 @@ def demo(
     progress: Annotated[bool, PROGRESS] = True,
     force: Annotated[bool, FORCE] = False,
 ):
-    """Fit four skills to the shipped leaderboard of 197 LLMs, and write what [bold]fit[/bold] writes.
+    """Fit four skills to the shipped leaderboard of 197 LLMs; write what [bold]fit[/bold] and [bold]report[/bold] do.
 
     Example:
 
@@ -126,4 +126,4 @@ def demo(
         fitted = model.fit(
             integration=integration.value, starts=starts, seed=seed, n_jobs=jobs, progress=progress
         )
-        finish(fitted, out)
+        finish(fitted, out, report=True)

@@ -2,13 +2,17 @@
 
 from .estimates import Estimates
 from .hypotheses import Tests
+from .parameter_plots import ParameterPlots
+from .prediction_plots import PredictionPlots
 from .predictions import Predictions
+from .reporting import Reports
 from .storage import save_fit
 from .summary import summarise
+from .tables import Tables
 from .uncertainty import Uncertainty
 
 
-class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions):
+class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPlots, PredictionPlots, Reports, Tables):
     """Results of a fit. Immutable; every table handed out is a new one.
 
     Attributes

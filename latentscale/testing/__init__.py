@@ -4,7 +4,7 @@ A property test says what holds for every panel, every parameter point or every 
 looks for a counterexample. hypothesis comes with ``pip install latentscale[test]``.
 
 Whether a specification of your own is identified depends on the design and on which scores are missing, not on the
-scores themselves; a test that tries it on panels of many sizes reads
+scores themselves; a test that tries it on panels of many sizes reads::
 
     import latentscale as ls
     from hypothesis import given, settings

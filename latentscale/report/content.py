@@ -1,0 +1,321 @@
+"""What a report says, section by section: every number is one of the results' tables."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError, IdentificationError
+from .cells import ABSENT, Cell, Table, bracketed, cell, format_p, frame_table
+from .recipe import call, fingerprint, versions
+from .words import ALPHA, boundary_sentence, default_question, model_sentences, warnings_of
+
+TESTS = ("test_no_interaction", "test_flops_sufficiency", "test_equal_slopes")
+_WALD_HEAD = ("estimate", "s.e.", "z", "p", "lower", "upper")
+_WALD_COLUMNS = ["estimate", "std_err", "z", "p_value", "ci_lower", "ci_upper"]
+_P = {"p_value": format_p}
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A test of the report: its sentence and table, or the reason why there is none."""
+
+    title: str
+    sentence: str
+    table: Table | None = None
+    notes: tuple = ()
+
+
+def content(fit, title=None, question=None, alpha=0.05, size=1000, seed=0):
+    """Everything the page shows but its pictures: dict for the template."""
+    model = fit.model
+    diagnosis = fit.diagnose()
+    parameters = fit.parameter_table(alpha)
+    tests = tuple(slope_test(fit, name) for name in TESTS)
+    predicted, how = predicted_scores(fit, alpha, size, seed)
+    return {
+        "title": title or f"Latent skills of {model.n_llms} LLMs",
+        "question": question or default_question(model),
+        "warnings": warnings_of(fit, diagnosis),
+        "converged": fit.converged,
+        "figures": key_figures(fit),
+        "panel": model.panel,
+        "model": model,
+        "boundary": boundary_sentence(model),
+        "dropped": dropped_table(model),
+        "benchmarks_data": benchmarks_data(model),
+        "sentences": model_sentences(fit),
+        "summary": fit.summary(alpha).as_html(),
+        "level": f"{100.0 * (1.0 - alpha):g}%",
+        "loadings": loadings_table(fit),
+        "slopes": wald_table("slopes", "Slopes of skills", parameters, "slope["),
+        "covariances": covariance_tables(fit, parameters),
+        "benchmarks": benchmark_parameters(fit),
+        "tests": tests,
+        "diagnosis": findings_table("diagnosis", diagnosis.title, diagnosis),
+        "identification": identification(fit),
+        "rule": fit.estimate.rule,
+        "starts": starts_table(fit),
+        "families": families_table(fit),
+        "predicted": observed_only(predicted),
+        "predictions": predictions_table(fit, predicted),
+        "predictions_note": how,
+        "parameters": frame_table(
+            "parameters", "All parameters", "Natural scale. Intervals are computed on log precision, Fisher's z of "
+            "correlations and logit of asymptotes; mc s.e. is the Monte Carlo error of the estimate.",
+            parameters, (*_WALD_HEAD, "mc s.e."), "parameter", _P, long=True,
+        ),
+        "call": call(fit),
+        "versions": versions(),
+        "fingerprints": {
+            "panel.scores": fingerprint(model.panel.scores),
+            "panel.to_frame()": fingerprint(model.panel.to_frame()),
+        },
+    }  # fmt: skip
+
+
+def key_figures(fit):
+    """The numbers of the first screen: tuple of (name, Cell)."""
+    starts = fit.starts
+    best = f"{int(starts['reached_best'].sum())} of {len(starts)}"
+    return (
+        ("LLMs", cell(fit.n_llms)),
+        ("families", cell(fit.n_families)),
+        ("benchmarks", cell(len(fit.model.benchmarks))),
+        ("scores", cell(fit.nobs)),
+        ("skills", cell(len(fit.model.skills))),
+        ("parameters", cell(fit.df_model)),
+        ("log-likelihood", cell(fit.llf)),
+        ("AIC", cell(fit.aic)),
+        ("BIC (n = families)", cell(fit.bic)),
+        ("converged", cell(fit.converged)),
+        ("starts at the best value", Cell(best)),
+    )
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def dropped_table(model):
+    """LLMs that do not enter the likelihood, with the reason."""
+    reasons = [(name, "no value in a column of the scaling formula") for name in model.rows.no_covariate]
+    reasons += [(name, "no score") for name in model.rows.no_score]
+    rows = tuple((Cell(str(name)), Cell(reason)) for name, reason in reasons)
+    note = f"{len(rows)} of {model.panel.n_llms} LLMs of the table do not enter the likelihood."
+    return Table("dropped", "LLMs left out", note, ("LLM", "reason"), rows)
+
+
+def benchmarks_data(model):
+    """Raw scores by benchmark, and what of them enters the likelihood."""
+    frame = model.panel.describe()
+    frame.insert(0, "used", np.asarray(model.prepared.n_observed))
+    frame.insert(1, "missing", model.n_llms - frame["used"])
+    head = ("used", "missing", "in the table", "mean", "s.d.", "min", "max", "zeros", "ones", "guessing level")
+    note = (
+        "used and missing: scores of the LLMs in the likelihood; all other columns: raw scores of the whole table, "
+        "fractions."
+    )
+    return frame_table("benchmarks-data", "Scores by benchmark", note, frame, head, "benchmark")
+
+
+# --- estimates -----------------------------------------------------------------------------------------------------
+
+
+def wald_table(key, title, parameters, prefix):
+    """Parameters whose names begin with ``prefix``; the key of the rows is the name."""
+    part = parameters.loc[parameters.index.str.startswith(prefix), _WALD_COLUMNS]
+    return frame_table(key, title, "", part, _WALD_HEAD, "parameter", _P)
+
+
+def loadings_table(fit):
+    """Benchmarks by skills, standard errors beneath; fixed loadings say so."""
+    error, free = fit.bse, np.isnan(fit.model.pattern.fixed)
+    loadings, rows = fit.loadings, []
+    for j, benchmark in enumerate(loadings.index):
+        cells = [Cell(str(benchmark))]
+        for k, skill in enumerate(loadings.columns):
+            value = cell(loadings.iloc[j, k])
+            below = bracketed(error[f"loading[{benchmark},{skill}]"]) if free[j, k] else (Cell("(fixed)"),)
+            cells.append(Cell(value.text, value.value, below))
+        rows.append(tuple(cells))
+    note = "Standard errors in brackets. A skill's unit is one standard deviation of family efficiency."
+    if (np.asarray(fit.skill_cov).diagonal() != 1.0).any():
+        note = "Standard errors in brackets."
+    head = ("benchmark", *map(str, loadings.columns))
+    return Table("loadings", "Loadings", note, head, tuple(rows))
+
+
+def covariance_tables(fit, parameters):
+    """Correlations or covariances of family effects and other spreads: matrix first, then each with its error."""
+    titles = {
+        "corr[": "Correlations of family effects", "cov[": "Covariances of family effects",
+        "slope_sd[": "Standard deviations of the families' slopes", "llm_sd": "Residual skills of LLMs",
+    }  # fmt: skip
+    tables = []
+    if len(fit.model.skills) > 1:
+        note = "Correlations of families' efficiencies, as estimated or as fixed by the form."
+        tables.append(
+            frame_table("skill-corr", "Correlation matrix of family effects", note, fit.skill_corr, None, "skill")
+        )
+    for prefix, title in titles.items():
+        table = wald_table(f"wald-{prefix.strip('[_')}", title, parameters, prefix)
+        tables += [table] if table.rows else []
+    return tuple(tables)
+
+
+def benchmark_parameters(fit):
+    """Intercepts, precisions and asymptotes, standard errors beneath."""
+    error = fit.bse
+    asymptotes = fit.asymptotes
+    values = {
+        "intercept": fit.intercepts, "precision": fit.precision, "lower": asymptotes["lower"],
+        "upper": asymptotes["upper"],
+    }  # fmt: skip
+    rows = []
+    for benchmark in fit.model.benchmarks:
+        cells = [Cell(str(benchmark))]
+        for word, series in values.items():
+            name, value = f"{word}[{benchmark}]", cell(series[benchmark])
+            below = bracketed(error[name]) if name in error.index else (Cell("(fixed)"),)
+            cells.append(Cell(value.text, value.value, below))
+        rows.append(tuple(cells))
+    head = ("benchmark", "intercept b", "precision φ", "lower asymptote c", "upper asymptote d")
+    return Table("benchmarks", "Benchmarks", "Standard errors in brackets.", head, tuple(rows))
+
+
+def slope_test(fit, name):
+    """One of the named tests, or the reason why it cannot be had."""
+    title = {
+        "test_no_interaction": "No interaction",
+        "test_flops_sufficiency": "FLOPs sufficiency",
+        "test_equal_slopes": "Equal slopes across skills",
+    }[name]
+    try:
+        test = getattr(fit, name)()
+    except DataError as error:
+        return Tested(title, f"Not tested. {error}")
+    frame = test.summary_frame()
+    key = name.replace("_", "-")
+    note = f"Null hypothesis: {test.hypothesis}."
+    table = frame_table(
+        key, title, note, frame.set_index("part"), ("method", "statistic", "degrees of freedom", "p"), "part", _P
+    )
+    return Tested(title, test.sentence, table, tuple(test.notes))
+
+
+# --- checks --------------------------------------------------------------------------------------------------------
+
+
+def findings_table(key, title, findings):
+    """Checks, outcomes and messages of a Diagnosis or an IdentificationReport."""
+    rows = tuple((Cell(f.check), Cell(f.outcome), Cell(f.message)) for f in findings.checks)
+    return Table(key, title, "", ("check", "outcome", "what was found"), rows)
+
+
+def identification(fit):
+    """Table of the identification checks, or the reason why there is none."""
+    model = getattr(fit, "source", fit).model
+    try:
+        report = model.identification()
+    except (DataError, IdentificationError) as error:
+        return Table("identification", f"Identification could not be checked: {error}", "", (), ())
+    return findings_table("identification", report.title, report)
+
+
+def starts_table(fit):
+    """Where each start ended."""
+    starts = fit.starts
+    head = {"kind": "kind", "loglike": "log-likelihood", "gradient": "gradient", "evaluations": "evaluations"}
+    names = [head.get(name, str(name).replace("_", " ")) for name in starts.columns]
+    note = "Penalised Laplace log-likelihood at which the search from each start ended, before the final stage."
+    return frame_table("starts", "Starts", note, starts, names, "start")
+
+
+# --- families and LLMs ---------------------------------------------------------------------------------------------
+
+
+def families_table(fit):
+    """Family effects: mean, and standard deviation beneath."""
+    frame, skills = fit.family_effects(), list(fit.model.skills)
+    rows = []
+    for family, part in frame.groupby(level="family", sort=False):
+        part = part.droplevel("family")
+        cells = [Cell(str(family)), cell(int(part["n_llms"].iloc[0]))]
+        for skill in skills:
+            mean = cell(part.loc[skill, "mean"])
+            cells.append(Cell(mean.text, mean.value, bracketed(part.loc[skill, "sd"])))
+        rows.append(tuple(cells))
+    note = (
+        f"Posterior mean of each family's efficiency {ALPHA}, its standard deviation in brackets: what its LLMs have "
+        "beyond what their covariates say, in units of the skill."
+    )
+    head = ("family", "LLMs", *map(str, skills))
+    return Table("families", "Family effects", note, head, tuple(rows), long=True)
+
+
+def predicted_scores(fit, alpha, size, seed):
+    """Expected scores of the LLMs in the likelihood, prediction intervals and what was observed.
+
+    Returns
+    -------
+    DataFrame
+        ``get_prediction().summary_frame()``, with the columns family and score; NaN ends where there is no interval.
+    str
+        What the intervals hold.
+    """
+    fit = getattr(fit, "source", fit)  # a rotation leaves predictions as they are
+    sources = ("parameters", "family", "score") if np.isfinite(fit.bse).all() else ("family", "score")
+    try:
+        frame = fit.get_prediction(size=size, seed=seed, uncertainty=sources).summary_frame(alpha)
+        how = _interval_words(f"{100.0 * (1.0 - alpha):g}%", sources, size, seed)
+    except DataError as error:
+        mean = fit.predict()
+        frame = pd.DataFrame(
+            {"llm": np.repeat(mean.index, mean.shape[1]), "benchmark": np.tile(mean.columns, len(mean))}
+        )
+        frame[["mean", "obs_ci_lower", "obs_ci_upper"]] = mean.to_numpy().reshape(-1, 1), np.nan, np.nan
+        how = f"Without intervals: {error}"
+    model = fit.model
+    frame["score"] = model.panel.scores.to_numpy()[model.rows.keep].ravel()
+    frame["family"] = np.repeat(np.asarray(model.families)[model.family_codes], len(model.benchmarks))
+    return frame, how
+
+
+def observed_only(predicted):
+    """Rows of known scores as ``fit.prediction_table`` has them; None without intervals."""
+    table = predicted[predicted["score"].notna()].reset_index(drop=True)
+    inside = table["score"].between(table["obs_ci_lower"], table["obs_ci_upper"])
+    return table.assign(inside=inside) if table["obs_ci_lower"].notna().all() else None
+
+
+def _interval_words(level, sources, size, seed):
+    text = (
+        f"In each cell the expected score given the family's scores, beneath it the {level} prediction interval of a "
+        f"score, and last the observed score. Fractions. Intervals from {size} draws, seed {seed}. The fit has seen "
+        "these scores: intervals hold more of them than of new ones."
+    )
+    if "parameters" not in sources:
+        text += " Without standard errors they leave out the uncertainty of the estimates: they are too narrow."
+    return text
+
+
+def predictions_table(fit, predicted):
+    """LLMs by benchmarks, of ``predicted_scores``."""
+    benchmarks = list(fit.model.benchmarks)
+    columns = predicted[["mean", "obs_ci_lower", "obs_ci_upper", "score"]].to_numpy()
+    cells = [_prediction_cell(*row) for row in columns.tolist()]
+    rows = tuple(
+        (Cell(str(name)), *cells[number * len(benchmarks) : (number + 1) * len(benchmarks)])
+        for number, name in enumerate(fit.model.llms)
+    )
+    head = ("LLM", *map(str, benchmarks))
+    return Table("predictions", "Predicted and observed scores", "", head, rows, long=True)
+
+
+def _prediction_cell(mean, low, high, score):
+    below = bracketed(low, high, style=_fraction) if np.isfinite(low) else (Cell(""), Cell(""))
+    return Cell(_fraction(mean), mean, (*below, Cell(_fraction(score), score) if np.isfinite(score) else Cell(ABSENT)))
+
+
+def _fraction(value):
+    return ABSENT if np.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,123 @@
+"""How a fit is had again: the call, the versions, the fingerprints of the table."""
+
+import hashlib
+import inspect
+import platform
+from importlib import metadata
+
+import numpy as np
+
+from .._version import __version__
+from ..components.identification import Anchored, Echelon
+from ..estimation.fit import fit_latent_skill
+from ..models.latent_skill import LatentSkillModel
+
+PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "autograd", "formulaic", "matplotlib")
+_KEPT_APART = ("model", "progress", "n_jobs", "start_params", "constraints")
+_MODEL_OPTIONS = (
+    "asymptotes", "asymptote_sd", "link", "link_sd", "shrink_effects", "shrink_slopes", "outliers", "llm_effects",
+    "family_covariates", "avoid_zero_sd",
+)  # fmt: skip
+
+
+def fingerprint(frame):
+    """SHA-256 of a table written as CSV, UTF-8, lines ended by a line feed.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> fingerprint(pd.DataFrame({"bbh": [0.5]}, index=["a"]))[:12]
+    '7aa36a05bbf2'
+    """
+    text = frame.to_csv(lineterminator="\n")
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def versions():
+    """Versions of what computed the report, dict name -> version."""
+    found = {"latentscale": __version__, "Python": platform.python_version()}
+    return found | {name: metadata.version(name) for name in PACKAGES}
+
+
+def call(fit):
+    """The Python call that fits the same model to the same table; ``table`` is for the reader to load."""
+    fit, rotation = (fit.source, fit.recipe) if hasattr(fit, "source") else (fit, None)
+    model, panel = fit.model, fit.model.panel
+    lines = ["import latentscale as ls"]
+    lines += [] if isinstance(model.form, Anchored | Echelon) else ["import pandas as pd"]
+    lines += ["", "table = ...  # the scores whose fingerprint is below"]
+    lines += _call(
+        "panel = ls.BenchmarkPanel",
+        ["table"],
+        {
+            "benchmarks": list(panel.benchmarks),
+            "family": panel.family if isinstance(panel.family, str) else list(panel.family),
+            "llm": panel.llm,
+            "chance": {name: float(value) for name, value in panel.chance.items()},
+            "boundary": panel.boundary,
+            "rounding": {name: float(value) for name, value in panel.rounding.items()},
+        },
+    )
+    options = {"scaling": model.scaling, "skills": _Code(_form(model.form))}
+    options |= _changed(LatentSkillModel.__init__, {name: getattr(model, name) for name in _MODEL_OPTIONS})
+    if model.random_terms:
+        options["random_slopes"] = list(model.random_terms)
+    lines += _call("model = ls.LatentSkillModel", ["panel"], options)
+    lines += _call("fit = model.fit", [], _fit_options(fit))
+    wanted = fit.estimate.options["cov_type"]
+    if fit.covariance.kind != wanted:
+        lines.append(f"fit = fit.get_robust({fit.covariance.kind!r})")
+    if rotation is not None:
+        method, names, others = rotation
+        plain = {k: v if isinstance(v, str | bool | int | float) else _Code("...") for k, v in others.items()}
+        names = None if names is None else [str(name) for name in names]
+        lines += _call("fit = fit.rotate", [repr(method)], {"names": names, **plain})
+    return "\n".join(lines)
+
+
+class _Code(str):
+    """Text that is Python already."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return str(self)
+
+
+def _call(function, arguments, options):
+    inner = [*arguments, *(f"{name}={value!r}" for name, value in options.items())]
+    line = f"{function}({', '.join(inner)})"
+    return [line] if len(line) <= 100 else [f"{function}(", *(f"    {part}," for part in inner), ")"]
+
+
+def _fit_options(fit):
+    """Options of the fit that say how it was computed, the plain ones always, others where they were changed."""
+    stored = fit.estimate.options
+    always = {name: stored[name] for name in ("integration", "starts", "seed", "cov_type") if name in stored}
+    options = always | _changed(fit_latent_skill, stored)
+    if fit.estimate.restriction is not None:
+        options["constraints"] = list(fit.estimate.restriction.labels)
+    return options
+
+
+def _changed(function, options):
+    """The options that differ from the defaults of a function."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in _KEPT_APART
+    }
+    return {name: options[name] for name in defaults if name in options and options[name] != defaults[name]}
+
+
+def _form(form):
+    if isinstance(form, Anchored):
+        more = "" if form.correlated else ", correlated=False"
+        return f"ls.Anchored({form.anchors!r}{more})"
+    if isinstance(form, Echelon):
+        return f"ls.Echelon({list(form.pivots)!r}, {list(form.names)!r})"
+    frame = form.loadings
+    missing = _Code('float("nan")')
+    values = [[missing if np.isnan(value) else value for value in row] for row in frame.to_numpy().tolist()]
+    more = "" if form.correlated else ", correlated=False"
+    return f"ls.Confirmatory(pd.DataFrame({values!r}, {list(frame.index)!r}, {list(frame.columns)!r}){more})"

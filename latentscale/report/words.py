@@ -1,0 +1,135 @@
+"""The model of a fit in words, and what stands on the report's first screen."""
+
+import numpy as np
+
+from ..components.identification import Anchored, Echelon
+
+_SHOWN_IN_SUMMARY = ("convergence", "information", "boundary")
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
+BOUNDARIES = {
+    "squeeze": "all scores of a benchmark that has one were moved inwards, (y (n - 1) + 1/2) / n for n scores "
+    "(Smithson and Verkuilen 2006)",
+    "censor": "each was taken to say only that the score lies beyond half a rounding unit",
+    "error": "such scores are refused",
+}
+
+
+def listed(names):
+    """``a``, ``a and b``, ``a, b and c``."""
+    names = [str(name) for name in names]
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def default_question(model):
+    """What the fit asks of the table."""
+    skills = f"{len(model.skills)} skills" if len(model.skills) > 1 else "one skill"
+    return (
+        f"What do {model.nobs} scores of {model.n_llms} LLMs on {len(model.benchmarks)} benchmarks say of {skills} "
+        f"({listed(model.skills)}): which benchmarks measure them, how do they grow with {listed(model.terms)}, and "
+        f"how far do {model.n_families} families depart from that?"
+    )
+
+
+def warnings_of(fit, diagnosis):
+    """What a reader must know before any number: tuple of (kind, text), kind ``"problem"`` or ``"note"``."""
+    found = [("problem", problem.message) for problem in fit.problems]
+    found += [("problem", f.message) for f in diagnosis.problems if not (found and f.check in _SHOWN_IN_SUMMARY)]
+    if not fit.estimate.informed:
+        found.append(("problem", "The observed information was not computed: there are no standard errors."))
+    elif not np.isfinite(fit.bse).any() and not fit.problems:
+        found.append(("problem", f"There are no standard errors: {fit.covariance.description}."))
+    found += [("note", text) for text in penalties(fit.model)]
+    found += [("note", f.message) for f in diagnosis.notes if f.check == "starts"]
+    return tuple(dict.fromkeys(found))
+
+
+def penalties(model):
+    """Penalties of the model, one sentence each."""
+    out = []
+    shrunk = {"loadings": model.shrink_effects, "slopes": model.shrink_slopes}
+    words = [f"{name} (s.d. {sd:g})" for name, sd in shrunk.items() if sd is not None]
+    if words:
+        out.append(
+            f"Penalised: {listed(words)} are shrunk towards zero. Standard errors, intervals and tests leave that "
+            "bias out; AIC and BIC count every parameter in full."
+        )
+    if model.asymptotes != "chance":
+        free = "Lower asymptotes" if model.asymptotes == "lower" else "Lower and upper asymptotes"
+        out.append(f"Penalised: {free} are estimated with a weak penalty (s.d. {model.asymptote_sd:g} on the logit).")
+    if model.link != "logistic":
+        out.append(f"Penalised: the benchmarks' links, about the logistic one (s.d. {model.link_sd:g}).")
+    if model.llm_effects:
+        out.append("Penalised: precisions, weakly, as LLMs have residual skills of their own.")
+    if model.avoid_zero_sd:
+        out.append("Penalised: standard deviations of random effects are kept off zero.")
+    return out
+
+
+def model_sentences(fit):
+    """The model in words, tuple of sentences."""
+    model = fit.model
+    skills = f"the skills {listed(model.skills)}" if len(model.skills) > 1 else f"one skill, {model.skills[0]}"
+    out = [
+        f"Each LLM i has a vector of skills θᵢ, here {skills}. Its score on benchmark j is a draw from a beta law "
+        "whose mean μᵢⱼ rises with the skills that the benchmark loads on, and whose precision φⱼ is the benchmark's "
+        "own. Given the skills, scores are independent.",
+        _curve(model),
+        f"Skills follow the scaling formula {model.scaling}: xᵢ holds {listed(model.terms)} of the LLM, B the slopes. "
+        "Slopes are per unit of these terms; with logs the main slopes hold at one unit of the other covariate.",
+        f"Families differ by their efficiency {ALPHA}, a normal law with mean zero and covariance Σ over the "
+        f"{model.n_families} families. All LLMs of a family share one {ALPHA}.",
+    ]
+    if model.random_terms:
+        out.append(f"The slopes on {listed(model.random_terms)} vary between families as well (random slopes Δ).")
+    if model.llm_effects:
+        out.append("LLMs of a family differ by residual skills κ eᵢ, with eᵢ of the same covariance Σ.")
+    if model.family_covariates is not None:
+        out.append(f"Among the terms, those of {model.family_covariates} are constant within families.")
+    if model.outliers:
+        out.append(f"A share of {model.outliers:g} of the scores is taken to have a tenth of the precision.")
+    out.append(_axes(fit))
+    return tuple(out)
+
+
+def _curve(model):
+    lower = "is the guessing level, known" if model.asymptotes == "chance" else "is estimated"
+    upper = "is estimated" if model.asymptotes == "both" else "is one"
+    link = (
+        "F is the logistic function"
+        if model.link == "logistic"
+        else "Fⱼ is an increasing function learned for each benchmark"
+    )
+    return f"The lower asymptote cⱼ of a benchmark {lower}, the upper one dⱼ {upper}; {link}."
+
+
+def _axes(fit):
+    """How the axes of the skills are fixed."""
+    model = fit.model
+    if hasattr(fit, "source"):
+        return f"The axes of the skills are those of a rotation ({fit.rotation.method})."
+    form = model.form
+    if isinstance(form, Anchored):
+        pairs = listed([f"{skill} by {item}" for skill, item in form.anchors.items()])
+        related = "correlations are free" if form.correlated else "skills of families are independent"
+        return (
+            f"Skills are identified by anchors, benchmarks that load on one skill alone: {pairs}. A skill's unit is "
+            f"one standard deviation of family efficiency; {related}."
+        )
+    if isinstance(form, Echelon):
+        return (
+            f"Skills are identified by the pivot benchmarks {listed(form.pivots)}, whose block of loadings is lower "
+            "triangular, with independent family effects of variance one; any rotation fits as well."
+        )
+    return "Skills are identified by a pattern of fixed loadings (see the table of loadings)."
+
+
+def boundary_sentence(model):
+    """What was done about scores of exactly 0 or 1."""
+    counts = {name: count for name, count in model.prepared.boundary_counts.items() if count}
+    if not counts:
+        return "No score is exactly 0 or 1."
+    where = listed([f"{name} ({count})" for name, count in counts.items()])
+    policy = model.panel.boundary
+    return (
+        f"Scores of exactly 0 or 1, which have no beta density: {where}. Policy “{policy}”: {BOUNDARIES[policy]}."
+    )

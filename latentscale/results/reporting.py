@@ -1,0 +1,51 @@
+"""Reports of a fit."""
+
+
+class Reports:
+    """The reports of ``LatentSkillResults``."""
+
+    def report(self, path, title=None, question=None, alpha=0.05, size=1000, seed=0):
+        """Write one self-contained HTML file that shows this fit to a reader.
+
+        Question, data and what was left out, the model in words and formulas, summary, estimates, tests on slopes,
+        identification and diagnosis, pictures, families, predictions, and how to have the fit again. The file loads
+        nothing from outside, and names of the user's making cannot become markup. The same fit gives the same file.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, which is replaced if it exists; it appears whole or not at all.
+        title, question : str, optional
+            Heading of the report, and what was asked of the data; made of the model by default.
+        alpha : float
+            One minus the level of all intervals, in (0, 1).
+        size : int
+            Draws behind the prediction intervals, at least 100.
+        seed : int
+            Of these draws.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DataError
+            If ``alpha`` or ``size`` is out of range.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+        >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills=1).fit(integration="laplace", starts=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     page = fit.report(pathlib.Path(folder) / "report.html").read_text(encoding="utf-8")
+        >>> page.startswith("<!doctype html>")
+        True
+        """
+        from ..report.html import write_report
+
+        return write_report(self, path, title, question, alpha, size, seed)
