@@ -1,14 +1,15 @@
-# make demo | test | lint | clean. Choose the interpreter with PYTHON=python3.13.
+# make demo | test | lint | docs | clean. Choose the interpreter with PYTHON=python3.13.
 PYTHON ?= python3
 BIN := .venv/bin
 
 # Both installs share one environment, so each removes the other's stamp.
 PLAIN := .venv/.installed-plain
 EDITABLE := .venv/.installed-editable
+DOCUMENTED := .venv/.installed-docs
 RECIPE := setup.cfg pyproject.toml
 SOURCES := $(shell find latentscale data -type f -not -name '*.pyc')
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(PLAIN)
 	$(BIN)/latentscale demo
@@ -20,8 +21,12 @@ lint: $(EDITABLE)
 	$(BIN)/ruff check .
 	$(BIN)/python tests/lint/sizes.py
 
+# -E: pages are written anew, as sidebars of unchanged ones would stay behind.
+docs: $(DOCUMENTED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html
+
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info docs/_build docs/_generated
 
 .venv/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -40,4 +45,8 @@ $(PLAIN): .venv/.created $(RECIPE) $(SOURCES)
 $(EDITABLE): .venv/.created $(RECIPE)
 	$(BIN)/python -m pip install -e '.[test]'
 	rm -f $(PLAIN)
+	touch $@
+
+$(DOCUMENTED): $(EDITABLE)
+	$(BIN)/python -m pip install -e '.[docs]'
 	touch $@

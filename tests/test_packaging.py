@@ -57,7 +57,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert shipped == (ROOT / "data" / "open_llm_leaderboard.csv").read_bytes()
     data = {f"latentscale/data/{path.name}" for path in (ROOT / "data").iterdir() if path.is_file()}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "latentscale").rglob("*.py")}
-    assert {name for name in names if name.endswith((".py", ".csv", ".md"))} == data | modules
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "latentscale/report/templates").iterdir()}
+    assert {name for name in names if not name.endswith("/")} == data | modules | templates
     assert all(name.startswith("latentscale/") for name in names)
 
 

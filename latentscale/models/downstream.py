@@ -15,13 +15,13 @@ from ..tables import read_llms, read_table, require_columns, some
 class DownstreamModel:
     """Beta regression of a further score on the skills of a fit, with the skills' uncertainty integrated out.
 
-    For LLM i of family l with a score of the target T,
+    For LLM i of family l with a score of the target T::
 
         Y_iT ~ Beta(mu_i phi, (1 - mu_i) phi),  mu_i = c + (d - c) F(lambda' theta_i + b + u_l),
 
     F logistic: the target is one more benchmark, but it has no say in what the skills are. u_l ~ N(0, s^2), with s
     called ``family_sd``, is what the target asks of a family that no benchmark does. lambda, b, phi and s maximise the
-    likelihood of the target's scores given all others,
+    likelihood of the target's scores given all others::
 
         sum_l log E[ prod_{i in l} f(y_iT | theta_i) | benchmark scores of family l ],
 

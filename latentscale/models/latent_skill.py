@@ -35,7 +35,7 @@ TRANSLOG = "log(params_b) * log(tokens_t)"
 class LatentSkillModel(PanelModel):
     """Marginal maximum likelihood of a beta-response latent-skill model with family random effects.
 
-    For LLM i of family l and benchmark j,
+    For LLM i of family l and benchmark j::
 
         Y_ij ~ Beta(mu_ij phi_j, (1 - mu_ij) phi_j),  mu_ij = c_j + (d_j - c_j) F(lambda_j' theta_i + b_j),
         theta_i = alpha_l + B' x_i,  alpha_l ~ N(0, Sigma),
@@ -44,7 +44,7 @@ class LatentSkillModel(PanelModel):
     ``random_slopes`` the slopes B of the named terms vary between families, independently, with standard deviations
     tau: theta_i = alpha_l + (B + Delta_l)' x_i, where Delta_l counts from the mean of x over the LLMs, so that alpha_l
     is a family's efficiency there. With ``family_covariates`` z_l a family's efficiency has the mean Gamma' z_l:
-    alpha_l ~ N(Gamma' z_l, Sigma). With ``llm_effects`` LLMs of one family differ by more than their covariates:
+    alpha_l ~ N(Gamma' z_l, Sigma). With ``llm_effects`` LLMs of one family differ by more than their covariates::
 
         theta_i = alpha_l + B' x_i + kappa e_i,  e_i ~ N(0, Sigma) independently over LLMs,
 

@@ -11,7 +11,7 @@ from .downstream import _read_fit, _read_skills
 class RepeatedSamplingModel:
     """Binomial item response theory on the skills of a fit.
 
-    For LLM i, item q and n_iq tries,
+    For LLM i, item q and n_iq tries::
 
         S_iq ~ Binomial(n_iq, p_iq),  logit p_iq = gamma' theta_i + eps_i + b_q,
         b_q ~ N(b0, sd_item^2),  eps_i ~ N(0, sd_llm^2).

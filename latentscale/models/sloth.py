@@ -114,7 +114,7 @@ class _HuberModel(PanelModel):
 class SlothModel(_HuberModel):
     """Sloth: benchmark scores from a few skills that grow with size and tokens, families with intercepts of their own.
 
-    For LLM i of family l and benchmark j,
+    For LLM i of family l and benchmark j::
 
         mu_ij = c_j + (d_j - c_j) F_j(lambda_j' theta_i + b_j),  theta_i = a_l + B' x_i,
 

@@ -23,7 +23,7 @@ def _panel(families=40, per_family=3):
 @pytest.mark.slow
 def test_two_skills_are_found():
     panel = _panel()
-    chosen = ls.select_skills(panel, [1, 2, 3], folds=3, starts=2)
+    chosen = ls.select_skills(panel, [1, 2, 3], folds=3, starts=1)
     assert chosen.recommended == 2
     assert chosen.table.loc[2, "lfo_mae"] < chosen.table.loc[1, "lfo_mae"]
     assert list(chosen.table.index) == [1, 2, 3]
@@ -31,8 +31,8 @@ def test_two_skills_are_found():
     assert len(chosen.errors) == 40
     assert "least with" in chosen.reason
     assert "Recommended: 2 skills" in str(chosen)
-    parallel = ls.select_skills(panel, [1, 2], folds=3, starts=2, n_jobs=2)
-    pd.testing.assert_frame_equal(parallel.errors, chosen.errors[[1, 2]])
+    parallel = ls.select_skills(panel, [1], folds=3, starts=1, n_jobs=2)
+    pd.testing.assert_frame_equal(parallel.errors, chosen.errors[[1]])
 
 
 def test_without_folds_bic_decides_and_nonsense_is_refused():
