@@ -9,10 +9,10 @@ from matplotlib import pyplot
 from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
-from latentscale.validation.split_store import JUDGED, _read_judged, _with_nulls
 from latentscale.plots.calibration import plot_calibration
 from latentscale.prediction.predictive import PredictiveDraws
 from latentscale.results.prediction import PredictionResults
+from latentscale.validation.split_store import JUDGED, _read_judged, _with_nulls
 
 BENCHMARKS = ["a", "b"]
 
