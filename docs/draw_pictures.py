@@ -1,6 +1,7 @@
 """Draw the pictures of the site and of README: ``python docs/draw_pictures.py``.
 
-They show the default fit of the shipped leaderboard. They are committed, as the fit takes longer than the build of the site should.
+They show the default fit of the shipped leaderboard, and are committed, as the fit takes longer than the build of the
+site should.
 """
 
 import sys
