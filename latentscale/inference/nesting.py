@@ -50,9 +50,16 @@ def lr_test(larger, smaller):
     Warns
     -----
     ConvergenceWarning
-        If the smaller model has the higher log-likelihood.
+        If a fit did not converge, or the smaller model has the higher log-likelihood.
     """
     _require_same_data(larger, smaller)
+    for word, fit in (("smaller", smaller), ("larger", larger)):
+        if not fit.converged:
+            warnings.warn(
+                f"The {word} model's fit did not converge, so there is no likelihood-ratio test: use more starts.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
     _require_same_rule(larger, smaller)
     embedded = embed(smaller, larger)
     extra = [term for term in larger.model.random_terms if term not in smaller.model.random_terms]
