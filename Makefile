@@ -15,7 +15,7 @@ demo: $(PLAIN)
 	$(BIN)/latentscale demo
 
 test: $(EDITABLE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=30
 
 lint: $(EDITABLE)
 	$(BIN)/ruff check .

@@ -15,8 +15,9 @@ V1, V2 = list(BENCHMARKS[:6]), list(BENCHMARKS[6:])
 
 
 def dictionary_rows(n_cells):
-    """Cells of the data dictionary's table rows that have `n_cells` cells."""
-    lines = (DATA / "README.md").read_text(encoding="utf-8").splitlines()
+    """Cells of the leaderboard's table rows in the data dictionary that have `n_cells` cells."""
+    text = (DATA / "README.md").read_text(encoding="utf-8")
+    lines = text[: text.index("## `repeated_sampling.csv`")].splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return [row for row in rows if len(row) == n_cells]
 

@@ -202,7 +202,7 @@ def test_what_no_score_informs_has_no_standard_error():
     assert np.isnan(ratio) or ratio > 50.0
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_coverage_of_slopes_and_loadings():
     """Intervals of 95% cover slopes of rotated skills in 90% to 98% of tables of 60 families."""
     draws, hits, names = 60, [], None

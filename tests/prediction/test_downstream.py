@@ -152,7 +152,7 @@ def test_without_the_first_stages_parameters_standard_errors_are_smaller(fit, re
     known.get_prediction(uncertainty=("family", "score"), size=100)
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_recovery_and_coverage_where_plugging_in_is_biased():
     """15 tables of 50 families and four noisy benchmarks; plugged-in posterior means halve the precision."""
     z, plugged, inside = [], [], []

@@ -156,7 +156,7 @@ def test_many_llms_and_items_recover_the_parameters():
     assert np.corrcoef(posterior.nodes[:, 5], b)[0, 1] > 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_intervals_cover_with_few_llms():
     """14 LLMs, two skills known with error: restricted likelihood, t intervals of loadings."""
     inside, sd = [], []

@@ -20,7 +20,7 @@ def _panel(families=40, per_family=3):
     return ls.BenchmarkPanel(table, benchmarks=list("abcdef"))
 
 
-@pytest.mark.slow
+@pytest.mark.study
 def test_two_skills_are_found():
     panel = _panel()
     chosen = ls.select_skills(panel, [1, 2, 3], folds=3, starts=1)
