@@ -31,6 +31,14 @@ DIGEST = "source_digest"
 CELL_SECONDS = 1800
 # A drawing has few colours, so a palette of 256 makes its PNG three times smaller without a visible loss.
 COLOURS = 256
+# One thread gives the same sums of squares everywhere; plain text must not wrap by the terminal's width; pictures are
+# kept whatever backend the caller draws with.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "COLUMNS": "100",
+    "NO_COLOR": "1",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
 MATPLOTLIB = "figure.dpi: 90\nsavefig.dpi: 90\nfont.size: 9\n"
 
 
@@ -98,8 +106,7 @@ def execute(notebook):
             record_timing=False,
             resources={"metadata": {"path": folder}},
         )
-        # one thread gives the same sums of squares everywhere; plain text must not wrap by the terminal's width
-        client.execute(env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100", "NO_COLOR": "1"})
+        client.execute(env={**os.environ, **ENVIRONMENT})
         return tidied(executed, digest(notebook), folder)
 
 

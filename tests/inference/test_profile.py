@@ -2,6 +2,7 @@
 
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -102,10 +103,7 @@ def test_errors(forty_fit):
 
 
 def test_picture_shows_profile_and_quadratic(slope):
-    import matplotlib as mpl
-
-    mpl.use("Agg")
     axes = slope.plot()
     assert len(axes.lines) >= 2
     assert "log(params_b)" in axes.get_xlabel() + axes.get_title()
-    mpl.pyplot.close(axes.figure)
+    plt.close(axes.figure)

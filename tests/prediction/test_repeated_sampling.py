@@ -3,7 +3,6 @@
 from fractions import Fraction
 from math import comb
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -264,7 +263,6 @@ def test_results_report(results):
 
 
 def test_plot(results):
-    matplotlib.use("Agg")
     ax = results.plot(size=60)
     assert ax.get_xlabel() == "k (tries)"
     assert len(ax.get_legend().get_texts()) == 6

@@ -1,16 +1,10 @@
 """Fits to report: a small one in which every name of the user's making is hostile, and a plain one."""
 
-import os
-
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 
 import latentscale as ls
-
-os.environ.setdefault("MPLBACKEND", "agg")
-mpl.use("agg")
 
 IMAGE = "<img src=x onerror=alert(1)>"
 HOSTILE = {
