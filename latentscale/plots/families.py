@@ -100,12 +100,16 @@ def plot_instruct(table, skill=None, ax=None, labels=8):
     room = 0.04 * (high - low)
     ends = (low - room, high + room)
     ax.plot(ends, ends, "--", color=REFERENCE, linewidth=1.0, zorder=1)
-    for place in _apart(base, tuned, labels, 0.045 * (ends[1] - ends[0])):
+    names = rows["variant"].to_numpy()
+    for place in _apart(base, tuned, names, labels, 0.045 * (ends[1] - ends[0])):
         above = tuned[place] > base[place]
+        # away from the diagonal, but into the axes where a frame is near
+        across = (base[place] - ends[0]) / (ends[1] - ends[0])
+        left = across > 0.3 if above else across > 0.7
         ax.annotate(
-            rows["variant"].iloc[place], (base[place], tuned[place]), xytext=(-4, 4) if above else (4, -4),
-            textcoords="offset points", fontsize=7.5, ha="right" if above else "left", va="bottom" if above else "top",
-            zorder=4,
+            names[place], (base[place], tuned[place]),
+            xytext=(-4 if left else 4, 4 if above else -4), textcoords="offset points", fontsize=7.5,
+            ha="right" if left else "left", va="bottom" if above else "top", zorder=4,
         )  # fmt: skip
     ax.set(xlim=ends, ylim=ends, aspect="equal")
     ax.set_xlabel(f"base: effect on {skill} (units of the skill)")
@@ -114,8 +118,8 @@ def plot_instruct(table, skill=None, ax=None, labels=8):
     return clean(ax)
 
 
-def _apart(base, tuned, count, room):
-    """Points to be named: the farthest from the diagonal, and on one side of it no two at nearly one height."""
+def _apart(base, tuned, names, count, room):
+    """Points to be named: the farthest from the diagonal, each name once, no two of a side at nearly one height."""
     chosen = []
     for place in np.argsort(-np.abs(tuned - base), kind="stable"):
         side = tuned[place] > base[place]
@@ -124,7 +128,8 @@ def _apart(base, tuned, count, room):
             if (tuned[other] > base[other]) == side and abs(tuned[other] - tuned[place]) < room
             and abs(base[other] - base[place]) < 8.0 * room
         ]  # fmt: skip
-        if not near and len(chosen) < count:
+        named = {names[other] for other in chosen}
+        if not near and names[place] not in named and len(chosen) < count:
             chosen.append(int(place))
     return chosen
 

@@ -11,10 +11,10 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 from ..components.penalty import PRECISION_CENTRE, PRECISION_SD
 from ..components.response import OUTLIER_PRECISION
+from .latex import escape
 
 _PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
 _MATRIX = {**fmt_params, "data_aligns": "r", "header_align": "r"}
-_LATEX = str.maketrans({character: "\\" + character for character in "#$%&_{}"} | {"~": " ", "^": r"\^{}"})
 _WIDTH = 4  # significant decimals in tables
 
 
@@ -32,9 +32,10 @@ class SkillSummary(Summary):
     """
 
     def as_latex(self):
-        """One tabular per block, notes beneath."""
-        tables = [table.as_latex_tabular() for table in self.tables]
-        notes = (self.extra_txt or "").translate(_LATEX).replace("\n", " \\newline\n")
+        """One tabular per block, notes beneath; names of benchmarks, skills and terms cannot become commands."""
+        # statsmodels' own replacements leave backslashes and braces as they are
+        tables = [_map_cells(table, escape).as_latex_tabular(replacements={}) for table in self.tables]
+        notes = " \\newline\n".join(map(escape, (self.extra_txt or "").split("\n")))
         return "\n\n".join([*tables, notes])
 
     def as_html(self):

@@ -220,6 +220,7 @@ class TestLatex:
             warnings.simplefilter("ignore")  # noise has no skill in it: its fit may well warn
             fit = model.fit(integration="laplace", starts=1)
         assert set(fit.tidy()["benchmark"].dropna()) == {HOSTILE, "b"}
+        assert not any(command in fit.summary().as_latex() for command in (r"\input", r"\skill"))
         for latex in (fit.to_latex("loadings"), fit.to_latex("benchmarks"), ls.compare_coefficients([fit]).as_latex()):
             rows_of(latex)
             assert r"\input" not in latex
