@@ -6,6 +6,7 @@ import numpy as np
 
 LADDER = (10.0, 3.0)  # the loss is smoothed by these multiples of delta on the way down
 ROUGH = 1e-4  # relative decrease at which a rung of the ladder is left
+NO_LOSS = 1e-16  # mean loss of residuals of 1e-8, as far as doubles tell: declines are no longer relative to it
 FLAT = 1e-6  # derivative, in whitened covariates, at which steps without a gain count as an end
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-13, 1e8
 
@@ -88,7 +89,7 @@ def descend(objective, vector, delta, tolerance, max_iterations, damping=1e-3):
         step = trial - vector
         decline = -float(np.dot(blocks.gradient, step))
         predicted = decline - 0.5 * float(np.dot(step, blocks.product(step)))
-        promise = predicted / blocks.value
+        promise = predicted / max(blocks.value, NO_LOSS)
         if promise < tolerance and (damping <= 1e-3 or promise < 1e-3 * tolerance):
             converged = True
             break

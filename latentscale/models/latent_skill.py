@@ -357,9 +357,9 @@ class LatentSkillModel(PanelModel):
     def with_random_slopes(self, terms):
         """The same model of the same scores with random slopes on these terms (all that it is to have)."""
         other = copy.copy(self)
-        for name, kind in vars(type(self)).items():
-            if isinstance(kind, cached_property) and name != "recoding":
-                other.__dict__.pop(name, None)
+        computed = [name for name in dir(type(self)) if isinstance(getattr(type(self), name), cached_property)]
+        for name in set(computed) - {"recoding"}:
+            other.__dict__.pop(name, None)
         other.random_terms = read_random_terms(list(terms), self.terms, self.between_only)
         other.table = self._parameter_table(self.pattern, other.random_terms)
         return other

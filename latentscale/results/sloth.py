@@ -221,7 +221,7 @@ class SlothResults:
         method : {"geomin", "oblimin", "quartimin", "varimax", "promax", "target"}
         names : sequence of str, optional
             Names of the rotated skills; ``skill1``, ``skill2``, ... by default, in the order of descending sums of
-            squared loadings, each growing with the first term of the scaling.
+            squared loadings, each correlated positively with the first term over the LLMs.
         **options
             ``oblique``, ``normalize``, ``starts``, ``seed``, and the options of the method, as in
             ``latentscale.rotate_loadings``; a target is an array (J, K).

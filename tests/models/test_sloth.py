@@ -1,6 +1,7 @@
 """SlothModel and BenchmarkLaws: what they take, what they refuse, and what may change without changing the fit."""
 
 import importlib.util
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,13 @@ def test_derivatives_of_the_response(link, asymptotes):
     pulled = lambda x: np.einsum("ij,ijq->jq", weight, response.cells(eta, x.reshape(phi.shape)).phi).ravel()  # noqa: E731
     second = jacobian(pulled, phi.ravel(), step).reshape(2, response.size, 2, response.size)
     assert_allclose(response.curvature(curves, weight), second[[0, 1], :, [0, 1]], atol=1e-9)
+
+
+def test_scores_without_noise_are_reached_without_a_warning():
+    """The loss is then zero up to rounding, and declines relative to it mean nothing."""
+    table = tables.simulated(10, 0.0, seed=6)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ls.ConvergenceWarning)
+        found = ls.SlothModel(tables.panel(table), scaling=tables.MAIN, n_skills=2).fit(starts=6, cov_type="none")
+    assert found.estimate.converged
+    assert found.loss < 1e-14
