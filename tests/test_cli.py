@@ -364,7 +364,7 @@ def test_version(latentscale):
 
 
 def test_the_installed_program(csv, tmp_path):
-    program = [sys.executable, "-c", "from latentscale.cli import main; main()"]
+    program = [sys.executable, "-m", "latentscale"]
     arguments = [str(argument) for argument in fit_arguments(csv, tmp_path / "run")]
     result = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -9,4 +9,4 @@ from .app import app
 
 def main():
     """Run the command line."""
-    app()
+    app(prog_name="latentscale")

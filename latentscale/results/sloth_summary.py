@@ -104,7 +104,9 @@ def _notes(fit):
         own = "; those of family intercepts take LLMs as independent" if model.family_intercepts else ""
         notes.append(f"Standard errors: {fit.covariance.description}{own}; residuals are taken to be centred.")
     if not model.per_benchmark:
-        notes.append("Over the LLMs skills have mean 0, variance 1, and a positive correlation with the first term of the scaling.")
+        notes.append(
+            "Over the LLMs skills have mean 0, variance 1, and a positive correlation with the scaling's first term."
+        )
     if fit.ridge > 0.0:
         notes.append(
             f"Ridge: {fit.ridge:g} / (2 n) times the sum of squares of intercepts, loadings and slopes of "
