@@ -118,6 +118,17 @@ class Cells:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return Cells(**{**values, "design": np.ascontiguousarray(design, dtype=float)})
 
+    def part(self, first, last):
+        """The cells of families ``first`` to ``last - 1``, which become 0, 1, ...; the designs stay whole."""
+        where = slice(self.bounds[first], self.bounds[last])
+        names = ("row", "item", "log_y", "log1m_y", "state", "edge")
+        values = {name: getattr(self, name)[where] for name in names}
+        family = self.family[where] - first
+        return Cells(
+            **values, family=family, design=self.design, n_items=self.n_items, n_families=last - first,
+            random=self.random,
+        )  # fmt: skip
+
     def sum_by_family(self, values):
         """Sums of cell values (C, ...) over each family's cells, shape (L, ...)."""
         return np.add.reduceat(values, self.starts, axis=0)

@@ -7,6 +7,7 @@ import numpy as np
 from ..components.complete import layout_of
 from .adaptive import adaptive
 from .laplace import laplace
+from .laplace_hessian import laplace_hessian
 from .marginal import Nodes, adapted_nodes, marginal
 from .modes import MODE_TOLERANCE, posterior_modes
 from .rules import require_laplace
@@ -74,6 +75,20 @@ class Objective:
                 return _NOWHERE, None
         return self._evaluation(u, s, loglike, score), modes
 
+    def laplace_hessian(self, u, modes=None):
+        """Hessian in u of the penalised Laplace log-likelihood; may be NaN. Not for residual skills of LLMs."""
+        s = self.space.structural(u)
+        structure = self.space.layout.unflatten(s)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            _, score, modes = laplace(structure, self.cells, modes, self.shapes, self.mode_tolerance, self.expected)
+            hessian = laplace_hessian(structure, self.cells, modes, self.shapes, self.expected)
+        return self._in_u(u, s, score + self.penalty.terms(s)[1], hessian)
+
+    def _in_u(self, u, s, score, hessian):
+        """A Hessian in s, with the penalty's, carried to u."""
+        jacobian = self.space.jacobian(u)
+        return jacobian.T @ (hessian + self.penalty.hessian(s)) @ jacobian + self.space.curvature(u, score)
+
     def nodes(self, u, standard, start=None):
         """Standard nodes adapted to every family's posterior at u, and the modes."""
         structure = self.space.structure(u)
@@ -115,14 +130,9 @@ class Objective:
             return _NOWHERE
         if order == 0:
             return Evaluation(loglike + penalty, loglike, posterior=out.posterior)
-        jacobian = self.space.jacobian(u)
-        hessian = None
-        if order == 2:
-            hessian = jacobian.T @ (out.hessian + self.penalty.hessian(s)) @ jacobian
-            hessian += self.space.curvature(u, out.score + gradient)
-        return Evaluation(
-            loglike + penalty, loglike, jacobian.T @ (out.score + gradient), hessian, out.posterior
-        )
+        score = out.score + gradient
+        hessian = None if order < 2 else self._in_u(u, s, score, out.hessian)
+        return Evaluation(loglike + penalty, loglike, self.space.jacobian(u).T @ score, hessian, out.posterior)
 
     def complete(self, u, modes):
         """Hessian in u of the complete-data log-likelihood with all effects held at their modes; None if not finite."""

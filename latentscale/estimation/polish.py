@@ -14,7 +14,8 @@ from ..numerics.linalg import symmetrise
 from .ascent import REFUSED, LaplaceDescent, complete_metric, decrement_of, scale_from, scaled_ascent, settled_ascent
 from .rules import MAX_DRAWS, monte_carlo_error
 
-_NEWTON_WITHIN = 1e-2  # standard errors
+_NEWTON_TRIED, _NEWTON_WITHIN = 1.0, 1e-2  # standard errors: steps that must gain, and steps that need not
+_LAST_DIGITS = 1e-6  # standard errors
 _SAME_MODES = 1e-2  # log-likelihood units
 _STEPS = (1e-3, 1e-4, 1e-5)  # of differences of Laplace's gradient, relative
 
@@ -54,11 +55,16 @@ class Maximum:
 
 
 def laplace_information(objective, u, modes):
-    """Minus the Hessian of the Laplace objective in u: fourth-order differences of its exact gradient.
+    """Minus the Hessian of the Laplace objective in u; NaN where there is none.
 
-    Steps shrink where there is no Laplace approximation a step away from u, as a family's posterior is about to have
-    two modes there; NaN if shrinking does not help.
+    Where LLMs have residual skills, or a family's curvature at its mode is not positive definite, by fourth-order
+    differences of the exact gradient. Steps shrink where there is no Laplace approximation a step away from u, as a
+    family's posterior is about to have two modes there.
     """
+    if not objective.space.layout.llm_effects:
+        hessian = objective.laplace_hessian(u, modes)
+        if np.isfinite(hessian).all():
+            return -symmetrise(hessian)
     nowhere = np.full(len(u), np.nan)
 
     def gradient(point):
@@ -73,29 +79,33 @@ def laplace_information(objective, u, modes):
 
 
 def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
-    """Maximise the Laplace objective: BFGS scaled by its own information, then Newton's own steps.
+    """Maximise the Laplace objective: Newton's steps where they gain, else BFGS scaled by its own information.
 
     Close to the optimum a line search compares values that differ by less than their rounding; the Newton step,
     whose information is exact here, needs no such comparison.
     """
+    # an information by differences costs hundreds of passes, one more round to the last digits does not otherwise
+    goal = tolerance if objective.space.layout.llm_effects else min(tolerance, _LAST_DIGITS)
     evaluations, before = 0, np.inf
     for rounds in range(1, max_rounds + 1):
         evaluation, modes = objective.laplace(u)
         _require_finite(evaluation)
         information = laplace_information(objective, u, modes)
-        evaluations += 1 + 4 * len(u)
+        evaluations += 1
         if not np.isfinite(information).all():
             decrement = np.nan
             break
         decrement = decrement_of(evaluation.gradient, information)
         report(rounds, evaluation.loglike, decrement, u)
         stalled = before < _NEWTON_WITHIN and not decrement < before
-        if decrement < tolerance or stalled:
+        if decrement < goal or stalled:
             break
         before = decrement
-        if decrement < _NEWTON_WITHIN:
-            u = u + np.linalg.solve(information, evaluation.gradient)
-            continue
+        if decrement < _NEWTON_TRIED:
+            moved = u + np.linalg.solve(information, evaluation.gradient)
+            if decrement < _NEWTON_WITHIN or objective.laplace(moved, modes)[0].value > evaluation.value:
+                u = moved
+                continue
         descent = LaplaceDescent(objective)
         moved, _ = scaled_ascent(descent, u, scale_from(information), 0.1 * tolerance, 200)
         evaluations += descent.evaluations

@@ -1,0 +1,98 @@
+"""The closed-form Hessian of Laplace's log-likelihood, judged by differences of its exact score."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import latentscale.estimation.laplace_hessian as room
+from latentscale.components.cells import Cells
+from latentscale.components.complete import layout_of
+from latentscale.components.response import simulate_scores
+from latentscale.estimation.laplace import laplace
+from latentscale.estimation.laplace_hessian import laplace_hessian
+from latentscale.estimation.modes import Modes, posterior_modes
+from latentscale.numerics.differences import jacobian
+from latentscale.parameters.structure import Structure
+
+SHAPES = "cd123456"
+# skills, random slopes, learned links, outliers, censored scores
+CASES = {
+    "one skill": (1, 0, False, 0.0, False),
+    "three skills, censored scores": (3, 0, False, 0.0, True),
+    "two skills, two random slopes": (2, 2, False, 0.0, False),
+    "learned links": (2, 0, True, 0.0, False),
+    "links, outliers and random slopes": (2, 1, True, 0.1, False),
+}
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def case(request):
+    """(structure, cells) with scores simulated from the law; a tenth of them is missing."""
+    k, r, bent, outliers, censored = request.param
+    rng = np.random.default_rng(10 * k + r)
+    families, per, j, p = 7, 3, 5, 2
+    x = rng.standard_normal((families * per, p))
+    structure = Structure(
+        rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
+        np.where(np.eye(k) == 1, 1.2, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
+        rng.uniform(0.3, 0.6, (r, k)), 0.5 * rng.standard_normal((j, 6 if bent else 0)), np.full(j, outliers),
+    )  # fmt: skip
+    code = np.repeat(np.arange(families), per)
+    random = x[:, :r] - x[:, :r].mean(axis=0)
+    theta = rng.standard_normal((families, k))[code] + x @ structure.slopes
+    eta = theta @ structure.loadings.T + structure.intercepts
+    law = (structure.lower, structure.upper, structure.link, structure.outliers)
+    y = simulate_scores(rng, eta, structure.precision + 0 * eta, *law)
+    state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
+    if censored:
+        state[:, 0] = np.where(y[:, 0] < np.quantile(y[:, 0], 0.3), 1, np.where(y[:, 0] > 0.6, 2, 0))
+    return structure, Cells.from_tables(y, state, np.full(j, 0.05), code, x, random)
+
+
+def free_positions(structure):
+    """Positions in s of all but the shares of outliers, which are never free."""
+    layout = layout_of(structure)
+    return np.setdiff1d(np.arange(layout.size), layout.index("outliers"))
+
+
+@pytest.mark.parametrize("expected", [False, True], ids=["observed curvature", "expected curvature"])
+def test_against_differences_of_the_score(case, expected):
+    structure, cells = case
+    layout, where = layout_of(structure), free_positions(structure)
+    shapes = "cd" if structure.link.shape[1] == 0 else SHAPES
+    s = layout.flatten(structure)
+    modes = posterior_modes(structure, cells)
+    assert modes.exact.all()
+
+    def score(part):
+        point = s.copy()
+        point[where] = part
+        moved = replace(layout.unflatten(point), outliers=structure.outliers)
+        return laplace(moved, cells, modes, shapes, 1e-12, expected)[1][where]
+
+    wanted = jacobian(score, s[where], 1e-4 * np.maximum(0.1, np.abs(s[where])))
+    found = laplace_hessian(structure, cells, modes, shapes, expected)[np.ix_(where, where)]
+    size = np.sqrt(np.abs(np.diag(wanted)))
+    assert np.all(size > 0.0)
+    # in units in which diagonals are one; learned links have jumps in their third derivative
+    assert_allclose((found - wanted) / np.outer(size, size), 0.0, atol=2e-6)
+    assert_allclose(found, found.T, rtol=0, atol=0)
+
+
+def test_parts_add_up(case, monkeypatch):
+    structure, cells = case
+    modes = posterior_modes(structure, cells)
+    whole = laplace_hessian(structure, cells, modes, "cd")
+    monkeypatch.setattr(room, "_PART_CELLS", 20)
+    assert len(list(room._parts(cells, layout_of(structure)))) > 3
+    parts = laplace_hessian(structure, cells, modes, "cd")
+    assert_allclose(parts, whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
+
+
+def test_nan_where_there_is_no_approximation(case):
+    structure, cells = case
+    modes = posterior_modes(structure, cells)
+    broken = Modes(modes.alpha, modes.curvature, np.arange(len(modes.exact)) > 0, modes.decrement)
+    assert np.isnan(laplace_hessian(structure, cells, broken)).all()
