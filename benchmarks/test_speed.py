@@ -49,3 +49,16 @@ def test_laplace_fit_from_one_start(benchmark, search, kind):
 def test_default_fit(benchmark, model):
     fit = benchmark.pedantic(model.fit, rounds=1)
     assert fit.converged
+
+
+def test_laplace_information(benchmark, model):
+    fit = model.fit(integration="laplace", starts=1)
+    objective, u = fit.estimate.objective(model), fit.estimate.coordinates
+    benchmark(objective.laplace_hessian, u)
+
+
+def test_report(benchmark, model, tmp_path):
+    fit = model.fit()
+    fit.report(tmp_path / "first.html")  # imports matplotlib
+    path = benchmark.pedantic(fit.report, (tmp_path / "report.html",), rounds=3)
+    assert path.stat().st_size < 3e6
