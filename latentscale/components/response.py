@@ -113,6 +113,7 @@ def cell_terms(eta, parameters, cells, where, order, shapes="", expected=False):
         ``f``, the derivatives by their names (``derivative_names``), and from order 2 ``fisher``, the expected -ee of
         an uncensored score, always positive; with outliers, the expected one if one knew which scores they are.
     """
+    eta = np.asfortranarray(eta)  # loops then run along the cells, as the parameters do
     mean, mu, nu = _mean_terms(eta, parameters, order, shapes)
     beta, average = _beta_terms(mu, nu, parameters, cells, where, order)
     out = {"f": beta.f}
@@ -153,7 +154,9 @@ def _mean_terms(eta, parameters, order, shapes):
     at = _link_terms(eta, parameters, order, shapes)
     f0, g0 = at["f"], at["1 - f"]
     span = parameters.upper - parameters.lower
-    mu, nu = parameters.lower + span * f0, (1.0 - parameters.upper) + span * g0
+    mu, nu = span * f0, span * g0
+    mu += parameters.lower
+    nu += 1.0 - parameters.upper
     if order == 0:
         return {}, mu, nu
     out = {"c": g0, "d": f0}

@@ -7,6 +7,7 @@ the posterior covariance of the complete-data score (Louis's identity); both are
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,10 +15,10 @@ from ..components.complete import chain_score, effect_loadings, fixed_part, layo
 from ..components.response import cell_parameters, cell_terms, derivative_names
 from .louis import CovarianceBlock, chain_hessian, node_scores
 
-# Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some forty
-# temporaries must share the cache, and one above 128 kB costs the system's page faults at every operation.
+# Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some ten temporaries
+# of twice as many must share the cache, and one above 128 kB costs the system's page faults at every operation.
 BLOCK = 32_000
-PIECE = 4_000
+PIECE = 6_000
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,12 @@ class _Sweep:
         n, k = cells.n_cells, self.layout.n_effects
         self.prior = CovarianceBlock(structure.skill_cov, k)
         self.loadings = effect_loadings(structure, cells)
-        self.moments = 1 if order < 2 else 2
         self.wanted = derivative_names(order, shapes)
         width = 1 + k + (k * k if order == 2 else 0)
         self.sums = {name: np.empty((n, width if name[0] == "e" else 1)) for name in self.wanted}
         self.loglike = np.empty(cells.n_families)
         self.posterior = np.empty(nodes.log_weight.shape)
-        self.second_moment = np.zeros((cells.n_families, k, k))
+        self.moments = np.empty((cells.n_families, k, 1 + k))  # of the effects: first and second
         self.pull, self.twist = np.empty((cells.n_families, k)), np.empty((cells.n_families, k, k))
         groups = cells.n_families if by_family else 1
         self.hessian = np.zeros((groups, self.layout.size, self.layout.size)) if order == 2 else None
@@ -131,14 +131,16 @@ class _Sweep:
     def block(self, first, last):
         cells, alpha = self.cells, self.nodes.alpha
         where = slice(cells.bounds[first], cells.bounds[last])
-        eta = np.empty((where.stop - where.start, alpha.shape[1]))
-        bounds = cells.bounds - where.start
-        spans = [(f, bounds[f], bounds[f + 1]) for f in range(first, last)]
-        for f, start, stop in spans:
-            np.matmul(self.loadings[where][start:stop], alpha[f].T, out=eta[start:stop])
+        bounds = cells.bounds[first : last + 1] - where.start
+        spans = [slice(*pair) for pair in pairwise(bounds)]
+        # cells innermost, as cell_terms likes them
+        eta = np.empty((alpha.shape[1], where.stop - where.start)).T
+        loadings = self.loadings[where]
+        for f, span in enumerate(spans, first):
+            np.matmul(loadings[span], alpha[f].T, out=eta[span])
         eta += self.base[where, None]
         terms = self._terms(eta, where)
-        joint = np.add.reduceat(terms["f"], [start for _, start, _ in spans], axis=0)
+        joint = np.add.reduceat(terms["f"], bounds[:-1], axis=0)
         joint += self.prior.log_density(alpha[first:last]) + self.nodes.log_weight[first:last]
         if self.fixed is None:
             top = joint.max(axis=1)
@@ -151,8 +153,7 @@ class _Sweep:
             self.loglike[first:last] = np.sum(weight * joint, axis=1)
         self.posterior[first:last] = weight
         if self.order:
-            for (f, start, stop), p in zip(spans, weight, strict=True):
-                self._family(f, slice(start, stop), slice(where.start + start, where.start + stop), p, terms)
+            self._expectations(first, last, where, spans, terms)
 
     def _terms(self, eta, where):
         """Wanted derivatives of h at a block's cells and nodes, computed piece by piece."""
@@ -166,30 +167,38 @@ class _Sweep:
                 values[:, piece] = terms[name]
         return out
 
-    def _family(self, f, local, where, p, terms):
-        """Posterior expectations of one family's cell derivatives, and its share of Louis's covariance."""
-        alpha = self.nodes.alpha[f]
-        k = alpha.shape[1]
-        columns = [np.ones((len(alpha), 1)), alpha]
+    def _expectations(self, first, last, where, spans, terms):
+        """Posterior expectations of the cell derivatives of a block, and its share of Louis's covariance."""
+        alpha, p = self.nodes.alpha[first:last], self.posterior[first:last, :, None]
+        k = alpha.shape[2]
+        basis = np.empty((*alpha.shape[:2], 1 + k + (k * k if self.order == 2 else 0)))
+        basis[:, :, :1] = p
+        np.multiply(alpha, p, out=basis[:, :, 1 : k + 1])
+        self.moments[first:last] = np.swapaxes(alpha, 1, 2) @ basis[:, :, : k + 1]
         if self.order == 2:
-            columns.append((alpha[:, :, None] * alpha[:, None, :]).reshape(len(alpha), k * k))
-        basis = np.hstack(columns) * p[:, None]
+            products = alpha[:, :, :, None] * basis[:, :, None, 1 : k + 1]
+            basis[:, :, k + 1 :] = products.reshape(*alpha.shape[:2], k * k)
         for name in self.wanted:
-            sums = self.sums[name]
-            sums[where] = terms[name][local] @ basis[:, : sums.shape[1]]
-        self.second_moment[f] = alpha.T @ basis[:, 1 : k + 1]
-        gradient = terms["e"][local].T @ self.loadings[where] - alpha @ self.prior.precision
-        moments = gradient.T @ basis[:, : k + 1]
-        self.pull[f], self.twist[f] = moments[:, 0], moments[:, 1:]
-        if self.order == 2:
-            if self.fixed is not None:
-                return  # Q has no covariance of scores
-            first_order = {name: terms[name][local] for name in self.sums if len(name) == 1}
-            scores = node_scores(
-                self.structure, self.cells, where, self.mean_skill, alpha, first_order, self.prior
-            )
-            mean = p @ scores
-            self.hessian[f if self.by_family else 0] += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
+            sums = self.sums[name][where]
+            for span, columns in zip(spans, basis, strict=True):
+                np.matmul(terms[name][span], columns[:, : sums.shape[1]], out=sums[span])
+        # r_m is the sum over cells of e times the loadings, less the prior's pull
+        by_cell = self.loadings[where, :, None] * self.sums["e"][where, None, : k + 1]
+        pulls = np.add.reduceat(by_cell, [span.start for span in spans], axis=0)
+        pulls -= self.prior.precision @ self.moments[first:last]
+        self.pull[first:last], self.twist[first:last] = pulls[:, :, 0], pulls[:, :, 1:]
+        if self.order == 2 and self.fixed is None:  # Q has no covariance of scores
+            for f, span in enumerate(spans, first):
+                self._covariance(f, slice(where.start + span.start, where.start + span.stop), span, terms)
+
+    def _covariance(self, f, where, local, terms):
+        """Louis's covariance of one family's complete-data scores."""
+        p = self.posterior[f]
+        first_order = {name: terms[name][local] for name in self.sums if len(name) == 1}
+        alpha = self.nodes.alpha[f]
+        scores = node_scores(self.structure, self.cells, where, self.mean_skill, alpha, first_order, self.prior)
+        mean = p @ scores
+        self.hessian[f if self.by_family else 0] += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
 
     def result(self):
         if self.order == 0:
@@ -197,7 +206,7 @@ class _Sweep:
         k = self.layout.n_effects
         score_sums = {name: sums[:, 0] for name, sums in self.sums.items() if len(name) == 1}
         score_sums["e_alpha"] = self.sums["e"][:, 1 : k + 1]
-        gradient = self.prior.gradient(self.second_moment)
+        gradient = self.prior.gradient(self.moments[:, :, 1:])
         score = chain_score(self.structure, self.cells, self.mean_skill, score_sums, gradient, self.by_family)
         if self.order < 2:
             return Marginal(self.loglike, score, None, self.posterior, self.pull, self.twist)
@@ -210,10 +219,10 @@ class _Sweep:
         cells, block = self.cells, self.layout.slices["skill_cov"]
         if not self.by_family:
             self.hessian[0] += chain_hessian(self.structure, cells, self.mean_skill, self.sums)
-            moment = self.second_moment.sum(axis=0)
+            moment = self.moments[:, :, 1:].sum(axis=0)
             self.hessian[0, block, block] += self.prior.hessian(moment, cells.n_families)
             return
         for f in range(cells.n_families):
             within = slice(cells.bounds[f], cells.bounds[f + 1])
             self.hessian[f] += chain_hessian(self.structure, cells, self.mean_skill, self.sums, within)
-            self.hessian[f, block, block] += self.prior.hessian(self.second_moment[f], 1)
+            self.hessian[f, block, block] += self.prior.hessian(self.moments[f, :, 1:], 1)

@@ -49,7 +49,7 @@ def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
     Parameters
     ----------
     mu, nu : arrays (C, M)
-        Mean and one minus the mean.
+        Mean and one minus the mean; best in Fortran order.
     phi, log_y, log1m_y : arrays (C, 1)
         Precision, log y, log(1 - y).
     at_phi : tuple of arrays (C, 1)
@@ -60,15 +60,26 @@ def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
     -------
     BetaTerms
     """
-    a, b = shapes(mu, nu, phi)
-    at_a, at_b = zip(*gamma_derivatives(np.stack((a, b)), order), strict=True)
-    f = at_phi[0] - at_a[0] - at_b[0] + (a - 1.0) * log_y + (b - 1.0) * log1m_y
+    both = np.empty((2, *mu.shape[::-1])).swapaxes(1, 2)  # cells innermost, where the parameters vary
+    a, b = both
+    np.multiply(mu, phi, out=a)
+    np.multiply(nu, phi, out=b)
+    np.maximum(both, _SMALLEST_SHAPE, out=both)
+    at_a, at_b = zip(*gamma_derivatives(both, order), strict=True)
+    f = a * log_y
+    f += b * log1m_y
+    f -= at_a[0]
+    f -= at_b[0]
+    f += at_phi[0] - log_y - log1m_y
     if order == 0:
         return BetaTerms(f)
-    w_a, w_b = log_y - at_a[1], log1m_y - at_b[1]
+    w_a = np.subtract(log_y, at_a[1], out=at_a[1])
+    w_b = np.subtract(log1m_y, at_b[1], out=at_b[1])
     difference = w_a - w_b
     m = phi * difference
-    p = at_phi[1] + mu * w_a + nu * w_b
+    p = mu * w_a
+    p += nu * w_b
+    p += at_phi[1]
     if order == 1:
         return BetaTerms(f, m, p)
     phi2 = phi * phi

@@ -1,32 +1,66 @@
-"""gamma_derivatives against scipy over all magnitudes that a likelihood can meet."""
+"""gamma_derivatives against scipy and mpmath over all magnitudes that a likelihood can meet."""
 
+import mpmath
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 
 from latentscale.numerics.differences import jacobian
-from latentscale.numerics.special import gamma_derivatives
+from latentscale.numerics.special import GAMMALN, PSI, TETRAGAMMA, TRIGAMMA, gamma_derivatives, logistic_pair
 
 X = np.exp(np.linspace(-25.0, 14.0, 3001))
 FINE = 2.0**-52
+RTOL = 1e-14
 
 
 def test_log_gamma_and_psi_up_to_the_rounding_of_their_parts():
-    # both are differences of terms of the size of z log z and log z at z = x + 8, so near their zeros (1 and 2;
+    # both are differences of terms of the size of z log z and log z at z = x + 6, so near their zeros (1 and 2;
     # 1.46) the error is measured against those terms; scipy itself is good to some units of rounding
     log_gamma, psi = gamma_derivatives(X, 1)
-    z = X + 8.0
+    z = X + 6.0
     wanted = special.gammaln(X)
     assert np.max(np.abs(log_gamma - wanted) / (np.abs(wanted) + z * np.log(z))) < 8 * FINE
     wanted = special.psi(X)
     assert np.max(np.abs(psi - wanted) / (np.abs(wanted) + np.log(z))) < 8 * FINE
 
 
-@pytest.mark.parametrize(("order", "rtol"), [(2, 1e-14), (3, 5e-14)])
-def test_trigamma_and_tetragamma(order, rtol):
-    # the remainders of the series, stated beside their coefficients: 6e-15 and 4e-14
-    assert_allclose(gamma_derivatives(X, order)[order], special.polygamma(order - 1, X), rtol=rtol)
+@pytest.mark.parametrize("order", [2, 3])
+def test_trigamma_and_tetragamma(order):
+    assert_allclose(gamma_derivatives(X, order)[order], special.polygamma(order - 1, X), rtol=RTOL)
+
+
+def _remainder(order, z):
+    """What Stirling's formula and its derivatives leave over, to the precision of mpmath's context."""
+    log_z = mpmath.log(z)
+    if order == 0:
+        return mpmath.loggamma(z) - (z - 0.5) * log_z + z - mpmath.log(2 * mpmath.pi) / 2
+    formula = [None, log_z - 1 / (2 * z), 1 / z + 1 / (2 * z**2), -1 / z**2 - 1 / z**3][order]
+    return mpmath.psi(order - 1, z) - formula
+
+
+@pytest.mark.parametrize(
+    ("order", "coefficients", "bound"),
+    [(0, GAMMALN, 1.7e-16), (1, PSI, 3.2e-16), (2, TRIGAMMA, 3e-17), (3, TETRAGAMMA, 3e-18)],
+)
+def test_polynomials_are_within_their_stated_errors_of_the_remainders(order, coefficients, bound):
+    worst = 0.0
+    with mpmath.workdps(40):
+        powers = [mpmath.mpf(float(c)) for c in coefficients[::-1]]
+        for share in np.linspace(0.0, 1.0, 401)[1:]:  # t = 1 / z^2 from 0 to 1 / 36, where extremes are well apart
+            z = 6 / mpmath.sqrt(mpmath.mpf(share))
+            worst = max(worst, abs(mpmath.polyval(powers, 1 / z**2) / z ** (order + 1) - _remainder(order, z)))
+    assert worst < bound
+
+
+def test_both_sides_of_the_logistic_keep_their_digits():
+    eta = np.array([-1000.0, -701.0, -690.0, -40.0, -1.0, 0.0, 0.3, 40.0, 690.0, 701.0, 1000.0, np.nan])
+    f, rest = logistic_pair(eta)
+    inside = np.abs(eta) < 700.0
+    assert_allclose(f[inside], special.expit(eta[inside]), rtol=4 * FINE)
+    assert_allclose(rest[inside], special.expit(-eta[inside]), rtol=4 * FINE)
+    assert np.all(f[:2] < 1e-303) and np.all(rest[9:11] < 1e-303)
+    assert np.isnan(f[-1]) and np.isnan(rest[-1])
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
