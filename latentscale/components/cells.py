@@ -7,6 +7,11 @@ import numpy as np
 from scipy import sparse
 
 
+# Cells and families of a part: its arrays stay near the cache, and what the interpreter adds to them is small.
+PART_CELLS = 16_384
+PART_FAMILIES = 1_024
+
+
 @dataclass(frozen=True)
 class Cells:
     """Observed scores in long form, sorted by family and LLM, with the design of their LLMs.
@@ -50,6 +55,10 @@ class Cells:
             row, item, family[row], np.log(score), np.log1p(-score), state[row, item], edge[item],
             np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1, random,
         )  # fmt: skip
+
+    def __getstate__(self):
+        """What is pickled: the fields, without what was derived from them."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
     def n_cells(self):
@@ -128,6 +137,24 @@ class Cells:
             **values, family=family, design=self.design, n_items=self.n_items, n_families=last - first,
             random=self.random,
         )  # fmt: skip
+
+    @cached_property
+    def parts(self):
+        """Runs of families of at most ``PART_CELLS`` cells, one family at least: ((first, last + 1), Cells) of each."""
+        spans, first = [], 0
+        while first < self.n_families:
+            last = int(np.searchsorted(self.bounds, self.bounds[first] + PART_CELLS, side="right")) - 1
+            last = min(max(last, first + 1), first + PART_FAMILIES, self.n_families)
+            spans.append((first, last))
+            first = last
+        if len(spans) == 1:
+            return ((spans[0], self),)
+        return tuple((span, self.part(*span)) for span in spans)
+
+    def llm_span(self, first, last):
+        """The LLMs, in the order of the cells, of families ``first`` to ``last - 1``, as a slice."""
+        ends = np.cumsum(self.n_llms)
+        return slice(int(ends[first] - self.n_llms[first]), int(ends[last - 1]))
 
     def sum_by_family(self, values):
         """Sums of cell values (C, ...) over each family's cells, shape (L, ...)."""

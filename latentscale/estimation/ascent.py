@@ -6,9 +6,9 @@ standard errors. It is what every driver stops on.
 
 import numpy as np
 from scipy import optimize
+from scipy.linalg import solve_triangular
 
 from ..numerics.linalg import cholesky_or_none, symmetrise
-from .modes import posterior_modes
 
 REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
 
@@ -44,18 +44,16 @@ def complete_metric(objective, u):
     Cheap, positive definite where the observed information is not yet, and enough to halve the number of
     quasi-Newton steps: precisions and loadings differ in scale by orders of magnitude.
     """
-    modes = posterior_modes(objective.space.structure(u), objective.cells)
-    hessian = objective.complete(u, modes)
-    if hessian is None or not np.isfinite(hessian).all():
+    hessian = objective.complete(u, objective.modes(u))
+    if not np.isfinite(hessian).all():
         return np.eye(len(u))
     return scale_from(-symmetrise(hessian))
 
 
 def decrement_of(gradient, information):
     """sqrt(g' V g), or NaN where V does not exist."""
-    if cholesky_or_none(information) is None:
-        return np.nan
-    return float(np.sqrt(max(gradient @ np.linalg.solve(information, gradient), 0.0)))
+    factor = cholesky_or_none(information)
+    return np.nan if factor is None else float(np.linalg.norm(solve_triangular(factor, gradient, lower=True)))
 
 
 def scaled_ascent(function, u, scale, gtol, max_iterations):

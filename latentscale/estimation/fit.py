@@ -11,6 +11,7 @@ from ..parameters.restrictions import RestrictedSpace, Restriction, independent,
 from .ascent import complete_metric
 from .mcem import mcem
 from .objective import Objective
+from .parts import spread_over
 from .polish import polish_laplace, polish_nodes, settle_laplace
 from .progress import Progress
 from .rules import IntegrationError, Rule, require_laplace, rule_error
@@ -159,7 +160,7 @@ def fit_latent_skill(
     integration="monte_carlo",
     starts=10,
     seed=0,
-    n_jobs=1,
+    n_jobs=None,
     progress=False,
     cov_type="observed",
     driver="direct",
@@ -185,8 +186,9 @@ def fit_latent_skill(
         Number of starts: the first from the data, the others at random.
     seed : int
         Seed of starts and draws; the same numbers whatever ``n_jobs`` is.
-    n_jobs : int
-        Starts climbed in parallel (joblib).
+    n_jobs : int, optional
+        Starts climbed in parallel (joblib); in other stages, and with one start, the threads that large tables are
+        spread over. By default one, or what a surrounding ``ls.parallel`` says.
     progress : bool
         Report on the standard error stream.
     cov_type : {"observed", "cluster", "opg", "bootstrap", "none"}
@@ -238,21 +240,22 @@ def fit_latent_skill(
     shown = Progress(progress, starts + (start_params is not None))
     state = _State(model)
     try:
-        reordered = restriction is not None or bool(model.random_terms)
-        found = _search(
-            model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, not information
-        )
-        if information:
-            candidates = _candidates(model, restriction, found.structures(), reordered, max_iterations)
-            climber = {"laplace": polish_laplace}.get(rule.kind, mcem if driver == "em" else polish_nodes)
-            maximum, objective = _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, state)
-            state.stage = "the error estimate"
-            covariance = _inverse_or_none(maximum.information)
-            error = _NO_ERROR
-            if not model.llm_effects:  # else there is no finer rule to judge by
-                error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)
-        else:
-            maximum, error = _settled(model, found, rule, tolerance, max_iterations, shown), _NO_ERROR
+        with spread_over(n_jobs):
+            reordered = restriction is not None or bool(model.random_terms)
+            found = _search(
+                model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, not information
+            )
+            if information:
+                candidates = _candidates(model, restriction, found.structures(), reordered, max_iterations)
+                climber = {"laplace": polish_laplace}.get(rule.kind, mcem if driver == "em" else polish_nodes)
+                maximum, objective = _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, state)
+                state.stage = "the error estimate"
+                covariance = _inverse_or_none(maximum.information)
+                error = _NO_ERROR
+                if not model.llm_effects:  # else there is no finer rule to judge by
+                    error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)
+            else:
+                maximum, error = _settled(model, found, rule, tolerance, max_iterations, shown), _NO_ERROR
     except KeyboardInterrupt as stop:
         raise state.interrupted() from stop
     u = maximum.u if restriction is None else objective.space.free(maximum.u)
@@ -349,7 +352,8 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered
         if np.isfinite(start.value):
             state.keep(in_users_form(start.u), start.value)
 
-    ends = search(objective, candidates, n_jobs, max_iterations, report)
+    # the passes of one start are spread over threads instead
+    ends = search(objective, candidates, 1 if len(candidates) == 1 else n_jobs, max_iterations, report)
     best = max(end.value for end in ends)
     if not np.isfinite(best):
         raise DataError(

@@ -18,17 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..components.complete import (
-    chain_score,
-    effect_loadings,
-    effects_cov,
-    fixed_part,
-    layout_of,
-    two_level_loadings,
-)
-from ..components.response import cell_parameters, cell_terms
+from ..components.complete import chain_score, effects_cov, layout_of
 from ..numerics.linalg import log_determinant, positive_definite, solve_vectors, symmetrise
-from .modes import MODE_TOLERANCE, posterior_modes, weighted_outer
+from .modes import MODE_TOLERANCE, modes_and_terms, weighted_outer
 from .two_levels import TwoLevelCurvature
 
 
@@ -56,14 +48,10 @@ class AtModes:
 
 def at_modes(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
     """Find the modes and differentiate the cells there."""
-    modes = posterior_modes(structure, cells, start, tolerance)
-    loadings = (effect_loadings if modes.llm is None else two_level_loadings)(structure, cells)
-    mean_skill, base = fixed_part(structure, cells)
-    effects = modes.by_cell(cells)
-    eta = base + np.einsum("ck,ck->c", loadings, effects)
-    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 3, shapes, expected)
+    wanted = (3, shapes, expected)
+    modes, terms, loadings, mean_skill = modes_and_terms(structure, cells, start, tolerance, wanted)
     values = {name: value[:, 0] for name, value in terms.items()}
-    return AtModes(modes, values, loadings, effects, mean_skill)
+    return AtModes(modes, values, loadings, modes.by_cell(cells), mean_skill)
 
 
 def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):

@@ -38,6 +38,19 @@ class Nodes:
     log_weight: np.ndarray
     root: np.ndarray
 
+    def part(self, first, last):
+        """The nodes of families ``first`` to ``last - 1``."""
+        where = slice(first, last)
+        return Nodes(self.alpha[where], self.log_weight[where], None if self.root is None else self.root[where])
+
+    @classmethod
+    def joined(cls, parts):
+        """The nodes of all families from those of runs of them, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        names = ("alpha", "log_weight", "root")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
 
 def adapted_nodes(standard, modes):
     """Standard nodes moved to each family's mode and curvature: alpha = mode + C z, C C' = H^-1."""

@@ -14,6 +14,7 @@ MAX_STEPS = 100
 MAX_HALVINGS = 40
 MODE_TOLERANCE = 1e-10
 _NEAR = 1e-6
+_CURVATURE = (2,)  # what the search asks of cell_terms
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,27 @@ class Modes:
         family = self.alpha[cells.family]
         return family if self.llm is None else np.hstack([family, self.llm[cells.llm]])
 
+    def part(self, cells, first, last):
+        """Those of families ``first`` to ``last - 1`` of the cells, as a start of a search: without ``levels``."""
+        names = ("alpha", "curvature", "exact", "decrement")
+        llm = None if self.llm is None else self.llm[cells.llm_span(first, last)]
+        return Modes(*(getattr(self, name)[first:last] for name in names), llm)
+
+    @classmethod
+    def joined(cls, parts, cells):
+        """The Modes of all families from those of runs of them, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        names = ("alpha", "curvature", "exact", "decrement")
+        out = cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        if parts[0].llm is None:
+            return out
+        own, curvature, cross = (
+            np.concatenate(values)
+            for values in zip(*((part.llm, part.levels.llm, part.levels.cross) for part in parts), strict=True)
+        )
+        return replace(out, llm=own, levels=TwoLevelCurvature(cells, out.curvature, curvature, cross))
+
 
 def _effects(given):
     return given.alpha if isinstance(given, Modes) else given
@@ -89,14 +111,19 @@ class _Problem:
     def __init__(self, structure, cells):
         self.cells = cells
         self.root = np.linalg.cholesky(effects_cov(structure))
-        self.loadings = self.whitened(structure)
+        self.effect_loadings = self.loadings_of(structure)
+        self.loadings = self.whitened(self.effect_loadings)
         self.prior = np.eye(len(self.root))
-        _, self.base = fixed_part(structure, cells)
+        self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
 
-    def whitened(self, structure):
+    def loadings_of(self, structure):
+        """Loadings of the cells on the effects, (C, D)."""
+        return effect_loadings(structure, self.cells)
+
+    def whitened(self, loadings):
         """Loadings of the cells on z, (C, D)."""
-        return effect_loadings(structure, self.cells) @ self.root
+        return loadings @ self.root
 
     def start(self, given=None):
         """z at given Modes or effects (L, D), or at zero."""
@@ -104,11 +131,11 @@ class _Problem:
             return np.zeros((self.cells.n_families, len(self.root)))
         return np.linalg.solve(self.root, _effects(given).T).T
 
-    def evaluate(self, z):
-        """g, its gradient in z, and the terms at z (L, K)."""
+    def evaluate(self, z, wanted=_CURVATURE):
+        """g, its gradient in z, and the terms ``wanted`` at z (L, K)."""
         cells = self.cells
         eta = self.base + np.einsum("ck,ck->c", self.loadings, z[cells.family])
-        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), 2)
+        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), *wanted)
         sums = cells.sum_by_family(np.hstack([terms["f"], terms["e"] * self.loadings]))
         value = sums[:, 0] - 0.5 * np.einsum("lk,lk->l", z, z)
         return value, sums[:, 1:] - z, terms
@@ -148,10 +175,13 @@ class _Problem:
 class _TwoLevelProblem(_Problem):
     """The same where LLMs have effects e_i too: z is a pair, (L, D) and (n, K)."""
 
-    def whitened(self, structure):
-        k = len(structure.skill_cov)
-        loadings = two_level_loadings(structure, self.cells)
-        return np.hstack([loadings[:, :-k] @ self.root, loadings[:, -k:] @ self.root[:k, :k]])
+    def loadings_of(self, structure):
+        return two_level_loadings(structure, self.cells)
+
+    def whitened(self, loadings):
+        d = len(self.root)
+        k = loadings.shape[1] - d
+        return np.hstack([loadings[:, :d] @ self.root, loadings[:, d:] @ self.root[:k, :k]])
 
     def start(self, given=None):
         k = self.loadings.shape[1] - len(self.root)
@@ -159,12 +189,12 @@ class _TwoLevelProblem(_Problem):
         own = np.zeros((len(self.cells.llm_starts), k)) if own is None else own
         return super().start(given), np.linalg.solve(self.root[:k, :k], own.T).T
 
-    def evaluate(self, z):
+    def evaluate(self, z, wanted=_CURVATURE):
         cells, (family, llm) = self.cells, z
         d = family.shape[1]
         eta = self.base + np.einsum("ck,ck->c", self.loadings[:, :d], family[cells.family])
         eta += np.einsum("ck,ck->c", self.loadings[:, d:], llm[cells.llm])
-        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), 2)
+        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), *wanted)
         sums = cells.sum_by_llm(np.hstack([terms["f"], terms["e"] * self.loadings]))
         square = 0.5 * np.einsum("nk,nk->n", llm, llm)
         shared = cells.sum_of_llms(np.column_stack([sums[:, 0] - square, sums[:, 1 : 1 + d]]))
@@ -227,31 +257,51 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     -------
     Modes
     """
+    return modes_and_terms(structure, cells, start, tolerance)[0]
+
+
+def modes_and_terms(structure, cells, start=None, tolerance=MODE_TOLERANCE, wanted=_CURVATURE):
+    """Modes as ``posterior_modes`` finds them, with what the last of the passes over the cells gave.
+
+    Parameters
+    ----------
+    wanted : tuple
+        Order, shapes and ``expected`` that ``cell_terms`` is asked for at the modes.
+
+    Returns
+    -------
+    (Modes, dict of arrays (C, 1), array (C, D), array (C, K))
+        With the terms wanted, the effect loadings and x_i' B of the cells.
+    """
     problem = (_TwoLevelProblem if structure.kappa else _Problem)(structure, cells)
     z = problem.start(start)
     if start is not None and not np.isfinite(problem.evaluate(z)[0]).all():
-        return posterior_modes(structure, cells, None, tolerance)
-    value, modes = _climb(problem, z, tolerance)
+        return modes_and_terms(structure, cells, None, tolerance, wanted)
+    value, modes, terms = _climb(problem, z, tolerance, wanted)
     if start is None and np.any(structure.outliers):
         wide = replace(structure, precision=OUTLIER_PRECISION * structure.precision, outliers=None)
         z = problem.start(posterior_modes(wide, cells, None, tolerance))
-        other_value, other = _climb(problem, z, tolerance)
-        modes = problem.better(other_value > value, other, modes)
-    return modes
+        other_value, other, other_terms = _climb(problem, z, tolerance, wanted)
+        higher = other_value > value
+        modes = problem.better(higher, other, modes)
+        of_cells = higher[cells.family]
+        terms = {name: _where(of_cells, other_terms[name], terms[name]) for name in terms}
+    return modes, terms, problem.effect_loadings, problem.mean_skill
 
 
-def _climb(problem, z, tolerance):
-    """Newton's method from z: g (L,) and Modes."""
+def _climb(problem, z, tolerance, wanted):
+    """Newton's method from z: g (L,), Modes, and the terms wanted there."""
     value, gradient, terms = problem.evaluate(z)
     curvature, exact = problem.curvature(terms)
-    for _ in range(MAX_STEPS):
+    for number in range(1, MAX_STEPS + 1):
         step, decrement = problem.newton(curvature, gradient)
+        last = number == MAX_STEPS or decrement.max() < tolerance
         # this near, values differ by less than their rounding where precisions are high, and Newton needs no comparison
         near = np.where(exact & (decrement < _NEAR), _NEAR, 0.0)
         size = np.ones(len(value))
         for _ in range(MAX_HALVINGS):
             trial = problem.moved(z, size, step)
-            new_value, new_gradient, new_terms = problem.evaluate(trial)
+            new_value, new_gradient, new_terms = problem.evaluate(trial, wanted if last else _CURVATURE)
             slack = 1e-12 * (1.0 + np.abs(value)) + near
             worse = ~(new_value >= value - slack)
             if not worse.any():
@@ -259,6 +309,6 @@ def _climb(problem, z, tolerance):
             size[worse] *= 0.5
         z, value, gradient, terms = trial, new_value, new_gradient, new_terms
         curvature, exact = problem.curvature(terms)
-        if decrement.max() < tolerance:
+        if last:
             break
-    return value, problem.modes(z, curvature, exact, decrement)
+    return value, problem.modes(z, curvature, exact, decrement), terms

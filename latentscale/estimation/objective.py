@@ -1,6 +1,7 @@
 """The penalised log-likelihood as a function of the free vector u, by Laplace or on frozen nodes."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -9,7 +10,8 @@ from .adaptive import adaptive
 from .laplace import laplace
 from .laplace_hessian import laplace_hessian
 from .marginal import Nodes, adapted_nodes, marginal
-from .modes import MODE_TOLERANCE, posterior_modes
+from .modes import MODE_TOLERANCE, Modes, posterior_modes
+from .parts import over_parts, total
 from .rules import require_laplace
 
 
@@ -65,23 +67,26 @@ class Objective:
 
         ``start`` is where the search for the modes begins, Modes or effects of families.
         """
+        return self._with_modes(u, partial(laplace, **self._laplace_options()), start)
+
+    def _laplace_options(self):
+        return {"shapes": self.shapes, "tolerance": self.mode_tolerance, "expected": self.expected}
+
+    def _with_modes(self, u, function, *by_family):
+        """Evaluation and modes from a function that gives log-likelihood, score and modes of a part."""
         s = self.space.structural(u)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # -inf is the answer then
-            try:
-                loglike, score, modes = laplace(
-                    self.space.layout.unflatten(s), self.cells, start, self.shapes, self.mode_tolerance, self.expected,
-                )
-            except np.linalg.LinAlgError:  # Sigma is singular to double precision
-                return _NOWHERE, None
-        return self._evaluation(u, s, loglike, score), modes
+        try:
+            found = list(over_parts(partial(function, self.space.layout.unflatten(s)), self.cells, *by_family))
+        except np.linalg.LinAlgError:  # Sigma is singular to double precision
+            return _NOWHERE, None
+        modes = Modes.joined([part[-1] for part in found], self.cells)
+        return self._evaluation(u, s, *total(part[:2] for part in found)), modes
 
     def laplace_hessian(self, u, modes=None):
         """Hessian in u of the penalised Laplace log-likelihood; may be NaN. Not for residual skills of LLMs."""
         s = self.space.structural(u)
-        structure = self.space.layout.unflatten(s)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            _, score, modes = laplace(structure, self.cells, modes, self.shapes, self.mode_tolerance, self.expected)
-            hessian = laplace_hessian(structure, self.cells, modes, self.shapes, self.expected)
+        function = partial(_laplace_hessian, self.space.layout.unflatten(s), options=self._laplace_options())
+        score, hessian = total(over_parts(function, self.cells, modes, large=True))
         return self._in_u(u, s, score + self.penalty.terms(s)[1], hessian)
 
     def _in_u(self, u, s, score, hessian):
@@ -89,24 +94,22 @@ class Objective:
         jacobian = self.space.jacobian(u)
         return jacobian.T @ (hessian + self.penalty.hessian(s)) @ jacobian + self.space.curvature(u, score)
 
+    def modes(self, u, start=None):
+        """Posterior modes of all families at u; ``start`` as in ``laplace``."""
+        function = partial(posterior_modes, self.space.structure(u))
+        return Modes.joined(list(over_parts(function, self.cells, start)), self.cells)
+
     def nodes(self, u, standard, start=None):
         """Standard nodes adapted to every family's posterior at u, and the modes."""
         structure = self.space.structure(u)
         require_laplace(structure.kappa != 0.0)
-        modes = posterior_modes(structure, self.cells, start)
-        return adapted_nodes(standard, modes), modes
+        found = list(over_parts(partial(_adapted, structure), self.cells, standard, start))
+        return Nodes.joined([nodes for nodes, _ in found]), Modes.joined([modes for _, modes in found], self.cells)
 
     def moving(self, u, standard, start=None):
         """Evaluation on nodes adapted anew at every u, with the exact gradient (``adaptive``), and the modes."""
-        s = self.space.structural(u)
-        structure = self.space.layout.unflatten(s)
-        require_laplace(structure.kappa != 0.0)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            try:
-                loglike, score, modes = adaptive(structure, self.cells, standard, start, self.shapes)
-            except np.linalg.LinAlgError:
-                return _NOWHERE, None
-        return self._evaluation(u, s, loglike, score), modes
+        require_laplace(self.space.structure(u).kappa != 0.0)
+        return self._with_modes(u, partial(adaptive, shapes=self.shapes), standard, start)
 
     def _evaluation(self, u, s, loglike, score):
         penalty, gradient = self.penalty.terms(s)
@@ -116,35 +119,77 @@ class Objective:
 
     def frozen(self, u, nodes, order=1, posterior=None):
         """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
+        function = partial(_frozen, order=order, shapes=self.shapes)
+        evaluation, weights = self._on_nodes(u, function, order, nodes, posterior)
+        return replace(evaluation, posterior=weights)
+
+    def adapted(self, u, standard, order=1, start=None):
+        """Evaluation on nodes adapted at u and held still there, and the modes; the nodes are not kept."""
+        return self._on_nodes(u, partial(_adapted_frozen, order=order, shapes=self.shapes), order, standard, start)
+
+    def _on_nodes(self, u, function, order, *by_family):
+        """Evaluation from a function that gives log-likelihood, score, Hessian and one more thing of a part."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         require_laplace(structure.kappa != 0.0)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            try:
-                out = marginal(structure, self.cells, nodes, order, self.shapes, posterior)
-            except np.linalg.LinAlgError:
-                return _NOWHERE
-        loglike = float(out.loglike.sum())
+        others = []
+
+        def sums():
+            for *numbers, other in over_parts(partial(function, structure), self.cells, *by_family, large=order == 2):
+                others.append(other)
+                yield numbers
+
+        try:
+            loglike, score, hessian = total(sums())
+        except np.linalg.LinAlgError:
+            return _NOWHERE, None
+        other = Modes.joined(others, self.cells) if isinstance(others[0], Modes) else np.concatenate(others)
         penalty, gradient = self.penalty.terms(s)
         if not np.isfinite(loglike):
-            return _NOWHERE
+            return _NOWHERE, other
         if order == 0:
-            return Evaluation(loglike + penalty, loglike, posterior=out.posterior)
-        score = out.score + gradient
-        hessian = None if order < 2 else self._in_u(u, s, score, out.hessian)
-        return Evaluation(loglike + penalty, loglike, self.space.jacobian(u).T @ score, hessian, out.posterior)
+            return Evaluation(loglike + penalty, loglike), other
+        score = score + gradient
+        hessian = None if order < 2 else self._in_u(u, s, score, hessian)
+        return Evaluation(loglike + penalty, loglike, self.space.jacobian(u).T @ score, hessian), other
 
     def complete(self, u, modes):
-        """Hessian in u of the complete-data log-likelihood with all effects held at their modes; None if not finite."""
-        single = np.zeros((len(modes.alpha), 1))
-        nodes = Nodes(modes.alpha[:, None, :], single, None)
-        if modes.llm is None:
-            return self.frozen(u, nodes, 2, single + 1.0).hessian
+        """Hessian in u of the complete-data log-likelihood with all effects held at their modes; may not be finite."""
         s = self.space.structural(u)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            hessian = _complete_with_llms(self.space.layout.unflatten(s), self.cells, nodes, self.shapes, modes.llm)
+        function = partial(_complete, self.space.layout.unflatten(s), shapes=self.shapes)
+        (hessian,) = total(over_parts(function, self.cells, modes, large=True))
         jacobian = self.space.jacobian(u)
         return jacobian.T @ (hessian + self.penalty.hessian(s)) @ jacobian
+
+
+def _laplace_hessian(structure, cells, modes, options):
+    """Score and Hessian in s of a part."""
+    _, score, modes = laplace(structure, cells, modes, **options)
+    return score, laplace_hessian(structure, cells, modes, options["shapes"], options["expected"])
+
+
+def _adapted(structure, cells, standard, start):
+    modes = posterior_modes(structure, cells, start)
+    return adapted_nodes(standard, modes), modes
+
+
+def _frozen(structure, cells, nodes, posterior, order, shapes):
+    out = marginal(structure, cells, nodes, order, shapes, posterior)
+    return float(out.loglike.sum()), out.score, out.hessian, out.posterior
+
+
+def _adapted_frozen(structure, cells, standard, start, order, shapes):
+    nodes, modes = _adapted(structure, cells, standard, start)
+    return *_frozen(structure, cells, nodes, None, order, shapes)[:3], modes
+
+
+def _complete(structure, cells, modes, shapes):
+    """Complete-data Hessian in s of a part, in a tuple."""
+    single = np.zeros((len(modes.alpha), 1))
+    nodes = Nodes(modes.alpha[:, None, :], single, None)
+    if modes.llm is None:
+        return (marginal(structure, cells, nodes, 2, shapes, single + 1.0).hessian,)
+    return (_complete_with_llms(structure, cells, nodes, shapes, modes.llm),)
 
 
 def _complete_with_llms(structure, cells, nodes, shapes, llm):

@@ -7,6 +7,7 @@ Newton step in units of the estimates' standard errors. It is what every driver 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 
 from ..errors import DataError
 from ..numerics.differences import jacobian
@@ -15,6 +16,7 @@ from .ascent import REFUSED, LaplaceDescent, complete_metric, decrement_of, scal
 from .rules import MAX_DRAWS, monte_carlo_error
 
 _NEWTON_TRIED, _NEWTON_WITHIN = 1.0, 1e-2  # standard errors: steps that must gain, and steps that need not
+_NEARER = 0.2
 _LAST_DIGITS = 1e-6  # standard errors
 _SAME_MODES = 1e-2  # log-likelihood units
 _STEPS = (1e-3, 1e-4, 1e-5)  # of differences of Laplace's gradient, relative
@@ -102,8 +104,9 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
             break
         before = decrement
         if decrement < _NEWTON_TRIED:
-            moved = u + np.linalg.solve(information, evaluation.gradient)
-            if decrement < _NEWTON_WITHIN or objective.laplace(moved, modes)[0].value > evaluation.value:
+            moved, passes = _newton(objective, u, evaluation, modes, information)
+            evaluations += passes
+            if passes > 1:
                 u = moved
                 continue
         descent = LaplaceDescent(objective)
@@ -113,6 +116,26 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
             break
         u = moved
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
+
+
+def _newton(objective, u, evaluation, modes, information):
+    """Newton's steps with one information, as long as each comes much nearer: where they end, and passes (one if none).
+
+    An information costs ten passes and more; near the optimum it hardly changes.
+    """
+    factor, passes = cho_factor(information, lower=True), 0
+    step = cho_solve(factor, evaluation.gradient)
+    before = np.sqrt(evaluation.gradient @ step)
+    while True:
+        trial, trial_modes = objective.laplace(u + step, modes)
+        passes += 1
+        if trial.gradient is None or (before > _NEWTON_WITHIN and not trial.value > evaluation.value):
+            return u, passes
+        next_step = cho_solve(factor, trial.gradient)
+        after = np.sqrt(max(trial.gradient @ next_step, 0.0))
+        if not after < _NEARER * before:
+            return u, passes
+        u, evaluation, modes, step, before = u + step, trial, trial_modes, next_step, after
 
 
 def settle_laplace(objective, rule, u, tolerance, report, max_rounds=4):
@@ -150,9 +173,8 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
     evaluations, alpha = 0, None
     standard = rule.standard(objective.cells.n_families)
     for rounds in range(1, max_rounds + 1):
-        nodes, modes = objective.nodes(u, standard, alpha)
+        frozen, modes = objective.adapted(u, standard, 2, alpha)
         alpha = modes.alpha
-        frozen = objective.frozen(u, nodes, order=2)
         _require_finite(frozen)
         information = -symmetrise(frozen.hessian)
         evaluation, _ = objective.moving(u, standard, alpha)

@@ -11,7 +11,6 @@ import numpy as np
 from ..numerics.linalg import symmetrise
 from ..parameters.restrictions import RestrictedSpace
 from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
-from .modes import posterior_modes
 from .objective import Objective
 from .polish import MovingAscent, laplace_information
 
@@ -93,9 +92,9 @@ def refit(objective, rule, v, information, goal=_GOAL, max_iterations=200):
 def information_at(objective, rule, v):
     """Minus the Hessian of the penalised log-likelihood in the coordinates of the objective's space: (d, d)."""
     if rule.kind == "laplace":
-        return laplace_information(objective, v, posterior_modes(objective.space.structure(v), objective.cells))
-    nodes, _ = objective.nodes(v, rule.standard(objective.cells.n_families))
-    return -symmetrise(objective.frozen(v, nodes, order=2).hessian)
+        return laplace_information(objective, v, objective.modes(v))
+    evaluation, _ = objective.adapted(v, rule.standard(objective.cells.n_families), 2)
+    return -symmetrise(evaluation.hessian)
 
 
 def restricted_refit(model, rule, restriction, u, information, goal=_GOAL):

@@ -134,8 +134,7 @@ def monte_carlo_error(objective, u, standard, covariance=None):
     for number in range(standard.groups):
         group = standard.group(number)
         if covariance is None:
-            nodes, modes = objective.nodes(u, group, alpha)
-            evaluation = objective.frozen(u, nodes, order=0)
+            evaluation, modes = objective.adapted(u, group, 0, alpha)
         else:
             evaluation, modes = objective.moving(u, group, alpha)
             moves.append(covariance @ evaluation.gradient)
@@ -153,5 +152,5 @@ def rule_error(objective, rule, u, loglike, covariance=None):
     finer = rule.finer()
     if finer.kind == "quadrature" and finer.points**finer.n_skills > MAX_NODES:
         return IntegrationError(np.nan, np.nan)
-    nodes, _ = objective.nodes(u, finer.standard(objective.cells.n_families))
-    return IntegrationError(np.nan, objective.frozen(u, nodes, order=0).loglike - loglike)
+    finer, _ = objective.adapted(u, finer.standard(objective.cells.n_families), 0)
+    return IntegrationError(np.nan, finer.loglike - loglike)

@@ -443,8 +443,7 @@ def _again(objective, rule, v):
     if objective.space.layout.llm_effects:
         return refit(objective, rule, v, information_at(objective, rule, v))
     nodal = rule.finer() if rule.kind == "laplace" else rule
-    nodes, _ = objective.nodes(v, nodal.standard(objective.cells.n_families))
-    hessian = objective.frozen(v, nodes, order=2).hessian
+    hessian = objective.adapted(v, nodal.standard(objective.cells.n_families), 2)[0].hessian
     return refit(objective, rule, v, np.eye(len(v)) if hessian is None else -symmetrise(hessian))
 
 

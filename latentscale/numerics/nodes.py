@@ -32,6 +32,12 @@ class StandardNodes:
         where = slice(number * size, (number + 1) * size)
         return StandardNodes(self.z[..., where, :], self.log_weight[..., where] + np.log(self.groups))
 
+    def part(self, first, last):
+        """The nodes of families ``first`` to ``last - 1``."""
+        if self.z.ndim == 2:
+            return self
+        return StandardNodes(self.z[first:last], self.log_weight[first:last], self.groups)
+
 
 def normal_log_density(z):
     """Log-density of the standard normal in K dimensions, over the last axis."""
