@@ -6,7 +6,6 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-
 # Cells and families of a part: its arrays stay near the cache, and what the interpreter adds to them is small.
 PART_CELLS = 16_384
 PART_FAMILIES = 1_024

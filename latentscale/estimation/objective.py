@@ -91,8 +91,7 @@ class Objective:
 
     def _in_u(self, u, s, score, hessian):
         """A Hessian in s, with the penalty's, carried to u."""
-        jacobian = self.space.jacobian(u)
-        return jacobian.T @ (hessian + self.penalty.hessian(s)) @ jacobian + self.space.curvature(u, score)
+        return self.space.pull_back_hessian(u, hessian + self.penalty.hessian(s), score)
 
     def modes(self, u, start=None):
         """Posterior modes of all families at u; ``start`` as in ``laplace``."""
@@ -151,15 +150,14 @@ class Objective:
             return Evaluation(loglike + penalty, loglike), other
         score = score + gradient
         hessian = None if order < 2 else self._in_u(u, s, score, hessian)
-        return Evaluation(loglike + penalty, loglike, self.space.jacobian(u).T @ score, hessian), other
+        return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score), hessian), other
 
     def complete(self, u, modes):
         """Hessian in u of the complete-data log-likelihood with all effects held at their modes; may not be finite."""
         s = self.space.structural(u)
         function = partial(_complete, self.space.layout.unflatten(s), shapes=self.shapes)
         (hessian,) = total(over_parts(function, self.cells, modes, large=True))
-        jacobian = self.space.jacobian(u)
-        return jacobian.T @ (hessian + self.penalty.hessian(s)) @ jacobian
+        return self.space.pull_back_hessian(u, hessian + self.penalty.hessian(s), np.zeros(len(s)))
 
 
 def _laplace_hessian(structure, cells, modes, options):

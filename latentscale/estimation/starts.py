@@ -1,6 +1,7 @@
 """Starting values: one from the data, any number at random."""
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit, logit
 
 from ..components.penalty import UPPER_CENTRE, starting_lower
@@ -35,12 +36,12 @@ def data_start(cells, chance, n_skills, family_of_llm, n_link=0):
     z = transformed_scores(cells, chance, len(cells.design))
     intercepts, slopes = _coefficients(z, cells.design)
     residual = z - intercepts - cells.design @ slopes
-    effects = np.zeros((cells.n_families, cells.n_items))
-    for family in range(cells.n_families):
-        rows = residual[family_of_llm == family]
-        seen = np.isfinite(rows)
-        # a family's mean shrunk as if one more residual of zero had been seen
-        effects[family] = np.where(seen, rows, 0.0).sum(axis=0) / (seen.sum(axis=0) + 1.0)
+    # a family's mean shrunk as if one more residual of zero had been seen
+    seen = np.isfinite(residual)
+    of_family = sparse.csr_array(
+        (np.ones(len(seen)), (family_of_llm, np.arange(len(seen)))), (cells.n_families, len(seen))
+    )
+    effects = (of_family @ np.where(seen, residual, 0.0)) / (of_family @ seen.astype(float) + 1.0)
     stacked = np.vstack([effects, np.sqrt(cells.n_families) * slopes])
     _, singular, right = np.linalg.svd(stacked, full_matrices=False)
     used = min(n_skills, len(singular))

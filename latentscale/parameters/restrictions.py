@@ -247,10 +247,11 @@ class RestrictedSpace:
         """Gradient in v from a score in s."""
         return self.jacobian(v).T @ score
 
-    def curvature(self, v, score):
-        """sum_s score_s d2 s / dv dv', which at a restricted optimum does not vanish: (P - q, P - q)."""
-        step = 1e-4 * np.maximum(1.0, np.abs(v))
-        return symmetrise(jacobian(lambda point: self.pull_back(point, score), v, step))
+    def pull_back_hessian(self, v, hessian, score):
+        """Hessian in v from one in s, with sum_s score_s d2 s / dv dv': at a restricted optimum that does not vanish."""
+        step, basis = 1e-4 * np.maximum(1.0, np.abs(v)), self.jacobian(v)
+        curvature = symmetrise(jacobian(lambda point: self.pull_back(point, score), v, step))
+        return basis.T @ hessian @ basis + curvature
 
 
 def independent(restriction):

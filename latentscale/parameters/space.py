@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit, logit
 
 from .table import ParameterTable
@@ -133,29 +134,39 @@ class ParameterSpace:
 
     def jacobian(self, u):
         """ds/du, shape (S, P)."""
-        layout, blocks = self.layout, self._blocks
-        s = self.structural(u)
-        out = np.zeros((layout.size, self.size))
-        out[self._linear, np.arange(blocks["linear"].stop)] = 1.0
-        phi = layout.index("precision")[self._free_items("precision")]
-        out[phi, np.arange(self.size)[blocks["precision"]]] = s[phi]
-        lower, upper = layout.index("lower"), layout.index("upper")
-        bottom, top = self._free_items("lower"), self._free_items("upper")
-        c = s[lower]
-        out[lower[bottom], np.arange(self.size)[blocks["lower"]]] = c[bottom] * (1.0 - c[bottom])
-        share = expit(u[blocks["upper"]])
-        out[upper[top], np.arange(self.size)[blocks["upper"]]] = (1.0 - c[top]) * share * (1.0 - share)
-        for position, item in zip(np.arange(self.size)[blocks["lower"]], bottom, strict=True):
-            if item in top:  # d moves with c
-                out[upper[item], position] = (1.0 - share[top == item][0]) * c[item] * (1.0 - c[item])
-        self._covariance_jacobian(u, out)
+        rows, columns, values = self._entries(u)
+        out = np.zeros((self.layout.size, self.size))
+        out[rows, columns] = values
         return out
 
-    def _covariance_jacobian(self, u, out):
+    def _entries(self, u):
+        """The entries of ds/du that are not zero: rows, columns and values, each pair once."""
+        layout, blocks = self.layout, self._blocks
+        s, position = self.structural(u), np.arange(self.size)
+        linear = position[blocks["linear"]]
+        phi = layout.index("precision")[self._free_items("precision")]
+        lower, upper = layout.index("lower"), layout.index("upper")
+        bottom, top = self._free_items("lower"), self._free_items("upper")
+        c, share = s[lower], expit(u[blocks["upper"]])
+        steep = c[bottom] * (1.0 - c[bottom])
+        both, of_lower, of_upper = np.intersect1d(bottom, top, return_indices=True)  # d moves with c
+        entries = [
+            (self._linear, linear, np.ones(len(linear))),
+            (phi, position[blocks["precision"]], s[phi]),
+            (lower[bottom], position[blocks["lower"]], steep),
+            (upper[top], position[blocks["upper"]], (1.0 - c[top]) * share * (1.0 - share)),
+            (upper[both], position[blocks["lower"]][of_lower], (1.0 - share[of_upper]) * steep[of_lower]),
+            *self._covariance_entries(u),
+        ]
+        return tuple(np.concatenate(parts) for parts in zip(*entries, strict=True))
+
+    def _covariance_entries(self, u):
+        """Those of Sigma's triangle, coordinate by coordinate."""
         layout, blocks = self.layout, self._blocks
         k = layout.n_skills
         where = layout.slices["skill_cov"]
         free = self.table.free[where]
+        rows = np.arange(where.start, where.stop)[free]
         factor, norms = self._factor(u)
         sd, free_sd = self._sd(u)
         correlation = factor @ factor.T
@@ -167,16 +178,19 @@ class ParameterSpace:
                 change[a] = factor @ moved
                 change[a, a] = 0.0
                 change = (change + change.T) * np.outer(sd, sd)
-                out[where, position] = np.where(free, change[layout.triangle], 0.0)
+                yield rows, np.full(len(rows), position), change[layout.triangle][free]
         for position, skill in zip(positions[blocks["log_sd"]], free_sd, strict=True):
             change = np.zeros((k, k))
             change[skill] = correlation[skill] * sd[skill] * sd
-            out[where, position] = np.where(free, (change + change.T)[layout.triangle], 0.0)
+            yield rows, np.full(len(rows), position), (change + change.T)[layout.triangle][free]
 
     def pull_back(self, u, score):
         """Gradient in u from a score in s."""
-        return self.jacobian(u).T @ score
+        rows, columns, values = self._entries(u)
+        return np.bincount(columns, values * score[rows], minlength=self.size)
 
-    def curvature(self, u, score):
-        """The part of a Hessian in u that the second derivatives of s(u) bring: nothing where the score vanishes."""
-        return np.zeros((self.size, self.size))
+    def pull_back_hessian(self, u, hessian, score):
+        """Hessian in u, (P, P), from one in s, (S, S); what s(u) bends is left out, as it vanishes with the score."""
+        rows, columns, values = self._entries(u)
+        jacobian = sparse.csr_array((values, (rows, columns)), (self.layout.size, self.size))
+        return (jacobian.T @ (jacobian.T @ hessian).T).T

@@ -159,7 +159,8 @@ class ParameterTable:
             repeated = sorted(set(params.index[params.index.duplicated()]))
             raise DataError(f"Parameters named twice: {repeated}.")
         missing = [name for name in self.names if name not in params.index]
-        unknown = [name for name in params.index if name not in set(self.names)]
+        known = set(self.names)
+        unknown = [name for name in params.index if name not in known]
         if missing or unknown:
             raise DataError(
                 f"Parameters do not match model.param_names. Missing: {missing[:5] or 'none'}"
