@@ -33,6 +33,8 @@ def log_determinant(matrices):
 
 def null_space(matrix, tolerance):
     """Orthonormal basis of the directions whose relative singular value is at most ``tolerance``."""
+    if len(matrix) > matrix.shape[1]:
+        matrix = np.linalg.qr(matrix, mode="r")  # the same singular values; the left vectors would fill the memory
     _, singular, right = np.linalg.svd(matrix)
     rank = int(np.sum(singular > tolerance * singular[0])) if len(singular) and singular[0] > 0 else 0
     return right[rank:].T
