@@ -11,24 +11,82 @@ But for log|H|'s square, tr(G dH G dH) / 2 with G = H^-1 and dH the total deriva
     m(eta, w) = h + h_e s - W b / 2,   s = u'w,   b = w'G w,
 
 with w the effect loadings, W = -h_ee or Fisher's weight, u and G held still. So M's part in xi takes the form of
-expected complete-data derivatives, to which ``chain_hessian`` knows the way. Derivatives of W, and of h in two shapes
+expected complete-data derivatives, to which ``chain_blocks`` knows the way. Derivatives of W, and of h in two shapes
 and eta, are fourth-order differences cell by cell: some tens of passes over the cells, whatever the number of
 parameters.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..components.complete import effect_loadings, fixed_part, layout_of
 from ..components.response import LINK, cell_parameters, cell_terms
 from ..numerics.linalg import symmetrise
-from .louis import CovarianceBlock, chain_hessian
+from .louis import CovarianceBlock, blocks_hessian, chain_blocks
 from .modes import weighted_outer
 
 _STEP = 1e-4  # in eta and coordinates of links; of other shapes relative
 _PART_CELLS = 20_000
 _PART_NUMBERS = 4_000_000
+_HELD_NUMBERS, _STRIP = 8_000_000, 1_000  # numbers of one side of products to come; rows of a product at a time
+
+
+@dataclass(frozen=True)
+class HessianShare:
+    """What some families bring to the Hessian in s.
+
+    Attributes
+    ----------
+    blocks : array (J, W, W)
+        M's part in xi, as ``chain_blocks`` has it.
+    cov : array (K (K + 1) / 2, K (K + 1) / 2)
+        M's part in Sigma.
+    left, right : arrays (R, A)
+        Whose product left' right, made symmetric, is the rest, in the entries of s that are wanted.
+    """
+
+    blocks: np.ndarray
+    cov: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+
+class HessianTotal:
+    """Sum of shares; products are taken of many rows at a time, as each goes through all of the memory of a Hessian.
+
+    Parameters
+    ----------
+    layout : Layout
+    entries : int array (A,)
+        The entries of s that are wanted, ascending.
+    """
+
+    def __init__(self, layout, entries):
+        self.layout, self.entries = layout, entries
+        self.blocks = self.cov = 0.0
+        self.held = []
+        self.product = np.zeros((len(entries), len(entries)))
+
+    def add(self, share):
+        self.blocks, self.cov = self.blocks + share.blocks, self.cov + share.cov
+        self.held.append(share)
+        if sum(one.left.size for one in self.held) > _HELD_NUMBERS:
+            self._multiply()
+
+    def _multiply(self):
+        left, right = (np.concatenate([getattr(one, side) for one in self.held]) for side in ("left", "right"))
+        for start in range(0, len(self.product), _STRIP):
+            where = slice(start, start + _STRIP)
+            self.product[where] += left[:, where].T @ right
+        self.held = []
+
+    def hessian(self):
+        """Array (A, A)."""
+        if self.held:
+            self._multiply()
+        still = blocks_hessian(self.layout, self.blocks, self.cov, self.entries)
+        return symmetrise(self.product + still)
 
 
 def laplace_hessian(structure, cells, modes, shapes="", expected=False):
@@ -52,12 +110,18 @@ def laplace_hessian(structure, cells, modes, shapes="", expected=False):
         NaN where a family's curvature is not positive definite, as there is no Laplace approximation.
     """
     layout = layout_of(structure)
-    total = np.zeros((layout.size, layout.size))
+    total = HessianTotal(layout, np.arange(layout.size))
     if not modes.exact.all():
-        return np.full_like(total, np.nan)
-    for first, last in _parts(cells, layout):
-        total += _Part(structure, cells.part(first, last), modes.alpha[first:last], shapes, expected).hessian()
-    return symmetrise(total)
+        return np.full_like(total.product, np.nan)
+    for share in hessian_shares(structure, cells, modes, shapes, expected, total.entries):
+        total.add(share)
+    return total.hessian()
+
+
+def hessian_shares(structure, cells, modes, shapes, expected, entries):
+    """Yield the HessianShare of each of some runs of the families; arguments as above, and of ``HessianTotal``."""
+    for first, last in _parts(cells, layout_of(structure)):
+        yield _Part(structure, cells.part(first, last), modes.alpha[first:last], shapes, expected).share(entries)
 
 
 def _parts(cells, layout):
@@ -100,17 +164,19 @@ class _Part:
         every = "e" + self.letters
         return [*every, *(a + b for place, a in enumerate(every) for b in every[place:])]
 
-    def hessian(self):
+    def share(self, entries):
         in_a_g = self._across(self._bilinear(self.h), {a: self.h["e" + a] for a in self.letters}, self.alpha)
         bilinear = self._bilinear(self.m)
         bilinear[:, 1:] += self._in_w("e")[:, :, None] * self.w[:, None, :]
         in_a = self._across(bilinear, {a: self.m["e" + a] for a in self.letters}, self.alpha + self.u)
         a = np.linalg.solve(self.minus_g_aa, np.swapaxes(in_a_g, 1, 2))
         in_aa = weighted_outer(self.w, self.m["ee"], self.cells) - self.prior.precision
-        mixed = np.tensordot(in_a, a, axes=([0, 2], [0, 1]))
-        curved = np.tensordot(a, in_aa @ a, axes=([0, 1], [0, 1]))
+        # M_xi,a A + A' M_a,xi + A' M_aa A is (2 M_a,xi + M_aa A)' A made symmetric
+        left = 2.0 * np.swapaxes(in_a, 1, 2) + in_aa @ a
         turned = self._turned_curvature(a)
-        return self._still() + mixed + mixed.T + curved + 0.5 * turned.T @ turned
+        left, right = (np.concatenate([one.reshape(-1, self.layout.size), two]) for one, two in
+                       ((left, 0.5 * turned), (a, turned)))  # fmt: skip
+        return HessianShare(*self._still(), left[:, entries], right[:, entries])
 
     def _in_w(self, name):
         """Derivative of m in w, differentiated by ``name`` too, (C, D)."""
@@ -118,7 +184,7 @@ class _Part:
         return self.h["e" + name][:, None] * self.u[family] - self.weight[name][:, None] * self.gw
 
     def _still(self):
-        """M in xi alone."""
+        """M in xi alone: the benchmarks' blocks, and Sigma's."""
         m, one_a, d = self.m, self.one_a, self.w.shape[1]
         in_w = self._in_w("e")
         moments = m["ee"][:, None, None] * one_a[:, :, None] * one_a[:, None, :]
@@ -132,12 +198,10 @@ class _Part:
             sums["e" + name] = whole
         for place, a in enumerate(self.letters):
             sums |= {a + b: m[a + b][:, None] for b in self.letters[place:]}
-        out = chain_hessian(self.structure, self.cells, self.mean_skill, sums)
         cross = self.alpha.T @ self.u
         moment = self.alpha.T @ self.alpha + cross + cross.T + self.g.sum(axis=0)
-        block = self.layout.slices["skill_cov"]
-        out[block, block] += self.prior.hessian(moment, len(self.alpha))
-        return out
+        blocks = chain_blocks(self.structure, self.cells, self.mean_skill, sums)
+        return blocks, self.prior.hessian(moment, len(self.alpha))
 
     def _bilinear(self, f):
         """d2 f / d(1, a) da of a function of eta alone, in the affine design's columns: (C, 1 + D, D)."""

@@ -4,10 +4,12 @@ A parameter's derivative of eta is affine in the family's effects: d eta / d xi 
 """
 
 import numpy as np
+from scipy import sparse
 
 from ..components.complete import layout_of
 
 _LOG_2PI = np.log(2.0 * np.pi)
+_SLICE = 2_048  # cells whose blocks are held at a time
 
 
 class CovarianceBlock:
@@ -105,29 +107,58 @@ def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
 
 
 def chain_hessian(structure, cells, mean_skill, sums, within=None):
-    """Expected complete-data Hessian in s, the Sigma block apart, from expected derivatives at the cells.
+    """Expected complete-data Hessian in s, (S, S), the Sigma block apart; arguments of ``chain_blocks``."""
+    return scatter_blocks(layout_of(structure), chain_blocks(structure, cells, mean_skill, sums, within))
+
+
+def scatter_blocks(layout, blocks, entries=None):
+    """A matrix over s, or over some ascending ``entries`` of it, from the benchmarks' blocks (J, W, W)."""
+    j = layout.n_items
+    shared = np.concatenate([layout.index("slopes").ravel(), layout.index("slope_sd").ravel()])
+    columns = [layout.index("loadings"), layout.index("intercepts")[:, None], np.tile(shared, (j, 1))]
+    where = np.hstack(columns + [positions[:, None] for positions in layout.shapes.values()])
+    entries = np.arange(layout.size) if entries is None else entries
+    position = np.full(layout.size, -1)
+    position[entries] = np.arange(len(entries))
+    rows, columns = (position[side] for side in np.broadcast_arrays(where[:, :, None], where[:, None, :]))
+    kept = (rows >= 0) & (columns >= 0)
+    out = np.zeros((len(entries), len(entries)))
+    np.add.at(out, (rows[kept], columns[kept]), blocks[kept])
+    return out
+
+
+def blocks_hessian(layout, blocks, cov, entries):
+    """The matrix over some entries of s from the benchmarks' blocks (J, W, W) and Sigma's."""
+    out = scatter_blocks(layout, blocks, entries)
+    block = layout.slices["skill_cov"]
+    wanted = np.flatnonzero((entries >= block.start) & (entries < block.stop))
+    inside = entries[wanted] - block.start
+    out[np.ix_(wanted, wanted)] += cov[np.ix_(inside, inside)]
+    return out
+
+
+def chain_blocks(structure, cells, mean_skill, sums, within=None):
+    """The same Hessian in (lambda_j, b_j, B, tau) and the shapes of each benchmark j, (J, W, W).
 
     ``sums`` holds, one row a cell: of each derivative that involves eta the expectations of it times
     (1, alpha, alpha alpha'), as far as they are needed; the others in one column. ``within``, a slice of the
     cells, restricts the sum to them.
     """
-    layout = layout_of(structure)
-    index = {name: layout.index(name) for name in layout.slices}
-    hessian = np.zeros((layout.size, layout.size))
-    first = 0 if within is None else within.start
-    items = cells.item if within is None else cells.item[within]
-    for item in np.unique(items):
-        local = _item_hessian(structure, cells, first + np.flatnonzero(items == item), mean_skill, sums)
-        blocks = [index["loadings"][item], index["intercepts"][[item]], index["slopes"].ravel()]
-        blocks += [index["slope_sd"].ravel()]
-        blocks += [positions[[item]] for positions in layout.shapes.values()]
-        here = np.concatenate(blocks)
-        hessian[np.ix_(here, here)] += local
-    return hessian
+    within = slice(0, cells.n_cells) if within is None else within
+    out = 0.0
+    for start in range(within.start, within.stop, _SLICE):
+        where = slice(start, min(start + _SLICE, within.stop))
+        local = _cell_blocks(structure, cells, where, mean_skill, sums)
+        count = where.stop - start
+        of_item = (np.ones(count), cells.item[where], np.arange(count + 1))
+        of_item = sparse.csc_array(of_item, (cells.n_items, count))
+        out = out + of_item @ local.reshape(count, -1)
+    width = local.shape[1]
+    return out.reshape(cells.n_items, width, width)
 
 
 def _affine_design(structure, cells, where, mean_skill):
-    """(g, M) of eta's derivative in (lambda_j, b_j, B, tau) at cells of one benchmark, shape (C, W, 1 + D)."""
+    """(g, M) of eta's derivative in (lambda_j, b_j, B, tau) of the cells' benchmarks, shape (C, W, 1 + D)."""
     layout = layout_of(structure)
     k, p, r = layout.n_skills, layout.n_covariates, layout.n_random
     fixed = _eta_design(structure, cells, where, mean_skill)
@@ -144,38 +175,38 @@ def _affine_design(structure, cells, where, mean_skill):
     return out
 
 
-def _item_hessian(structure, cells, where, mean_skill, sums):
-    """Of one benchmark's cells, in (lambda_j, b_j, B, tau) and the benchmark's shapes."""
+def _cell_blocks(structure, cells, where, mean_skill, sums):
+    """Of single cells, (C, W, W)."""
     layout = layout_of(structure)
     k, p, r, size = layout.n_skills, layout.n_covariates, layout.n_random, layout.n_effects
     design = _affine_design(structure, cells, where, mean_skill)
-    width = design.shape[1]
+    count, width = design.shape[:2]
     shapes = list(layout.shapes)
-    out = np.zeros((width + len(shapes), width + len(shapes)))
+    out = np.zeros((count, width + len(shapes), width + len(shapes)))
     ee = sums["ee"][where]
-    moments = np.empty((len(where), 1 + size, 1 + size))
+    moments = np.empty((count, 1 + size, 1 + size))
     moments[:, 0], moments[:, 1:, 0] = ee[:, : 1 + size], ee[:, 1 : 1 + size]
     moments[:, 1:, 1:] = ee[:, 1 + size :].reshape(-1, size, size)
-    out[:width, :width] = np.tensordot(design @ moments, design, axes=([0, 2], [0, 2]))
+    out[:, :width, :width] = design @ moments @ np.swapaxes(design, 1, 2)
     first = sums["e"][where]
-    by_covariate = first[:, 0] @ cells.design[cells.row[where]]  # d2 eta / d lambda_jk d B_qk = x_q
+    by_covariate = first[:, :1] * cells.design[cells.row[where]]  # d2 eta / d lambda_jk d B_qk = x_q
     for skill in range(k):
         columns = k + 1 + np.arange(p) * k + skill
-        out[skill, columns] += by_covariate
-        out[columns, skill] += by_covariate
+        out[:, skill, columns] += by_covariate
+        out[:, columns, skill] += by_covariate
     for number in range(r):  # d2 eta / d lambda_jk d tau_qk = v_q z_qk
         effects = first[:, 1 + k * (1 + number) : 1 + k * (2 + number)]
-        mixed = cells.random_cells[where][:, number] @ effects
+        mixed = cells.random_cells[where][:, number, None] * effects
         columns = k + 1 + p * k + number * k + np.arange(k)
-        out[np.arange(k), columns] += mixed
-        out[columns, np.arange(k)] += mixed
+        out[:, np.arange(k), columns] += mixed
+        out[:, columns, np.arange(k)] += mixed
     for offset, name in enumerate(shapes):
         if "e" + name in sums:
-            column = np.einsum("cwd,cd->w", design, sums["e" + name][where][:, : 1 + size])
-            out[width + offset, :width] = out[:width, width + offset] = column
+            column = np.einsum("cwd,cd->cw", design, sums["e" + name][where][:, : 1 + size])
+            out[:, width + offset, :width] = out[:, :width, width + offset] = column
     for a, name_a in enumerate(shapes):
         for b, name_b in enumerate(shapes):
             name = name_a + name_b
             if name in sums:
-                out[width + a, width + b] = out[width + b, width + a] = sums[name][where, 0].sum()
+                out[:, width + a, width + b] = out[:, width + b, width + a] = sums[name][where, 0]
     return out

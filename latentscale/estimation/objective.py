@@ -5,10 +5,12 @@ from functools import partial
 
 import numpy as np
 
-from ..components.complete import layout_of
+from ..components.complete import effect_loadings, fixed_part, layout_of
+from ..components.response import cell_parameters, cell_terms, derivative_names
 from .adaptive import adaptive
 from .laplace import laplace
-from .laplace_hessian import laplace_hessian
+from .laplace_hessian import HessianTotal, hessian_shares
+from .louis import CovarianceBlock, blocks_hessian, chain_blocks
 from .marginal import Nodes, adapted_nodes, marginal
 from .modes import MODE_TOLERANCE, Modes, posterior_modes
 from .parts import over_parts, total
@@ -85,13 +87,27 @@ class Objective:
     def laplace_hessian(self, u, modes=None):
         """Hessian in u of the penalised Laplace log-likelihood; may be NaN. Not for residual skills of LLMs."""
         s = self.space.structural(u)
-        function = partial(_laplace_hessian, self.space.layout.unflatten(s), options=self._laplace_options())
-        score, hessian = total(over_parts(function, self.cells, modes, large=True))
-        return self._in_u(u, s, score + self.penalty.terms(s)[1], hessian)
+        options = self._laplace_options()
+        function = partial(_hessian_shares, self.space.layout.unflatten(s), options=options, entries=self.entries)
+        whole, score = HessianTotal(self.space.layout, self.entries), 0.0
+        for part_score, shares in over_parts(function, self.cells, modes, large=True):
+            if shares is None:
+                return np.full((self.space.size, self.space.size), np.nan)
+            score = score + part_score
+            for share in shares:
+                whole.add(share)
+        return self._in_u(u, s, score + self.penalty.terms(s)[1], whole.hessian())
+
+    @property
+    def entries(self):
+        """The entries of s that are free: what Hessians are taken in on their way to u."""
+        return np.flatnonzero(self.space.table.free)
 
     def _in_u(self, u, s, score, hessian):
-        """A Hessian in s, with the penalty's, carried to u."""
-        return self.space.pull_back_hessian(u, hessian + self.penalty.hessian(s), score)
+        """A Hessian in the free entries of s, with the penalty's, carried to u."""
+        if self.penalty.parts:
+            hessian = hessian + self.penalty.hessian(s)[np.ix_(self.entries, self.entries)]
+        return self.space.pull_back_hessian(u, hessian, score)
 
     def modes(self, u, start=None):
         """Posterior modes of all families at u; ``start`` as in ``laplace``."""
@@ -149,21 +165,31 @@ class Objective:
         if order == 0:
             return Evaluation(loglike + penalty, loglike), other
         score = score + gradient
-        hessian = None if order < 2 else self._in_u(u, s, score, hessian)
+        if order == 2:
+            hessian = self._in_u(u, s, score, hessian[np.ix_(self.entries, self.entries)])
         return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score), hessian), other
 
     def complete(self, u, modes):
         """Hessian in u of the complete-data log-likelihood with all effects held at their modes; may not be finite."""
         s = self.space.structural(u)
-        function = partial(_complete, self.space.layout.unflatten(s), shapes=self.shapes)
-        (hessian,) = total(over_parts(function, self.cells, modes, large=True))
-        return self.space.pull_back_hessian(u, hessian + self.penalty.hessian(s), np.zeros(len(s)))
+        structure = self.space.layout.unflatten(s)
+        if modes.llm is not None:
+            function = partial(_complete_with_llms, structure, shapes=self.shapes)
+            (hessian,) = total(over_parts(function, self.cells, modes))
+            hessian = hessian[np.ix_(self.entries, self.entries)]
+        else:
+            function = partial(_complete_blocks, structure, shapes=self.shapes)
+            blocks, cov = total(over_parts(function, self.cells, modes))
+            hessian = blocks_hessian(self.space.layout, blocks, cov, self.entries)
+        return self._in_u(u, s, np.zeros(len(s)), hessian)
 
 
-def _laplace_hessian(structure, cells, modes, options):
-    """Score and Hessian in s of a part."""
+def _hessian_shares(structure, cells, modes, options, entries):
+    """Score in s of a part, and what it brings to the Hessian; None where there is none."""
     _, score, modes = laplace(structure, cells, modes, **options)
-    return score, laplace_hessian(structure, cells, modes, options["shapes"], options["expected"])
+    if not modes.exact.all():
+        return score, None
+    return score, list(hessian_shares(structure, cells, modes, options["shapes"], options["expected"], entries))
 
 
 def _adapted(structure, cells, standard, start):
@@ -181,20 +207,27 @@ def _adapted_frozen(structure, cells, standard, start, order, shapes):
     return *_frozen(structure, cells, nodes, None, order, shapes)[:3], modes
 
 
-def _complete(structure, cells, modes, shapes):
-    """Complete-data Hessian in s of a part, in a tuple."""
-    single = np.zeros((len(modes.alpha), 1))
-    nodes = Nodes(modes.alpha[:, None, :], single, None)
-    if modes.llm is None:
-        return (marginal(structure, cells, nodes, 2, shapes, single + 1.0).hessian,)
-    return (_complete_with_llms(structure, cells, nodes, shapes, modes.llm),)
+def _complete_blocks(structure, cells, modes, shapes):
+    """Complete-data Hessian of a part, in blocks of benchmarks and of Sigma."""
+    mean_skill, base = fixed_part(structure, cells)
+    effects = modes.by_cell(cells)
+    eta = base + np.einsum("cd,cd->c", effect_loadings(structure, cells), effects)
+    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 2, shapes)
+    one, both = np.ones((len(eta), 1)), (effects[:, :, None] * effects[:, None, :]).reshape(len(eta), -1)
+    moments = np.hstack([one, effects, both])
+    sums = {name: terms[name] * (moments if "e" in name else one) for name in derivative_names(2, shapes)}
+    prior = CovarianceBlock(structure.skill_cov, effects.shape[1])
+    cov = prior.hessian(modes.alpha.T @ modes.alpha, len(modes.alpha))
+    return chain_blocks(structure, cells, mean_skill, sums), cov
 
 
-def _complete_with_llms(structure, cells, nodes, shapes, llm):
-    """Hessian in s with the residual skills e_i held too: they are covariates whose slopes are kappa I.
+def _complete_with_llms(structure, cells, modes, shapes):
+    """Hessian in s with the residual skills e_i held too, in a tuple: they are covariates whose slopes are kappa I.
 
     What Sigma says of e_i is left out; the metric that this is for does not need it.
     """
+    single, llm = np.zeros((len(modes.alpha), 1)), modes.llm
+    nodes = Nodes(modes.alpha[:, None, :], single, None)
     k, p = len(structure.skill_cov), len(structure.slopes)
     skills = np.zeros((len(cells.design), k))
     skills[cells.llm_rows] = llm
@@ -210,4 +243,4 @@ def _complete_with_llms(structure, cells, nodes, shapes, llm):
         else:
             where = large.index(name)[:p] if name == "slopes" else large.index(name)
             carry[where.ravel(), layout.index(name).ravel()] = 1.0
-    return carry.T @ hessian @ carry
+    return (carry.T @ hessian @ carry,)

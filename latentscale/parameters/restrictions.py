@@ -248,8 +248,8 @@ class RestrictedSpace:
         return self.jacobian(v).T @ score
 
     def pull_back_hessian(self, v, hessian, score):
-        """Hessian in v from one in s, with sum_s score_s d2 s / dv dv', which stays at a restricted optimum."""
-        step, basis = 1e-4 * np.maximum(1.0, np.abs(v)), self.jacobian(v)
+        """Hessian in v from one in the free entries of s, and from the score, which a restricted optimum has."""
+        step, basis = 1e-4 * np.maximum(1.0, np.abs(v)), self.jacobian(v)[self.table.free]
         curvature = symmetrise(jacobian(lambda point: self.pull_back(point, score), v, step))
         return basis.T @ hessian @ basis + curvature
 

@@ -190,7 +190,8 @@ class ParameterSpace:
         return np.bincount(columns, values * score[rows], minlength=self.size)
 
     def pull_back_hessian(self, u, hessian, score):
-        """Hessian in u, (P, P), from one in s, (S, S); what s(u) bends is left out, as it vanishes with the score."""
+        """Hessian in u from one in the free entries of s, both (P, P); s(u) counts as straight, as scores vanish."""
         rows, columns, values = self._entries(u)
-        jacobian = sparse.csr_array((values, (rows, columns)), (self.layout.size, self.size))
+        position = np.cumsum(self.table.free) - 1
+        jacobian = sparse.csr_array((values, (position[rows], columns)), (self.size, self.size))
         return (jacobian.T @ (jacobian.T @ hessian).T).T
