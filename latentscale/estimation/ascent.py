@@ -8,8 +8,9 @@ import numpy as np
 from scipy import optimize
 from scipy.linalg import solve_triangular
 
-from ..numerics.linalg import cholesky_or_none, symmetrise
+from ..numerics.linalg import cholesky_or_none, inverse_triangle, symmetrise
 
+_MANY, _PAIRS = 1_000, 50  # parameters from which BFGS keeps but so many pairs of steps
 REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
 
 
@@ -32,7 +33,7 @@ def scale_from(information):
     """Square root of an inverse information, (P, P); eigenvalues that are not positive count by their size."""
     factor = cholesky_or_none(information)
     if factor is not None:
-        return np.linalg.inv(factor).T
+        return inverse_triangle(factor).T
     values, vectors = np.linalg.eigh(information)
     floor = 1e-6 * np.abs(values).max()
     return vectors / np.sqrt(np.maximum(np.abs(values), floor))
@@ -78,15 +79,15 @@ def settled_ascent(function, u, scale, gtol, max_iterations):
 
 
 def _bfgs(function, u, scale, gtol, max_iterations):
+    """BFGS; with many parameters its limited-memory form, as scipy's takes products of P x P matrices at every step."""
 
     def scaled(w):
         value, gradient = function(u + scale @ w)
         return value, scale.T @ gradient
 
-    return optimize.minimize(
-        scaled,
-        np.zeros(scale.shape[1]),
-        jac=True,
-        method="BFGS",
-        options={"maxiter": max_iterations, "gtol": gtol},
-    )
+    options = {"maxiter": max_iterations, "gtol": gtol}
+    many = scale.shape[1] > _MANY
+    if many:
+        options |= {"maxcor": _PAIRS, "maxfun": 10 * max_iterations, "ftol": 0.0}
+    start, method = np.zeros(scale.shape[1]), "L-BFGS-B" if many else "BFGS"
+    return optimize.minimize(scaled, start, jac=True, method=method, options=options)

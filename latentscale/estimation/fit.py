@@ -250,7 +250,7 @@ def fit_latent_skill(
                 climber = {"laplace": polish_laplace}.get(rule.kind, mcem if driver == "em" else polish_nodes)
                 maximum, objective = _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, state)
                 state.stage = "the error estimate"
-                covariance = _inverse_or_none(maximum.information)
+                covariance = _inverse_or_none(maximum.information) if rule.kind == "monte_carlo" else None
                 error = _NO_ERROR
                 if not model.llm_effects:  # else there is no finer rule to judge by
                     error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)

@@ -9,16 +9,18 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from ..errors import DataError
 from ..estimation.families import family_information, family_scores
 from ..estimation.simulated import expected_information
-from ..numerics.linalg import cholesky_or_none
+from ..numerics.linalg import cholesky_or_none, extreme_eigenvalues, inverse_from
 from ..parameters.restrictions import RestrictedSpace, natural_jacobian
 from .flat_rotations import flat_rotations
 
 # An eigenvalue this much smaller than the largest is below the error of an information by differences, 1e-9 relative.
 _SINGULAR = 1e-9
+_MANY = 1_000  # parameters from which all eigenvalues of an information would take longer than its inverse
 _ROUNDING = 1e-8  # a coordinate with this share of the largest root information has none
 CORRECTIONS = ("leverage", "jackknife", "df", "none")
 FEW_FAMILIES = 40
@@ -37,8 +39,9 @@ class Observed:
         In the optimiser's coordinates; NaN likewise.
     jacobian : array (P, d)
         d natural / d coordinates at the estimate.
-    eigenvalues : array (d,)
-        Of the information scaled to unit diagonal, ascending; NaN where the information does not exist.
+    eigenvalues : array (d,), or (2,)
+        Of the information scaled to unit diagonal, ascending; the smallest and the largest alone where there are more
+        than a thousand. NaN where the information does not exist.
     weak : tuple of str
         Parameters that make up the direction of a smallest eigenvalue that is not positive, or the directions in
         which the form lets the skills turn. There the exact information is singular, and what draws or differences
@@ -93,15 +96,24 @@ def observed_covariance(space, recoding, v, information):
         return Observed(np.full((len(jacobian),) * 2, np.nan), nothing, jacobian, np.full(size, np.nan), weak)
     scale = np.sqrt(np.abs(np.diag(information)))
     scaled = information / np.outer(scale, scale) if np.all(scale > _ROUNDING * scale.max()) else information
-    values, vectors = np.linalg.eigh(scaled)
     turns, _ = flat_rotations(space, v)
-    if turns.shape[1] or cholesky_or_none(scaled) is None or values[0] <= _SINGULAR * values[-1]:
+    factor = cholesky_or_none(scaled)
+    inverse = None if factor is None or turns.shape[1] else inverse_from(factor)
+    values = None if inverse is None else _eigenvalues(scaled, inverse)
+    if inverse is None or values[0] <= _SINGULAR * values[-1]:
+        values, vectors = np.linalg.eigh(scaled)
         nothing = np.full((size, size), np.nan)
         direction = np.linalg.norm(turns * scale[:, None], axis=1) if turns.shape[1] else vectors[:, 0]
         weak = heaviest(space.labels, direction)
         return Observed(np.full((len(jacobian),) * 2, np.nan), nothing, jacobian, values, weak)
-    free = np.linalg.inv(scaled) / np.outer(scale, scale)
-    return Observed(jacobian @ free @ jacobian.T, free, jacobian, values, ())
+    free = inverse / np.outer(scale, scale)
+    carry = sparse.csr_array(jacobian)  # few of its entries are not zero
+    return Observed(carry @ (carry @ free).T, free, jacobian, values, ())
+
+
+def _eigenvalues(matrix, inverse):
+    """All eigenvalues, ascending, or of a large matrix the smallest and the largest."""
+    return np.linalg.eigvalsh(matrix) if len(matrix) <= _MANY else extreme_eigenvalues(matrix, inverse)
 
 
 def heaviest(names, direction, share=0.1):

@@ -30,6 +30,8 @@ def flat_rotations(space, v):
     """
     structure = space.structure(v)
     moved, turns = _turns(space, structure, [])
+    if not turns.shape[1]:
+        return np.zeros((space.size, 0)), np.zeros((space.layout.n_skills, space.layout.n_skills, 0))
     directions = np.linalg.lstsq(space.jacobian(v), moved @ turns, rcond=None)[0]
     return directions, turns.reshape(space.layout.n_skills, space.layout.n_skills, -1)
 

@@ -1,6 +1,8 @@
 """Small linear algebra on stacks of matrices."""
 
 import numpy as np
+from scipy.linalg import lapack
+from scipy.sparse.linalg import eigsh
 
 
 def symmetrise(matrix):
@@ -19,6 +21,23 @@ def cholesky_or_none(matrix):
         return np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:
         return None
+
+
+def inverse_from(factor):
+    """Inverse of A = C C' from its lower Cholesky factor C, in a third of the time of a general inverse."""
+    inverse, _ = lapack.dpotri(factor, lower=1)
+    return np.tril(inverse) + np.tril(inverse, -1).T
+
+
+def inverse_triangle(factor):
+    """Inverse of a lower triangular matrix."""
+    return lapack.dtrtri(factor, lower=1)[0]
+
+
+def extreme_eigenvalues(matrix, inverse):
+    """The smallest and the largest eigenvalue of a positive definite matrix whose inverse is known, (2,)."""
+    largest, of_inverse = (eigsh(one, k=1, which="LA", return_eigenvectors=False)[0] for one in (matrix, inverse))
+    return np.array([1.0 / of_inverse, largest])
 
 
 def solve_vectors(matrices, vectors):

@@ -7,6 +7,7 @@ b = b_z - Lambda B' centre.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,19 @@ class Recoding:
         return structure.recoded(inverse, -self.centre @ self.transform)
 
     def jacobian(self, layout, structure):
-        """ds/ds_z at a Structure in z, shape (S, S): what the delta method carries covariances with."""
-        out = np.eye(layout.size)
-        b, slopes = layout.index("intercepts"), layout.index("slopes")
-        loadings = layout.index("loadings")
-        for skill in range(layout.n_skills):
-            out[np.ix_(slopes[:, skill], slopes[:, skill])] = self.transform
+        """ds/ds_z at a Structure in z, sparse (S, S): what the delta method carries covariances with."""
+        b, slopes, loadings = layout.index("intercepts"), layout.index("slopes"), layout.index("loadings")
         shift = self.centre @ self.transform  # b = b_z - Lambda B_z' T' centre
-        at_centre = shift @ structure.slopes
-        for item in range(layout.n_items):
-            out[b[item], loadings[item]] = -at_centre
-            out[b[item], slopes.ravel()] = -np.outer(shift, structure.loadings[item]).ravel()
-        return out
+        by_slope = -shift[:, None] * structure.loadings[:, None, :]  # (J, p, K)
+        same = np.setdiff1d(np.arange(layout.size), slopes)
+        entries = [
+            (same, same, np.ones(len(same))),
+            (b[:, None], loadings, -shift @ structure.slopes),
+            (b[:, None, None], slopes, by_slope),
+            (slopes[:, None, :], slopes[None, :, :], self.transform[:, :, None]),
+        ]
+        rows, columns, values = (
+            np.concatenate(parts)
+            for parts in zip(*(map(np.ravel, np.broadcast_arrays(*entry)) for entry in entries), strict=True)
+        )
+        return sparse.csr_array((values, (rows, columns)), (layout.size, layout.size))

@@ -107,8 +107,8 @@ def natural_vector(space, recoding, u):
 
 def natural_jacobian(space, recoding, u):
     """d natural / d u, shape (P, P), exact."""
-    carried = recoding.jacobian(space.layout, space.structure(u)) @ space.jacobian(u)
-    return carried[space.table.free]
+    carried = recoding.jacobian(space.layout, space.structure(u)) @ space.sparse_jacobian(u)
+    return carried[np.flatnonzero(space.table.free)].toarray()
 
 
 @dataclass(frozen=True)

@@ -134,10 +134,12 @@ class ParameterSpace:
 
     def jacobian(self, u):
         """ds/du, shape (S, P)."""
+        return self.sparse_jacobian(u).toarray()
+
+    def sparse_jacobian(self, u):
+        """The same, sparse."""
         rows, columns, values = self._entries(u)
-        out = np.zeros((self.layout.size, self.size))
-        out[rows, columns] = values
-        return out
+        return sparse.csr_array((values, (rows, columns)), (self.layout.size, self.size))
 
     def _entries(self, u):
         """The entries of ds/du that are not zero: rows, columns and values, each pair once."""
@@ -191,7 +193,5 @@ class ParameterSpace:
 
     def pull_back_hessian(self, u, hessian, score):
         """Hessian in u from one in the free entries of s, both (P, P); s(u) counts as straight, as scores vanish."""
-        rows, columns, values = self._entries(u)
-        position = np.cumsum(self.table.free) - 1
-        jacobian = sparse.csr_array((values, (position[rows], columns)), (self.size, self.size))
+        jacobian = self.sparse_jacobian(u)[np.flatnonzero(self.table.free)]
         return (jacobian.T @ (jacobian.T @ hessian).T).T

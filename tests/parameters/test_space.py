@@ -127,5 +127,5 @@ class TestResidualSkills:
         recoding = Recoding.whitening(rng.standard_normal((20, 2)) @ np.array([[1.0, 0.4], [0.0, 2.0]]) + 1.0)
         inner = extended.structure(random_points(extended)[0])
         assert recoding.user(inner).kappa == inner.kappa
-        row = recoding.jacobian(extended.layout, inner)[extended.layout.index("llm_sd")]
+        row = recoding.jacobian(extended.layout, inner).toarray()[extended.layout.index("llm_sd")]
         assert_array_equal(row, np.eye(extended.layout.size)[-1:])
