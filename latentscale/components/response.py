@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from ..numerics import monotone
+from ..numerics import compiled, monotone
 from ..numerics.beta import BetaTerms, log_density_terms, log_tail_terms
 from ..numerics.special import gamma_derivatives, logistic_pair
 
@@ -114,6 +114,38 @@ def cell_terms(eta, parameters, cells, where, order, shapes="", expected=False):
         an uncensored score, always positive; with outliers, the expected one if one knew which scores they are.
     """
     eta = np.asfortranarray(eta)  # loops then run along the cells, as the parameters do
+    if has_compiled(parameters):
+        return _compiled_terms(eta, parameters, cells, where, order, shapes, expected)
+    return _plain_terms(eta, parameters, cells, where, order, shapes, expected)
+
+
+def has_compiled(parameters):
+    """Whether there are compiled loops for such cells: without outliers, under the logistic link."""
+    return parameters.rho is None and parameters.outliers is None and compiled.available()
+
+
+def _compiled_terms(eta, parameters, cells, where, order, shapes, expected):
+    """``cell_terms`` by compiled loops; censored cells as ever."""
+    kernel, names = compiled.beta_logistic(order, bool(shapes))
+    out = np.empty((len(names), *eta.shape[::-1]))
+    columns = (parameters.phi, *parameters.at_phi, parameters.lower, parameters.upper)
+    columns = (column.ravel() for column in columns)
+    kernel(eta.T, *columns, cells.log_y[where], cells.log1m_y[where], out)
+    wanted = {"f", *derivative_names(order, shapes), *["fisher"][: order > 1]}
+    if expected and order > 2:
+        wanted |= {"fisher " + name for name in ("e", "p", *shapes)}
+    terms = {name: values.T for name, values in zip(names, out, strict=True) if name in wanted}
+    censored = np.flatnonzero(cells.state[where])
+    if len(censored):
+        rows = censored + (where.start or 0)
+        tails = _plain_terms(eta[censored], parameters.part(censored), cells, rows, order, shapes, expected)
+        for name, values in tails.items():
+            terms[name][censored] = values
+    return terms
+
+
+def _plain_terms(eta, parameters, cells, where, order, shapes, expected):
+    """``cell_terms`` by numpy; ``where`` may be an array of indices too."""
     mean, mu, nu = _mean_terms(eta, parameters, order, shapes)
     beta, average = _beta_terms(mu, nu, parameters, cells, where, order)
     out = {"f": beta.f}

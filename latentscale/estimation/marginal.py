@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..components.complete import chain_score, effect_loadings, fixed_part, layout_of
-from ..components.response import cell_parameters, cell_terms, derivative_names
+from ..components.response import cell_parameters, cell_terms, derivative_names, has_compiled
 from .louis import CovarianceBlock, chain_hessian, node_scores
 
 # Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some ten temporaries
@@ -171,6 +171,8 @@ class _Sweep:
     def _terms(self, eta, where):
         """Wanted derivatives of h at a block's cells and nodes, computed piece by piece."""
         parameters = self.parameters.part(where)
+        if has_compiled(parameters):
+            return cell_terms(eta, parameters, self.cells, where, self.order, self.shapes)
         out = {name: np.empty_like(eta) for name in ["f", *self.wanted]}
         width = max(1, PIECE // len(eta))
         for start in range(0, eta.shape[1], width):

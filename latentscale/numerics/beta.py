@@ -12,7 +12,7 @@ from .special import gamma_derivatives
 
 # A shape below this is a mean at the far end of doubles (|eta| > 230); the log-density there is beyond -200 and
 # only ever seen by a line search, which must be told a finite number. Third derivatives still fit in a double.
-_SMALLEST_SHAPE = 1e-100
+SMALLEST_SHAPE = 1e-100
 
 # A tail needs some edge * phi terms of its series. A precision beyond this many terms, when scores vary far
 # less than they were rounded, is only ever seen by a line search too; it counts as the precision at the limit.
@@ -40,7 +40,7 @@ _IN_PHI = {0: (), 1: ("p",), 2: ("p", "mp", "pp"), 3: ("p", "mp", "pp", "mmp")}
 
 def shapes(mu, nu, phi):
     """a = mu phi and b = nu phi, kept above the smallest shape; nu is 1 - mu without cancellation."""
-    return np.maximum(mu * phi, _SMALLEST_SHAPE), np.maximum(nu * phi, _SMALLEST_SHAPE)
+    return np.maximum(mu * phi, SMALLEST_SHAPE), np.maximum(nu * phi, SMALLEST_SHAPE)
 
 
 def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
@@ -64,7 +64,7 @@ def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
     a, b = both
     np.multiply(mu, phi, out=a)
     np.multiply(nu, phi, out=b)
-    np.maximum(both, _SMALLEST_SHAPE, out=both)
+    np.maximum(both, SMALLEST_SHAPE, out=both)
     at_a, at_b = zip(*gamma_derivatives(both, order), strict=True)
     f = a * log_y
     f += b * log1m_y

@@ -11,6 +11,7 @@ import numpy as np
 
 HALF_LOG_2PI = 0.5 * np.log(2.0 * np.pi)
 SHIFT = 6.0
+LOWEST_ETA = -700.0  # the exponential would be infinite soon below; F is 1e-304 here
 
 
 def _remainders(t):
@@ -63,7 +64,7 @@ def _polynomial(coefficients, x):
 
 def logistic_pair(eta):
     """F(eta) and 1 - F(eta) for the logistic F, both to full relative precision, from one exponential."""
-    rest = np.maximum(eta, -700.0)  # beyond, the exponential is infinite, and F below 1e-304
+    rest = np.maximum(eta, LOWEST_ETA)
     np.negative(rest, out=rest)
     np.exp(rest, out=rest)
     f = rest + 1.0

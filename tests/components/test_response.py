@@ -15,7 +15,7 @@ from latentscale.components.response import (
     mean_score,
     simulate_scores,
 )
-from latentscale.numerics import monotone
+from latentscale.numerics import compiled, monotone
 from latentscale.numerics.differences import jacobian
 from latentscale.numerics.special import gamma_derivatives
 from latentscale.parameters.structure import Structure
@@ -32,6 +32,14 @@ BY_LINK = {
     "1": ("f", "1"), "6": ("f", "6"), "e1": ("e", "1"), "e4": ("e", "4"), "p3": ("p", "3"), "c2": ("c", "2"),
     "d5": ("d", "5"), "11": ("1", "1"), "25": ("2", "5"), "ee2": ("ee", "2"), "ee6": ("ee", "6"),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True, params=["plain", "compiled"])
+def loops(request, monkeypatch):
+    """Every test on both paths."""
+    monkeypatch.setenv("LATENTSCALE_PLAIN", "1" if request.param == "plain" else "0")
+    if request.param == "compiled" and not compiled.available():
+        pytest.skip("numba is not installed")
 
 
 @pytest.fixture(scope="module")
