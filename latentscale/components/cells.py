@@ -126,6 +126,15 @@ class Cells:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return Cells(**{**values, "design": np.ascontiguousarray(design, dtype=float)})
 
+    def chosen(self, kept):
+        """The cells where ``kept`` (C,) is true; families that keep any become 0, 1, ..., the designs stay whole."""
+        names = ("row", "item", "log_y", "log1m_y", "state", "edge")
+        values = {name: getattr(self, name)[kept] for name in names}
+        left, family = np.unique(self.family[kept], return_inverse=True)
+        return Cells(
+            **values, family=family, design=self.design, n_items=self.n_items, n_families=len(left), random=self.random,
+        )  # fmt: skip
+
     def part(self, first, last):
         """The cells of families ``first`` to ``last - 1``, which become 0, 1, ...; the designs stay whole."""
         where = slice(self.bounds[first], self.bounds[last])

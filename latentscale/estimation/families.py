@@ -45,7 +45,7 @@ def family_scores(objective, v, rule, start=None):
     else:
         standard = rule.standard(cells.n_families)
         _, scores, _ = adaptive_by_family(structure, cells, standard, start, objective.shapes)
-    return scores @ space.jacobian(v)
+    return space.pull_back_rows(v, scores)
 
 
 def family_information(objective, v, rule):

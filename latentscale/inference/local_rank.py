@@ -15,21 +15,13 @@ import numpy as np
 from scipy.linalg import qr
 from scipy.optimize import linprog
 
-from ..estimation.families import family_scores
-from ..estimation.objective import Objective
-from ..estimation.rules import Rule
 from ..estimation.simulated import simulated_cells
 from ..numerics.linalg import null_space
 from ..parameters.structure import Structure
 from .covariance import coordinate_jacobian
 from .flat_rotations import flat_rotations, settling_loadings
+from .rank_groups import FLAT, ROWS_PER_PARAMETER, full_rank_in_groups, laplace_scores, scaled_svd
 
-# Columns of scores have unit length. Over two dozen models and several points each (one to six skills, free
-# asymptotes, random slopes, censoring) flat directions came out below 2e-12 and the weakest of the others above 9e-5.
-FLAT = 1e-8
-# A column this much shorter than the longest is rounding, and must not be blown up to unit length.
-_NO_SCORE = 1e-11
-_ROWS_PER_PARAMETER = 3
 _MOST_BATCHES = 30
 _NEGLIGIBLE = 1e-6
 _MOST_PROGRAMS = 150
@@ -161,13 +153,22 @@ def local_rank(model, v, seed=0, space=None):
     """
     space, rng = model.space if space is None else space, np.random.default_rng(seed)
     structure = model.recoding.user(space.structure(v))
-    copies = int(np.ceil(_ROWS_PER_PARAMETER * len(v) / model.n_families))
+    sizes = standard_sizes(model, structure)
+    grouped = full_rank_in_groups(model, space, v, structure, rng)
+    if grouped is not None:
+        weakest = coordinate_jacobian(space, model.recoding, v) @ grouped.direction
+        none = np.zeros((len(v), 0))
+        return LocalRank(
+            tuple(model.param_names), structure, len(v), len(v), grouped.smallest, np.nan, none, none,
+            np.empty(0, dtype=int), weakest, sizes, grouped.rows,
+        )  # fmt: skip
+    copies = int(np.ceil(ROWS_PER_PARAMETER * len(v) / model.n_families))
     triangle, rows, before = _known_links(model, space, len(v)), 0, -1
     for _ in range(_MOST_BATCHES):
         scores = np.vstack([_simulated_scores(model, space, v, structure, rng) for _ in range(copies)])
         rows += len(scores)
         triangle = np.linalg.qr(np.vstack([triangle, scores]), mode="r")
-        scale, singular, right = _scaled_svd(triangle)
+        scale, singular, right = scaled_svd(triangle)
         flat = int(np.sum(singular <= FLAT))
         # a direction that is not flat shows in fresh scores: the count is final once they no longer lower it
         if flat in (0, before):
@@ -176,7 +177,6 @@ def local_rank(model, v, seed=0, space=None):
     rank = len(v) - flat
     carry = coordinate_jacobian(space, model.recoding, v)
     natural = carry @ (right.T / scale[:, None])
-    sizes = standard_sizes(model, structure)
     return LocalRank(
         tuple(model.param_names), structure, len(v), rank, float(singular[rank - 1]),
         float(singular[rank]) if flat else np.nan, natural[:, rank:], carry @ _few_skills(*flat_rotations(space, v)),
@@ -194,22 +194,9 @@ def _known_links(model, space, size):
     return np.diag(np.where(link, 1.0 / model.link_sd, 0.0)) if size else np.zeros((0, 0))
 
 
-def _scaled_svd(triangle):
-    """Lengths of the columns, and singular values and right vectors of the columns at unit length."""
-    scale = np.linalg.norm(triangle, axis=0)
-    empty = scale <= _NO_SCORE * scale.max()
-    scale = np.where(empty, 1.0, scale)
-    _, singular, right = np.linalg.svd(np.where(empty, 0.0, triangle) / scale)
-    return scale, singular, right
-
-
 def _simulated_scores(model, space, v, structure, rng):
     """Laplace scores (L, d) of families simulated at v, with the design and missing cells of the data."""
-    cells = simulated_cells(model, structure, rng).with_design(model.internal_cells.design)
-    with np.errstate(all="ignore"):  # a family without a Laplace approximation is left out
-        rule = Rule.build("laplace", model.table.layout.n_effects)
-        scores = family_scores(Objective(space, cells, model.penalty), v, rule)
-    return scores[np.isfinite(scores).all(axis=1)]
+    return laplace_scores(model, space, v, simulated_cells(model, structure, rng))
 
 
 def _settling(space, v, null):

@@ -247,6 +247,10 @@ class RestrictedSpace:
         """Gradient in v from a score in s."""
         return self.jacobian(v).T @ score
 
+    def pull_back_rows(self, v, scores):
+        """Gradients in v, (L, P - q), from scores in s (L, S)."""
+        return scores @ self.jacobian(v)
+
     def pull_back_hessian(self, v, hessian, score):
         """Hessian in v from one in the free entries of s, and from the score, which a restricted optimum has."""
         step, basis = 1e-4 * np.maximum(1.0, np.abs(v)), self.jacobian(v)[self.table.free]

@@ -61,13 +61,18 @@ class ParameterSpace:
     @cached_property
     def labels(self):
         """The natural parameter that each coordinate of u stands for; the order differs from the natural one."""
-        layout, free, names = self.layout, self.table.free, self.table.all_names
+        return [self.table.all_names[entry] for entry in self.entries]
+
+    @cached_property
+    def entries(self):
+        """The entry of s that each coordinate of u stands for, int array (P,)."""
+        layout, free = self.layout, self.table.free
         rows, columns = layout.triangle
         cov = np.arange(layout.slices["skill_cov"].start, layout.slices["skill_cov"].stop)
         positions = [self._linear]
         positions += [layout.index(block)[self._free_items(block)] for block in ("precision", "lower", "upper")]
         positions += [cov[free[cov] & (rows != columns)], cov[free[cov] & (rows == columns)]]
-        return [names[position] for position in np.concatenate(positions)]
+        return np.concatenate(positions)
 
     def _free_items(self, block):
         return np.flatnonzero(self.table.free[self.layout.slices[block]])
@@ -190,6 +195,10 @@ class ParameterSpace:
         """Gradient in u from a score in s."""
         rows, columns, values = self._entries(u)
         return np.bincount(columns, values * score[rows], minlength=self.size)
+
+    def pull_back_rows(self, u, scores):
+        """Gradients in u, (L, P), from scores in s (L, S)."""
+        return (self.sparse_jacobian(u).T @ scores.T).T
 
     def pull_back_hessian(self, u, hessian, score):
         """Hessian in u from one in the free entries of s, both (P, P); s(u) counts as straight, as scores vanish."""

@@ -155,6 +155,15 @@ class Layout:
         out = {"p": self.index("precision"), "c": self.index("lower"), "d": self.index("upper")}
         return out | {str(number + 1): link[:, number] for number in range(self.n_link)}
 
+    @cached_property
+    def items(self):
+        """The benchmark that each entry of s belongs to, int array (S,); -1 where it belongs to all."""
+        out = np.full(self.size, -1)
+        for block in ("loadings", "intercepts", "precision", "lower", "upper", "link", "outliers"):
+            index = self.index(block)
+            out[index] = np.arange(self.n_items).reshape(-1, *[1] * (index.ndim - 1))
+        return out
+
     def flatten(self, structure):
         """Structure -> s."""
         parts = []

@@ -9,9 +9,11 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
+from latentscale.inference import rank_groups
 from latentscale.inference.flat_rotations import flat_rotations
 from latentscale.inference.identification import restrictions_beyond
 from latentscale.inference.local_rank import FLAT, local_rank, random_point, sparse_basis
+from latentscale.inference.rank_groups import full_rank_in_groups
 from latentscale.parameters.restrictions import RestrictedSpace, natural_jacobian, natural_vector, read_restriction
 
 NAN = np.nan
@@ -276,6 +278,42 @@ class TestReport:
         assert FLAT < note.numbers["smallest"] < 1e-2
         strongly = model_of(table, pattern({"one": [1.0, 0.0], "two": [0.0, 1.0]})).identification()
         assert strongly.notes == ()
+
+
+class TestManyBenchmarksAndFamilies:
+    """The rank group by group, and of some of the families, made to serve a small table."""
+
+    @pytest.fixture(params=["groups", "families"])
+    def grouped(self, request, monkeypatch):
+        name, size = ("_GROUP", 2) if request.param == "groups" else ("_FAMILIES", 5)
+        monkeypatch.setattr(rank_groups, name, size)
+
+    def test_full_rank_as_of_the_whole(self, table, grouped):
+        model = model_of(table)
+        u = random_point(model, np.random.default_rng(0))
+        found = full_rank_in_groups(model, model.space, u, model.recoding.user(model.space.structure(u)),
+                                    np.random.default_rng(1))  # fmt: skip
+        rank = local_rank(model, u, 0)
+        assert found is not None
+        assert rank.rank == rank.size == model.table.size
+        assert FLAT < rank.above < 1.0
+        assert np.isfinite(rank.weakest).all()
+        assert rank.weakest.any()
+        assert model.identification().identified
+
+    @pytest.mark.parametrize("skills", [FREE, UNBALANCED])
+    def test_what_is_not_identified_is_left_to_the_whole(self, table, grouped, skills):
+        model = model_of(table, skills)
+        u = random_point(model, np.random.default_rng(2))
+        structure = model.recoding.user(model.space.structure(u))
+        assert full_rank_in_groups(model, model.space, u, structure, np.random.default_rng(1)) is None
+        assert local_rank(model, u, 0).n_flat == flat_rotations(model.space, u)[0].shape[1] > 0
+
+    def test_a_small_table_is_taken_whole(self, table):
+        model = model_of(table)
+        u = random_point(model, np.random.default_rng(0))
+        structure = model.recoding.user(model.space.structure(u))
+        assert full_rank_in_groups(model, model.space, u, structure, np.random.default_rng(1)) is None
 
 
 class TestFlatDirections:
