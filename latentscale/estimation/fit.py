@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,9 @@ from .polish import polish_laplace, polish_nodes, settle_laplace
 from .progress import Progress
 from .rules import IntegrationError, Rule, require_laplace, rule_error
 from .search import SAME_OPTIMUM, best_distinct, climb, search, starting_structures
+from .stochastic import stochastic_climb
 
-DRIVERS = ("direct", "em")
+DRIVERS = ("direct", "em", "stochastic")
 COV_TYPES = ("observed", "cluster", "opg", "bootstrap", "none")
 # Ends of the search this far below the best one may still win under the accurate rule.
 _WORTH_POLISHING = 3.0
@@ -193,8 +195,9 @@ def fit_latent_skill(
         Report on the standard error stream.
     cov_type : {"observed", "cluster", "opg", "bootstrap", "none"}
         Covariance of the estimates; see ``LatentSkillResults.get_robust``.
-    driver : {"direct", "em"}
-        Direct maximisation, or EM with draws or nodes held still in each M-step.
+    driver : {"direct", "em", "stochastic"}
+        Direct maximisation; or EM with draws or nodes held still in each M-step; or, for very large tables, a search by
+        Adam on minibatches of families, which the direct driver then ends.
     points : int, optional
         Gauss-Hermite nodes a dimension; by default 21, 11, 7, 5 for 1 to 4 skills.
     draws : int, optional
@@ -243,8 +246,9 @@ def fit_latent_skill(
         with spread_over(n_jobs):
             reordered = restriction is not None or bool(model.random_terms)
             found = _search(
-                model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, not information
-            )
+                model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, not information,
+                partial(stochastic_climb, seed=seed) if driver == "stochastic" else climb,
+            )  # fmt: skip
             if information:
                 candidates = _candidates(model, restriction, found.structures(), reordered, max_iterations)
                 climber = {"laplace": polish_laplace}.get(rule.kind, mcem if driver == "em" else polish_nodes)
@@ -324,7 +328,9 @@ class _Found:
         return [self.in_users_form(end.u) for end in self.chosen]
 
 
-def _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, expected=False):
+def _search(
+    model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, expected=False, climber=climb
+):
     """Climb from all starts by Laplace."""
     pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE, expected)
@@ -353,7 +359,8 @@ def _search(model, starts, seed, n_jobs, max_iterations, start_params, reordered
             state.keep(in_users_form(start.u), start.value)
 
     # the passes of one start are spread over threads instead
-    ends = search(objective, candidates, 1 if len(candidates) == 1 else n_jobs, max_iterations, report)
+    n_jobs = 1 if len(candidates) == 1 else n_jobs
+    ends = search(objective, candidates, n_jobs, max_iterations, report, climber)
     best = max(end.value for end in ends)
     if not np.isfinite(best):
         raise DataError(

@@ -72,7 +72,7 @@ def starting_structures(objective, pattern, chance, family_of_llm, starts, seed)
         yield "random", start(random_start(np.random.default_rng(child), cells, chance, k, layout.n_link))
 
 
-def search(objective, structures, n_jobs=1, max_iterations=1000, report=None):
+def search(objective, structures, n_jobs=1, max_iterations=1000, report=None, climber=climb):
     """Climb from every start; Starts in their order, the same whatever ``n_jobs`` is.
 
     Parameters
@@ -80,9 +80,11 @@ def search(objective, structures, n_jobs=1, max_iterations=1000, report=None):
     structures : iterable of (str, Structure)
     report : callable, optional
         Called with each finished Start.
+    climber : callable
+        What climbs from a start: ``climb``, or another of its arguments.
     """
     tasks = (
-        delayed(climb)(objective, number, kind, structure, max_iterations)
+        delayed(climber)(objective, number, kind, structure, max_iterations)
         for number, (kind, structure) in enumerate(structures)
     )
     ends = []

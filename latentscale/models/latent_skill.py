@@ -305,7 +305,7 @@ class LatentSkillModel(PanelModel):
             Starts of the search, 10 by default: one from the data, the others at random.
         seed : int
         n_jobs : int
-            Starts climbed in parallel; the numbers do not depend on it.
+            Starts climbed in parallel, and threads that large tables are spread over; numbers do not depend on it.
         progress : bool
             Report each start and each round on the standard error stream.
         cov_type : {"observed", "cluster", "opg", "bootstrap", "none"}
@@ -314,8 +314,8 @@ class LatentSkillModel(PanelModel):
             Linear restrictions on the natural parameters, such as ``"slope[log(params_b),math] = 0"``.
         start_params : Series, dict or array
             One more start, put first; with it ``starts`` may be 0.
-        driver : {"direct", "em"}
-            Direct maximisation, or Monte Carlo EM.
+        driver : {"direct", "em", "stochastic"}
+            Direct maximisation, Monte Carlo EM, or for very large tables a search on minibatches of families.
         information : bool
             False: no observed information, for fits that only predict (Laplace, ``cov_type="none"``).
 

@@ -74,6 +74,15 @@ class ParameterSpace:
         positions += [cov[free[cov] & (rows != columns)], cov[free[cov] & (rows == columns)]]
         return np.concatenate(positions)
 
+    @cached_property
+    def limits(self):
+        """A box for u that no sensible estimate leaves, (2, P): what is not linear keeps off its walls."""
+        out = np.repeat([[-np.inf], [np.inf]], self.size, axis=1)
+        sizes = {"precision": (-5.0, 25.0), "lower": (-15.0, 15.0), "upper": (-15.0, 15.0), "rows": (-30.0, 30.0)}
+        for name, pair in (sizes | {"log_sd": (-10.0, 10.0)}).items():
+            out[:, self._blocks[name]] = np.array(pair)[:, None]
+        return out
+
     def _free_items(self, block):
         return np.flatnonzero(self.table.free[self.layout.slices[block]])
 

@@ -1,6 +1,7 @@
 """Passes part by part: the sums of whole passes, the same digits on threads, and memory that does not grow."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_parts_hold_all_families_once_and_few_cells(problem, monkeypatch):
     spans = [span for span, _ in cells.parts]
     assert spans[0][0] == 0
     assert spans[-1][1] == cells.n_families
-    assert all(one[1] == two[0] for one, two in zip(spans[:-1], spans[1:], strict=True))
+    assert all(one[1] == two[0] for one, two in pairwise(spans))
     assert all(part.n_cells <= 30 or part.n_families == 1 for _, part in cells.parts)
     assert sum(part.n_cells for _, part in cells.parts) == cells.n_cells
 
