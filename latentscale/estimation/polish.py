@@ -15,8 +15,8 @@ from ..numerics.linalg import symmetrise
 from .ascent import REFUSED, LaplaceDescent, complete_metric, decrement_of, scale_from, scaled_ascent, settled_ascent
 from .rules import MAX_DRAWS, monte_carlo_error
 
-_NEWTON_TRIED, _NEWTON_WITHIN = 1.0, 1e-2  # standard errors: steps that must gain, and steps that need not
-_NEARER = 0.2
+_NEWTON_WITHIN = 1e-2  # standard errors: steps further away must gain
+_NEARER = 0.2  # of the distance that a step must leave at most, for the next to be taken with the same information
 _LAST_DIGITS = 1e-6  # standard errors
 _SAME_MODES = 1e-2  # log-likelihood units
 _STEPS = (1e-3, 1e-4, 1e-5)  # of differences of Laplace's gradient, relative
@@ -87,7 +87,9 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
     whose information is exact here, needs no such comparison.
     """
     # an information by differences costs hundreds of passes, one more round to the last digits does not otherwise
-    goal = tolerance if objective.space.layout.llm_effects else min(tolerance, _LAST_DIGITS)
+    costly = objective.space.layout.llm_effects
+    goal = tolerance if costly else min(tolerance, _LAST_DIGITS)
+    near = 0.1 * tolerance if costly else max(0.1 * tolerance, _NEWTON_WITHIN)
     evaluations, before = 0, np.inf
     for rounds in range(1, max_rounds + 1):
         evaluation, modes = objective.laplace(u)
@@ -103,14 +105,14 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
         if decrement < goal or stalled:
             break
         before = decrement
-        if decrement < _NEWTON_TRIED:
+        if np.isfinite(decrement):
             moved, passes = _newton(objective, u, evaluation, modes, information)
             evaluations += passes
             if passes > 1:
                 u = moved
                 continue
         descent = LaplaceDescent(objective)
-        moved, _ = scaled_ascent(descent, u, scale_from(information), 0.1 * tolerance, 200)
+        moved, _ = scaled_ascent(descent, u, scale_from(information), near, 200)
         evaluations += descent.evaluations
         if np.array_equal(moved, u):
             break

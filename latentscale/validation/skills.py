@@ -1,7 +1,7 @@
 """How many skills: information criteria and leave-family-out error side by side."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,8 @@ from joblib import Parallel, delayed
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.progress import Progress
 from ..models.latent_skill import TRANSLOG, LatentSkillModel
+
+_NEW_LOADING = 0.05  # of skills that an estimate with fewer has not
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,8 @@ def select_skills(
         0 leaves the leave-family-out error out.
     integration : {"laplace", "monte_carlo", "quadrature"}
     starts : int
-        Starts of each fit.
+        Starts of the fits to all families, beside one from the estimate with fewer skills. A fold is climbed from its
+        data and from the estimate on all families, which is near.
     seed : int
     n_jobs : int
         Fits run in parallel; the numbers do not depend on it.
@@ -88,19 +91,19 @@ def select_skills(
     if not numbers or numbers[0] < 1:
         raise DataError(f"skills lists whole numbers of skills, at least 1; got {list(skills)!r}.")
     options = {"integration": integration, "starts": starts, "seed": seed}
-    whole = LatentSkillModel(panel, scaling, numbers[0], asymptotes)
-    splits = _splits(whole, folds, seed)
-    tasks = [(number, None) for number in numbers] + [(number, split) for number in numbers for split in splits]
-    shown = Progress(progress, len(tasks))
-    work = (delayed(_fit)(panel, scaling, number, asymptotes, split, options) for number, split in tasks)
-    fits, errors = {}, []
-    outcomes = Parallel(n_jobs=n_jobs, return_as="generator")(work)
-    for (number, split), (fit, found) in zip(tasks, outcomes, strict=True):
-        shown.stage(f"{number} skills, {'all families' if split is None else 'one fold left out'}: {fit.llf:.3f}")
-        if split is None:
-            fits[number] = fit
-        else:
-            errors.append(found.rename(number))
+    splits = _splits(LatentSkillModel(panel, scaling, numbers[0], asymptotes), folds, seed)
+    tasks = [(number, split) for number in numbers for split in splits]
+    shown = Progress(progress, len(numbers) + len(tasks))
+    fits, errors, fit = {}, [], None
+    for number in numbers:
+        model = LatentSkillModel(panel, scaling, number, asymptotes)
+        start = None if fit is None else with_more_skills(fit, model)
+        fits[number] = fit = model.fit(**options, n_jobs=n_jobs, start_params=start)
+        shown.stage(f"{number} skills, all families: {fit.llf:.3f}")
+    work = (delayed(_held_out)(panel, fits[number], split, options) for number, split in tasks)
+    for (number, _), (llf, found) in zip(tasks, Parallel(n_jobs=n_jobs, return_as="generator")(work), strict=True):
+        shown.stage(f"{number} skills, one fold left out: {llf:.3f}")
+        errors.append(found.rename(number))
     by_family = pd.DataFrame()
     if splits:
         by_family = pd.DataFrame({n: pd.concat([part for part in errors if part.name == n]) for n in numbers})
@@ -126,23 +129,37 @@ def _splits(model, folds, seed):
     return [[llm for family in order[start::folds] for llm in held[family]] for start in range(folds)]
 
 
-def _fit(panel, scaling, number, asymptotes, split, options):
-    """A fit, and with a split the mean absolute error of each held-out family."""
-    names = np.asarray(panel.llms, dtype=object)
-    out = np.isin(names, split if split is not None else [])
-    data = panel if split is None else panel.subset(~out)
-    model = LatentSkillModel(data, scaling, number, asymptotes)
+def with_more_skills(fit, model):
+    """Where a fit with fewer skills stands in a model of more: parameters, with skills that explain next to nothing."""
+    structure, layout = fit.model.recoding.internal(fit.structure), model.table.layout
+    structure = structure.transformed(np.linalg.cholesky(structure.skill_cov))
+    more = layout.n_skills - structure.loadings.shape[1]
+    wider = replace(
+        structure,
+        loadings=np.hstack([structure.loadings, np.full((layout.n_items, more), _NEW_LOADING)]),
+        slopes=np.hstack([structure.slopes, np.zeros((layout.n_covariates, more))]),
+        skill_cov=np.eye(layout.n_skills),
+        slope_sd=None,
+    )
+    turned = model.recoding.user(model.pattern.rotate_from(wider))
+    return pd.Series(model.table.natural(turned), index=model.param_names)
+
+
+def _held_out(panel, whole, split, options):
+    """Log-likelihood of a fit without the LLMs of a split, and the mean absolute error of each of their families."""
+    out = np.isin(np.asarray(panel.llms, dtype=object), split)
+    spec = whole.model
+    model = LatentSkillModel(panel.subset(~out), spec.scaling, spec.form, spec.asymptotes)
+    if model.param_names == spec.param_names:  # else a level of a covariate is gone
+        options = options | {"starts": 1, "start_params": whole.params}
     with warnings.catch_warnings():
-        if split is not None:  # the table shows convergence of the fits to all families
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the table shows convergence of the fits to all families
         fit = model.fit(**options)
-    if split is None:
-        return fit, None
     held = panel.subset(out)
     predicted = fit.predict(held.to_frame())
     error = 100.0 * (predicted.to_numpy() - held.scores.to_numpy())
     frame = pd.DataFrame(np.abs(error), index=held.families.to_numpy())
-    return fit, frame.T.mean().groupby(level=0).mean()
+    return fit.llf, frame.T.mean().groupby(level=0).mean()
 
 
 def _table(fits, by_family):

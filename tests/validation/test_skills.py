@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import latentscale as ls
+from latentscale.validation.skills import with_more_skills
 
 
 def _panel(families=40, per_family=3):
@@ -44,3 +45,18 @@ def test_without_folds_bic_decides_and_nonsense_is_refused():
         ls.select_skills(panel, [1], folds=1)
     with pytest.raises(ls.DataError, match="at least 1"):
         ls.select_skills(panel, [0, 1])
+
+
+def test_an_estimate_is_a_start_with_more_skills():
+    """Its law is next to the same, so that more skills never end below fewer."""
+    panel = _panel(20)
+    fit = ls.LatentSkillModel(panel, skills=1).fit(integration="laplace", starts=1)
+    model = ls.LatentSkillModel(panel, skills=3)
+    start = with_more_skills(fit, model)
+    assert list(start.index) == list(model.param_names)
+    there = model.loglike(start, integration="laplace")
+    random = model.loglike(start + 0.1 * np.random.default_rng(0).standard_normal(len(start)), integration="laplace")
+    assert abs(there - fit.llf) < 0.05 * abs(random - fit.llf)
+    again = model.fit(integration="laplace", starts=0, start_params=start)
+    assert again.starts["kind"].tolist() == ["given"]
+    assert again.llf > fit.llf
