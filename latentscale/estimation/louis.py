@@ -39,7 +39,7 @@ class CovarianceBlock:
 
     def log_density(self, alpha):
         """Over the last axis of alpha, (..., D)."""
-        return self.constant - 0.5 * np.sum((alpha @ self.precision) * alpha, axis=-1)
+        return self.constant - 0.5 * np.einsum("...k,...k->...", alpha @ self.precision, alpha)
 
     def gradient(self, second_moment):
         """G_l with dl_l = <dSigma, G_l>, from E[alpha alpha'] of each family (L, D, D); shape (L, K, K)."""

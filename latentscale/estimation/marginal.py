@@ -16,9 +16,9 @@ from ..components.response import cell_parameters, cell_terms, derivative_names,
 from .louis import CovarianceBlock, chain_hessian, node_scores
 
 # Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some ten temporaries
-# of twice as many must share the cache, and one above 128 kB costs the system's page faults at every operation.
-BLOCK = 32_000
-PIECE = 6_000
+# of twice as many should stay near the processor, yet be long beside what numpy adds to every operation.
+BLOCK = 64_000
+PIECE = 16_000
 
 
 @dataclass(frozen=True)

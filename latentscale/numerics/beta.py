@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .special import gamma_derivatives
+from .special import gamma_derivatives, gamma_pair
 
 # A shape below this is a mean at the far end of doubles (|eta| > 230); the log-density there is beyond -200 and
 # only ever seen by a line search, which must be told a finite number. Third derivatives still fit in a double.
@@ -65,16 +65,16 @@ def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
     np.multiply(mu, phi, out=a)
     np.multiply(nu, phi, out=b)
     np.maximum(both, SMALLEST_SHAPE, out=both)
-    at_a, at_b = zip(*gamma_derivatives(both, order), strict=True)
+    at = gamma_pair(both, order)
     f = a * log_y
     f += b * log1m_y
-    f -= at_a[0]
-    f -= at_b[0]
+    f -= at[0]
     f += at_phi[0] - log_y - log1m_y
     if order == 0:
         return BetaTerms(f)
-    w_a = np.subtract(log_y, at_a[1], out=at_a[1])
-    w_b = np.subtract(log1m_y, at_b[1], out=at_b[1])
+    w_a, w_b = at[1]
+    np.subtract(log_y, w_a, out=w_a)
+    np.subtract(log1m_y, w_b, out=w_b)
     difference = w_a - w_b
     m = phi * difference
     p = mu * w_a
@@ -83,14 +83,15 @@ def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
     if order == 1:
         return BetaTerms(f, m, p)
     phi2 = phi * phi
-    a2, b2 = at_a[2], at_b[2]
+    a2, b2 = at[2]
     mm = -phi2 * (a2 + b2)
     mp = difference - a * a2 + b * b2
     pp = at_phi[2] - mu * mu * a2 - nu * nu * b2
     if order == 2:
         return BetaTerms(f, m, p, mm, mp, pp)
-    mmm = phi2 * phi * (at_b[3] - at_a[3])
-    mmp = -2.0 * phi * (a2 + b2) - phi2 * (mu * at_a[3] + nu * at_b[3])
+    a3, b3 = at[3]
+    mmm = phi2 * phi * (b3 - a3)
+    mmp = -2.0 * phi * (a2 + b2) - phi2 * (mu * a3 + nu * b3)
     return BetaTerms(f, m, p, mm, mp, pp, mmm, mmp)
 
 

@@ -88,6 +88,34 @@ def gamma_derivatives(x, order):
         gammaln(x), psi(x), psi'(x), psi''(x). Errors are a few units of rounding in the sums that make them
         up.
     """
+    log_gamma, shifted = _log_gamma(x)
+    product = shifted[-1]
+    log_gamma -= np.log(product)
+    log_gamma += HALF_LOG_2PI - SHIFT
+    return log_gamma, *_derivatives(x, shifted, order)
+
+
+def gamma_pair(x, order):
+    """gammaln(x[0]) + gammaln(x[1]), and the derivatives of ``gamma_derivatives`` at x.
+
+    The sum takes fewer operations than its parts.
+
+    Parameters
+    ----------
+    x : array (2, ...), below 1e25
+    order : int, 0 to 3
+    """
+    (total, other), shifted = _log_gamma(x)
+    product = shifted[-1]
+    total += other
+    np.multiply(*product, out=other)
+    total -= np.log(other, out=other)
+    total += 2.0 * (HALF_LOG_2PI - SHIFT)
+    return total, *_derivatives(x, shifted, order)
+
+
+def _log_gamma(x):
+    """gammaln(x) but for a constant and -log Q; and with z = x + 6: log z, 1 / z, 1 / z^2, y = x (x + 5), Q."""
     z = x + SHIFT
     log_z = np.log(z)
     inverse = np.divide(1.0, z, out=z)
@@ -104,17 +132,21 @@ def gamma_derivatives(x, order):
     term = _polynomial(GAMMALN, square)
     term *= inverse
     log_gamma += term
-    log_gamma -= np.log(product, out=term)
-    log_gamma += HALF_LOG_2PI - SHIFT
+    return log_gamma, (log_z, inverse, square, y, product)
+
+
+def _derivatives(x, shifted, order):
+    """psi, psi' and psi'' up to an order; overwrites log z."""
     if order == 0:
-        return (log_gamma,)
+        return ()
+    log_z, inverse, square, y, product = shifted
     # dQ/dy = (3 y + 20) y + 24; r1 = dQ/dy / Q, slope = dy/dx
     r1 = 3.0 * y
     r1 += 20.0
     r1 *= y
     r1 += 24.0
     r1 /= product
-    slope = np.multiply(x, 2.0, out=term)
+    slope = 2.0 * x
     slope += 5.0
     psi = _polynomial(PSI, square)
     psi *= square
@@ -122,8 +154,8 @@ def gamma_derivatives(x, order):
     psi -= np.multiply(inverse, 0.5, out=log_z)
     psi -= np.multiply(slope, r1, out=log_z)
     if order == 1:
-        return log_gamma, psi
-    return log_gamma, psi, *_higher(inverse, square, y, product, slope, r1, order)
+        return (psi,)
+    return psi, *_higher(inverse, square, y, product, slope, r1, order)
 
 
 def _higher(inverse, square, y, product, slope, r1, order):

@@ -7,7 +7,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 
 from latentscale.numerics.differences import jacobian
-from latentscale.numerics.special import GAMMALN, PSI, TETRAGAMMA, TRIGAMMA, gamma_derivatives, logistic_pair
+from latentscale.numerics.special import (
+    GAMMALN,
+    PSI,
+    TETRAGAMMA,
+    TRIGAMMA,
+    gamma_derivatives,
+    gamma_pair,
+    logistic_pair,
+)
 
 X = np.exp(np.linspace(-25.0, 14.0, 3001))
 FINE = 2.0**-52
@@ -70,6 +78,18 @@ def test_a_lower_order_gives_the_same_numbers(order):
     short = gamma_derivatives(X, order)
     assert len(short) == order + 1
     for left, right in zip(short, full, strict=False):
+        assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+def test_a_pair_gives_the_sum_and_the_same_derivatives(order):
+    x = np.stack([np.exp(np.linspace(-230.0, 40.0, 4001)), np.exp(np.linspace(35.0, -200.0, 4001))])
+    total, *derivatives = gamma_pair(x, order)
+    (one, other), *wanted = gamma_derivatives(x, order)
+    size = np.sum((x + 6.0) * np.log(x + 6.0) + np.abs(np.log(x)), axis=0)
+    assert np.max(np.abs(total - one - other) / size) < 4 * FINE
+    assert len(derivatives) == order
+    for left, right in zip(derivatives, wanted, strict=True):
         assert_array_equal(left, right)
 
 
