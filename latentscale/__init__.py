@@ -21,6 +21,7 @@ from latentscale.validation.leave_family_out import leave_family_out
 from latentscale.validation.methods import calibrated_specification, default_specification
 from latentscale.validation.skills import select_skills
 from latentscale.validation.specification import Specification
+from latentscale.workers import parallel
 
 __all__ = [
     "BENCHMARKS",
@@ -50,6 +51,7 @@ __all__ = [
     "load",
     "load_leaderboard",
     "load_repeated_sampling",
+    "parallel",
     "pass_at_k",
     "read_lm_eval",
     "read_scores",

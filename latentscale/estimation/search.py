@@ -9,8 +9,8 @@ ends of its paths are rotated into the user's form without loss.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from joblib import Parallel, delayed
 
+from ..workers import run
 from .ascent import REFUSED, LaplaceDescent, complete_metric, scaled_ascent
 from .starts import LLM_SD, data_start, random_start
 
@@ -72,23 +72,22 @@ def starting_structures(objective, pattern, chance, family_of_llm, starts, seed)
         yield "random", start(random_start(np.random.default_rng(child), cells, chance, k, layout.n_link))
 
 
-def search(objective, structures, n_jobs=1, max_iterations=1000, report=None, climber=climb):
+def search(objective, structures, n_jobs=None, max_iterations=1000, report=None, climber=climb):
     """Climb from every start; Starts in their order, the same whatever ``n_jobs`` is.
 
     Parameters
     ----------
     structures : iterable of (str, Structure)
+    n_jobs : int, optional
+        As ``workers.run`` takes it.
     report : callable, optional
         Called with each finished Start.
     climber : callable
         What climbs from a start: ``climb``, or another of its arguments.
     """
-    tasks = (
-        delayed(climber)(objective, number, kind, structure, max_iterations)
-        for number, (kind, structure) in enumerate(structures)
-    )
+    tasks = ((number, kind, structure, max_iterations) for number, (kind, structure) in enumerate(structures))
     ends = []
-    for start in Parallel(n_jobs=n_jobs, return_as="generator")(tasks):
+    for start in run(climber, tasks, (objective,), n_jobs):
         ends.append(start)
         if report is not None:
             report(start)

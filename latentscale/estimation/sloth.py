@@ -6,10 +6,10 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from ..errors import DataError
+from ..workers import run
 from .progress import Progress
 from .sloth_newton import SMALLEST_DAMPING, descend, minimise
 from .sloth_objective import SlothObjective
@@ -101,7 +101,7 @@ class Piece:
 
 
 def fit_sloth(
-    model, delta=0.01, starts=10, seed=0, n_jobs=1, progress=False, cov_type="cluster", ridge=None, link_sd=LINK_SD
+    model, delta=0.01, starts=10, seed=0, n_jobs=None, progress=False, cov_type="cluster", ridge=None, link_sd=LINK_SD
 ):
     """Minimise the mean Huber loss of a SlothModel or BenchmarkLaws.
 
@@ -115,7 +115,8 @@ def fit_sloth(
         benchmark always take the one from the data.
     seed : int
         Of the starts; the same numbers whatever ``n_jobs`` is.
-    n_jobs : int
+    n_jobs : int, optional
+        Starts in parallel; by default one, or what a surrounding ``ls.parallel`` says.
     progress : bool
         Report on the standard error stream.
     cov_type : {"cluster", "llm", "none"}
@@ -241,9 +242,8 @@ def penalised(objective, ridge, link_sd=LINK_SD, asymptote_sd=2.0):
 # --- search --------------------------------------------------------------------------------------------------------
 
 
-def _climb(objective, kind, child, delta):
-    with threadpool_limits(1):  # also in the processes of joblib
-        return minimise(objective, starting_vector(objective, kind, np.random.default_rng(child)), delta)
+def _climb(objective, delta, kind, child):
+    return minimise(objective, starting_vector(objective, kind, np.random.default_rng(child)), delta)
 
 
 def _solve(piece, delta, starts, seed, n_jobs, ridge, link_sd, shown):
@@ -252,8 +252,7 @@ def _solve(piece, delta, starts, seed, n_jobs, ridge, link_sd, shown):
     search = penalised(piece.objective, weight, link_sd)
     children = np.random.SeedSequence(seed).spawn(starts)
     kinds = start_kinds(starts)
-    jobs = [(search, kind, child, delta) for kind, child in zip(kinds, children, strict=True)]
-    ends = [_climb(*job) for job in jobs] if n_jobs == 1 else Parallel(n_jobs)(delayed(_climb)(*job) for job in jobs)
+    ends = list(run(_climb, zip(kinds, children, strict=True), (search, delta), n_jobs))
     best = min(end.value for end in ends)
     table = pd.DataFrame(
         {

@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from scipy import stats
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
@@ -26,6 +25,7 @@ from ..estimation.rules import Rule
 from ..estimation.search import climb
 from ..models.resampling import parametric_replicate, resampled
 from ..numerics.linalg import symmetrise
+from ..workers import run
 from .bootstrap_store import Replicate, Store, store_header
 from .covariance import Covariance, require_information
 from .intervals import _SCALES, scale_of
@@ -265,7 +265,7 @@ def _same(value):
 
 
 def bootstrap(
-    fit, kind="parametric", replications=200, seed=0, n_jobs=1, store=None, integration=None, progress=False
+    fit, kind="parametric", replications=200, seed=0, n_jobs=None, store=None, integration=None, progress=False
 ):
     """Bootstrap the estimates of a fit.
 
@@ -280,8 +280,8 @@ def bootstrap(
         At least 2. The first 100 of 200 are those of a run of 100.
     seed : int
         The same numbers whatever ``n_jobs`` is, and whether or not the run was interrupted.
-    n_jobs : int
-        Replicates fitted in parallel (joblib).
+    n_jobs : int, optional
+        Replicates fitted in parallel; by default one, or what a surrounding ``ls.parallel`` says.
     store : str or Path, optional
         File that keeps the finished replicates, so that a run that was killed goes on from there, or a finished one
         is extended; its format is described in ``latentscale.inference.bootstrap_store``.
@@ -374,9 +374,8 @@ def _finished(world, replications, n_jobs, path, progress):
         done = {number: one for number, one in store.done.items() if number < replications}
     shown, every = Progress(progress, 0), max(1, replications // _REPORTS)
     missing = [number for number in range(replications) if number not in done]
-    tasks = (delayed(_replicate)(world, number) for number in missing)
     try:
-        for one in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+        for one in run(_replicate, ((number,) for number in missing), (world,), n_jobs, ordered=False):
             done[one.number] = one
             if store is not None:
                 store.write(one)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import Progress
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from ..errors import BoundaryWarning, ConvergenceWarning, DataError
+from ..workers import run
 from .profile_ends import TOLERANCE, fill, find_end
 from .profile_path import ROUNDING, HigherPoint, Path, Peak, Target, read_target
 
@@ -161,7 +161,7 @@ def profile(fit, parameter, alpha=0.05, points=8, span=1.25):
     return found
 
 
-def profile_intervals(fit, parameters=None, alpha=0.05, n_jobs=1, progress=False):
+def profile_intervals(fit, parameters=None, alpha=0.05, n_jobs=None, progress=False):
     """Profile-likelihood intervals of several parameters.
 
     Parameters
@@ -170,8 +170,9 @@ def profile_intervals(fit, parameters=None, alpha=0.05, n_jobs=1, progress=False
     parameters : str, or list of str or arrays (P,), optional
         As ``profile`` takes them; all parameters by default.
     alpha : float
-    n_jobs : int
-        Parameters profiled in parallel; the numbers do not depend on it.
+    n_jobs : int, optional
+        Parameters profiled in parallel; the numbers do not depend on it. By default one, or what a surrounding
+        ``ls.parallel`` says.
     progress : bool
         Show a bar on the standard error stream.
 
@@ -194,11 +195,11 @@ def profile_intervals(fit, parameters=None, alpha=0.05, n_jobs=1, progress=False
     wanted = [wanted] if isinstance(wanted, str) else list(wanted)
     targets, peak = [read_target(parameter, fit.model) for parameter in wanted], Peak.of(fit)
     free = [target for target in targets if not peak.fixes(target)]
-    tasks = (delayed(profiled)(peak, target, fit.params, alpha, 0, 1.0) for target in free)
+    shared = (peak, fit.params, alpha)
     found = {}
     with Progress(console=Console(stderr=True), disable=not progress) as bar:
         task = bar.add_task("Profiles", total=len(free))
-        for target, one in zip(free, Parallel(n_jobs=n_jobs, return_as="generator")(tasks), strict=True):
+        for target, one in zip(free, run(_interval, ((one,) for one in free), shared, n_jobs), strict=True):
             found[target.label] = one
             bar.update(task, advance=1, description=target.label)
     rows = {}
@@ -209,6 +210,10 @@ def profile_intervals(fit, parameters=None, alpha=0.05, n_jobs=1, progress=False
     out.attrs["notes"] = {label: list(one.notes) for label, one in found.items() if one.notes}
     out.attrs["better"] = _warn(list(found.values()))
     return out
+
+
+def _interval(peak, params, alpha, target):
+    return profiled(peak, target, params, alpha, 0, 1.0)
 
 
 def _check(alpha, points, span):

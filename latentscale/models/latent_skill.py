@@ -304,8 +304,9 @@ class LatentSkillModel(PanelModel):
         starts : int
             Starts of the search, 10 by default: one from the data, the others at random.
         seed : int
-        n_jobs : int
-            Starts climbed in parallel, and threads that large tables are spread over; numbers do not depend on it.
+        n_jobs : int, optional
+            Starts climbed in parallel, and threads that large tables are spread over; numbers do not depend on it. By
+            default one, or what a surrounding ``ls.parallel`` says.
         progress : bool
             Report each start and each round on the standard error stream.
         cov_type : {"observed", "cluster", "opg", "bootstrap", "none"}

@@ -196,8 +196,9 @@ class SlothModel(_HuberModel):
         starts : int
             10 by default: one from the data, the others from randomly weighted data and at random.
         seed : int
-        n_jobs : int
-            Starts in parallel; the numbers do not depend on it.
+        n_jobs : int, optional
+            Starts in parallel; the numbers do not depend on it. By default one, or what a surrounding ``ls.parallel``
+            says.
         progress : bool
         cov_type : {"cluster", "llm", "none"}
             Sandwich covariance with families (the default) or LLMs as independent units.

@@ -76,7 +76,7 @@ class Estimates:
         values = 2.0 * stats.norm.sf(np.abs(self.tvalues))
         return pd.Series(values, index=self.model.param_names, name="p_value")
 
-    def conf_int(self, alpha=0.05, method="wald", parameters=None, n_jobs=1, progress=False):
+    def conf_int(self, alpha=0.05, method="wald", parameters=None, n_jobs=None, progress=False):
         """Confidence intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
 
         Parameters
@@ -89,8 +89,9 @@ class Estimates:
             each end. Bootstrap intervals come from ``bootstrap().conf_int()``.
         parameters : list of str, optional
             The parameters wanted, all by default.
-        n_jobs : int
-            Parameters profiled in parallel; the numbers do not depend on it.
+        n_jobs : int, optional
+            Parameters profiled in parallel; the numbers do not depend on it. By default one, or what a surrounding
+            ``ls.parallel`` says.
         progress : bool
             Report on the standard error stream while profiling.
         """

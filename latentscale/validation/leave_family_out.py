@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.progress import Progress
 from ..tables import some
+from ..workers import run
 from . import metrics
 from .folds import leave_out
 from .split_store import JUDGED, Outcome, SplitStore, estimator_digest, store_header
@@ -166,7 +166,7 @@ class LeaveFamilyOut:
 
 
 def leave_family_out(
-    estimator, panel, groups=None, n_train=1, n_jobs=1, progress=False, complete=True, resume=None, alphas=ALPHAS,
+    estimator, panel, groups=None, n_train=1, n_jobs=None, progress=False, complete=True, resume=None, alphas=ALPHAS,
     covariates=("params_b", "tokens_t"), size="params_b", small_families="drop", on_error="raise",
 ):  # fmt: skip
     """Predict the larger LLMs of families that only their smallest LLMs represent in the fit.
@@ -186,8 +186,9 @@ def leave_family_out(
         itself.
     n_train : int
         With 0 whole families are predicted, by estimators that can.
-    n_jobs : int
-        Fits run in parallel (joblib); the numbers do not depend on it.
+    n_jobs : int, optional
+        Fits run in parallel; the numbers do not depend on it. By default one, or what a surrounding ``ls.parallel``
+        says.
     progress : bool
         Report on the standard error stream.
     complete : bool
@@ -241,10 +242,10 @@ def leave_family_out(
     by_group = {split.group: split for split in splits}
     todo = [(name, split) for name in estimators for split in splits if (name, split.group) not in done]
     failed = []  # the first failure ends the supply of tasks; those under way are waited for, and kept
-    tasks = (delayed(_run)(name, estimators[name], panel, split, alphas) for name, split in todo if not failed)
+    tasks = (task for task in todo if not failed)
     shown, total = Progress(progress, 0), len(estimators) * len(splits)
     try:
-        for one in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(tasks):
+        for one in run(_predicted, tasks, (estimators, panel, alphas), n_jobs, ordered=False):
             if one.failure and on_error == "raise":
                 failed.append(one)
             if store is not None and not one.failure:
@@ -303,7 +304,7 @@ def _open_store(path, panel, splits, alphas, estimators):
 # --- one split -------------------------------------------------------------------------------------------------------
 
 
-def _run(name, estimator, panel, split, alphas):
+def _predicted(estimators, panel, alphas, name, split):
     """Fit and predict; what goes wrong is put on record."""
     began, predicted, ends, judged, failure, trace = time.perf_counter(), None, None, None, "", ""
     held = panel.table.loc[list(split.test)].reset_index()
@@ -312,7 +313,7 @@ def _run(name, estimator, panel, split, alphas):
         warnings.simplefilter("always", UserWarning)
         try:
             # a copy, since an estimator may keep what it learns, which no other split may see
-            fit = copy.deepcopy(estimator).fit(panel.subset(list(split.train)))
+            fit = copy.deepcopy(estimators[name]).fit(panel.subset(list(split.train)))
             predicted = _aligned(fit.predict(held), split, panel)
             ends, judged = _intervals(fit, held, split, panel, alphas)
         except Exception as error:  # whatever a user's estimator may raise; told apart and reported by the caller

@@ -145,7 +145,7 @@ class ProtocolResults:
 
 
 def run_protocol(
-    table, protocol, wanted=(PAPER, PACKAGE), stored=None, n_jobs=1, progress=False, resume=None, on_error="raise",
+    table, protocol, wanted=(PAPER, PACKAGE), stored=None, n_jobs=None, progress=False, resume=None, on_error="raise",
     family="family", llm="model", seed=0,
 ):  # fmt: skip
     """Run methods over all cells of a protocol.

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.progress import Progress
 from ..models.latent_skill import TRANSLOG, LatentSkillModel
+from ..workers import run
 
 _NEW_LOADING = 0.05  # of skills that an estimate with fewer has not
 
@@ -49,7 +49,7 @@ class SkillSelection:
 
 def select_skills(
     panel, skills=range(1, 7), scaling=TRANSLOG, asymptotes="chance", folds=5, integration="laplace", starts=5,
-    seed=0, n_jobs=1, progress=False,
+    seed=0, n_jobs=None, progress=False,
 ):  # fmt: skip
     """Compare numbers of skills by AIC, BIC and leave-family-out error.
 
@@ -71,8 +71,9 @@ def select_skills(
         Starts of the fits to all families, beside one from the estimate with fewer skills. A fold is climbed from its
         data and from the estimate on all families, which is near.
     seed : int
-    n_jobs : int
-        Fits run in parallel; the numbers do not depend on it.
+    n_jobs : int, optional
+        Fits run in parallel; the numbers do not depend on it. By default one, or what a surrounding ``ls.parallel``
+        says.
     progress : bool
         Report on the standard error stream.
 
@@ -100,10 +101,10 @@ def select_skills(
         start = None if fit is None else with_more_skills(fit, model)
         fits[number] = fit = model.fit(**options, n_jobs=n_jobs, start_params=start)
         shown.stage(f"{number} skills, all families: {fit.llf:.3f}")
-    work = (delayed(_held_out)(panel, fits[number], split, options) for number, split in tasks)
-    for (number, _), (llf, found) in zip(tasks, Parallel(n_jobs=n_jobs, return_as="generator")(work), strict=True):
+    held_out = run(_held_out, tasks, (panel, fits, options), n_jobs)
+    for (number, _), (llf, error) in zip(tasks, held_out, strict=True):
         shown.stage(f"{number} skills, one fold left out: {llf:.3f}")
-        errors.append(found.rename(number))
+        errors.append(error.rename(number))
     by_family = pd.DataFrame()
     if splits:
         by_family = pd.DataFrame({n: pd.concat([part for part in errors if part.name == n]) for n in numbers})
@@ -145,10 +146,10 @@ def with_more_skills(fit, model):
     return pd.Series(model.table.natural(turned), index=model.param_names)
 
 
-def _held_out(panel, whole, split, options):
+def _held_out(panel, fits, options, number, split):
     """Log-likelihood of a fit without the LLMs of a split, and the mean absolute error of each of their families."""
     out = np.isin(np.asarray(panel.llms, dtype=object), split)
-    spec = whole.model
+    whole, spec = fits[number], fits[number].model
     model = LatentSkillModel(panel.subset(~out), spec.scaling, spec.form, spec.asymptotes)
     if model.param_names == spec.param_names:  # else a level of a covariate is gone
         options = options | {"starts": 1, "start_params": whole.params}

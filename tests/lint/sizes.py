@@ -27,7 +27,7 @@ ROOMS = (
     {"results"},
     {"plots", "report", "cli", "__main__", "testing"},
 )
-EVERYWHERE = {"errors", "_version"}
+EVERYWHERE = {"errors", "_version", "workers"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
