@@ -1,17 +1,22 @@
-"""Time and memory by the size of the table: one Laplace pass and a whole fit, tables simulated.
+"""Time and memory by the size of the table: passes and whole fits, tables simulated.
 
-    python benchmarks/scale.py growth       # one pass at growing N, J, L, K; growth exponents; benchmarks/scale.csv
-    python benchmarks/scale.py fit N J L K  # one fit with standard errors: time, passes, peak memory
+    python benchmarks/scale.py growth                     # growing N, J, L, K, nodes; exponents; benchmarks/scale.csv
+    python benchmarks/scale.py fits                       # three large fits (minutes); benchmarks/large_fits.csv
+    python benchmarks/scale.py fit N J L K [DRIVER]       # one fit with standard errors: time, passes, peak memory
 
-A pass is the Laplace log-likelihood and its gradient from modes that are warm. N LLMs in L families, J benchmarks, all
-scores observed. Growth exponents are slopes of log time on log size.
+A pass is the log-likelihood and its gradient from modes that are warm, by Laplace or on so many nodes a family, on one
+thread. Fits are Laplace's from one start, with standard errors, on two threads. N LLMs in L families of about equal
+size, J benchmarks, all scores observed. Growth exponents are slopes of log time on log size. Every size is measured in
+a process of its own, for its peak memory.
 """
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import json
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,15 +27,20 @@ from common import machine
 
 import latentscale as ls
 from latentscale.estimation.objective import Objective
+from latentscale.estimation.rules import Rule
 from latentscale.estimation.search import starting_structures
+from latentscale.numerics.compiled import available
 
-BASE = {"N": 2000, "J": 20, "L": 400, "K": 3}
+HERE = Path(__file__).parent
+
 GROWTH = {
-    "N": [1_000, 3_000, 10_000, 30_000, 100_000],
-    "J": [5, 15, 50, 150, 500],
-    "L": [40, 120, 400, 1_200, 2_000],
-    "K": [1, 2, 3, 4, 6],
+    "N": ({"J": 20, "L": 200, "K": 3, "M": 1}, [1_000, 3_000, 10_000, 30_000, 100_000]),
+    "J": ({"N": 2_000, "L": 400, "K": 3, "M": 1}, [5, 15, 50, 150, 500]),
+    "L": ({"N": 40_000, "J": 10, "K": 3, "M": 1}, [200, 600, 2_000, 6_000, 20_000]),
+    "K": ({"N": 10_000, "J": 20, "L": 2_000, "M": 1}, [1, 2, 3, 4, 6]),
+    "M": ({"N": 2_000, "J": 20, "L": 400, "K": 3}, [27, 125, 343, 1_331, 2_197]),
 }
+LARGE = [(5_000, 100, 1_000, 4, "direct"), (100_000, 12, 20_000, 3, "direct"), (2_000, 2_000, 400, 2, "stochastic")]
 PASSES = 5
 
 
@@ -61,17 +71,25 @@ def simulated_model(n_llms, n_benchmarks, n_families, n_skills, seed=0):
     return ls.LatentSkillModel(panel, "log(params_b) + log(tokens_t)", skills=ls.Anchored(anchors))
 
 
-def pass_seconds(model):
-    """Least seconds of a Laplace pass from warm modes."""
+def pass_seconds(model, nodes=1):
+    """Least seconds of a pass from warm modes."""
     pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), 1e-6)
     _, start = next(iter(starting_structures(objective, pattern, model.chance, model.family_codes, 1, 0)))
     u = space.free_vector(start)
-    _, modes = objective.laplace(u)
+    call = objective.laplace
+    if nodes > 1:
+        points = round(nodes ** (1.0 / pattern.n_skills))
+        standard = Rule.build("quadrature", pattern.n_skills, points=points).standard(model.n_families)
+
+        def call(u, modes=None):
+            return objective.moving(u, standard, modes)
+
+    _, modes = call(u)
     times = []
     for number in range(PASSES):
         began = time.perf_counter()
-        objective.laplace(u + 1e-4 * (number + 1), modes)
+        call(u + 1e-4 * (number + 1), modes)
         times.append(time.perf_counter() - began)
     return min(times)
 
@@ -81,36 +99,58 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def one_pass(n_llms, n_benchmarks, n_families, n_skills, nodes):
+    began = time.perf_counter()
+    model = simulated_model(n_llms, n_benchmarks, n_families, n_skills)
+    made, before = time.perf_counter() - began, peak()
+    return {"pass_s": pass_seconds(model, nodes), "model_s": made, "model_mb": before, "peak_mb": peak()}
+
+
+def one_fit(n_llms, n_benchmarks, n_families, n_skills, driver="direct"):
+    model = simulated_model(n_llms, n_benchmarks, n_families, n_skills)
+    began = time.perf_counter()
+    found = model.fit(integration="laplace", starts=1, progress=True, n_jobs=2, driver=driver)
+    return {
+        "fit_s": time.perf_counter() - began, "peak_mb": peak(),
+        "passes": int(found.starts["evaluations"].sum() + found.estimate.evaluations),
+        "parameters": len(found.params), "standard_errors": int(np.isfinite(found.bse).sum()),
+        "distance_se": found.estimate.distance, "converged": found.converged, "llf": found.llf,
+    }  # fmt: skip
+
+
+def _apart(*arguments):
+    """What this file prints when it is run with these arguments in a process of its own."""
+    command = [sys.executable, __file__, *map(str, arguments)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+
+
 def growth():
     rows = []
-    for letter, sizes in GROWTH.items():
+    for letter, (base, sizes) in GROWTH.items():
         for value in sizes:
-            sizing = {**BASE, letter: value}
-            began = time.perf_counter()
-            model = simulated_model(*sizing.values())
-            made = time.perf_counter() - began
-            row = {"growing": letter, **sizing, "cells": sizing["N"] * sizing["J"]}
-            rows.append(row | {"pass_s": pass_seconds(model), "model_s": made, "peak_mb": peak()})
+            sizing = {name: value if name == letter else base[name] for name in "NJLKM"}
+            rows.append({"growing": letter, **sizing, **_apart("pass", *sizing.values())})
             print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     for letter, part in table.groupby("growing", sort=False):
         whole = np.polyfit(np.log(part[letter]), np.log(part["pass_s"]), 1)[0]
         last = np.diff(np.log(part["pass_s"]))[-1] / np.diff(np.log(part[letter]))[-1]
         print(f"{letter}: exponent {whole:.2f} over {part[letter].min()} to {part[letter].max()}, last step {last:.2f}")
-    table.round(5).to_csv(Path(__file__).with_suffix(".csv"), index=False)
+    table.assign(compiled=available(), machine=machine()).round(5).to_csv(HERE / "scale.csv", index=False)
 
 
-def fit(n_llms, n_benchmarks, n_families, n_skills):
-    began = time.perf_counter()
-    model = simulated_model(n_llms, n_benchmarks, n_families, n_skills)
-    print(f"{model}: made in {time.perf_counter() - began:.1f} s, peak {peak():.0f} MB", flush=True)
-    began = time.perf_counter()
-    found = model.fit(integration="laplace", starts=1, progress=True)
-    errors = np.isfinite(found.bse).all()
-    print(f"fit in {time.perf_counter() - began:.1f} s, peak {peak():.0f} MB, standard errors: {errors}")
-    print(found.starts, found.converged, found.estimate.distance)
+def fits():
+    rows = [dict(zip(["N", "J", "L", "K", "driver"], size, strict=True)) | _apart("fit", *size) for size in LARGE]
+    table = pd.DataFrame(rows).assign(compiled=available(), machine=machine())
+    print(table.to_string())
+    table.to_csv(HERE / "large_fits.csv", index=False)
 
 
 if __name__ == "__main__":
     print(machine())
-    fit(*map(int, sys.argv[2:])) if sys.argv[1] == "fit" else growth()
+    name, *sizes = sys.argv[1:]
+    if name in ("pass", "fit"):
+        numbers = [int(size) if size.isdigit() else size for size in sizes]
+        print(json.dumps({"pass": one_pass, "fit": one_fit}[name](*numbers)))
+    else:
+        {"growth": growth, "fits": fits}[name]()

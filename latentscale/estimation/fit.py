@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -335,7 +336,8 @@ def _search(
     pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE, expected)
     family_of_llm = model.family_codes
-    candidates = list(starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed))
+    drawn = starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed)
+    candidates = list(islice(drawn, starts))  # none beside the one that is given, where none is wanted
     slope_sd = _RANDOM_SLOPE_START / model.random_design.std(axis=0)[:, None] * np.ones(pattern.n_skills)
     if start_params is not None:
         given = model.recoding.internal(model.table.structure(model.table.read(start_params)))

@@ -1,18 +1,23 @@
-"""Passes over the families part by part: working memory that does not grow with the table, and threads.
+"""Passes over the families part by part: working memory that does not grow with the table; threads, or a cluster.
 
 Given the parameters families are independent, so that a log-likelihood, its score and its Hessian are sums over parts
 of the families (``Cells.parts``). A part is small enough for its arrays to stay near the cache, and the same whatever
 the number of threads is; sums are taken in the order of the parts, so that threads do not change a digit.
+
+On a dask cluster (``parallel("dask")``) runs of parts stay with the workers for as long as the cells live; a pass sends
+parameters and modes, and brings sums and modes back. Runs that a dying worker takes along are sent again.
 """
 
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
-from itertools import islice, starmap
+from itertools import islice, pairwise, starmap
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 
+from ..workers import current_cluster
 from .modes import Modes
 
 _THREADS = ContextVar("threads", default=None)
@@ -45,6 +50,10 @@ def over_parts(function, cells, *by_family, large=False):
     if len(parts) == 1:
         yield _quietly(function, cells, *by_family)
         return
+    cluster = current_cluster()
+    if cluster is not None and _THREADS.get() is None:
+        yield from _on_cluster(cluster.client, function, cells, by_family)
+        return
     tasks = ((function, part, *(_slice(given, cells, *span) for given in by_family)) for span, part in parts)
     threads = min(effective_n_jobs(_THREADS.get()), len(parts))
     if threads == 1:
@@ -58,6 +67,49 @@ def over_parts(function, cells, *by_family, large=False):
 def _quietly(function, *arguments):
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # settings of a thread are its own
         return function(*arguments)
+
+
+# --- a cluster -------------------------------------------------------------------------------------------------------
+
+_RUNS = 4  # of parts, for each thread of the cluster
+_MOST_LOST = 3  # times that a run of parts may be lost with its worker in one pass
+
+
+def _on_cluster(client, function, cells, by_family):
+    """The same on the workers of a cluster, which keep the cells; large results are the caller's to be few."""
+    sent = _sent(client, cells)
+    work = [[tuple(_slice(given, cells, *span) for given in by_family) for span, _ in run] for run, _ in sent]
+    futures = [client.submit(_run_of_parts, function, data, some, pure=False)
+               for (_, data), some in zip(sent, work, strict=True)]  # fmt: skip
+    for number, some in enumerate(work):
+        for attempt in range(_MOST_LOST + 1):
+            try:
+                yield from futures[number].result()
+                break
+            except CancelledError:
+                if attempt == _MOST_LOST:
+                    raise
+                run, _ = sent[number]
+                (data,) = client.scatter([[part for _, part in run]], hash=False)
+                sent[number] = run, data
+                futures[number] = client.submit(_run_of_parts, function, data, some, pure=False)
+
+
+def _run_of_parts(function, parts, work):
+    """Results of a run of parts, on a worker."""
+    return [_quietly(function, part, *given) for part, given in zip(parts, work, strict=True)]
+
+
+def _sent(client, cells):
+    """Runs of the parts, each with the future of what a worker holds of it; sent when first asked for."""
+    kept = cells.__dict__.get("_sent")
+    if kept is None or kept[0] is not client:
+        count = min(len(cells.parts), _RUNS * max(1, sum(client.nthreads().values())))
+        bounds = np.linspace(0, len(cells.parts), count + 1).astype(int)
+        runs = [cells.parts[first:last] for first, last in pairwise(bounds)]
+        data = client.scatter([[part for _, part in run] for run in runs], hash=False)
+        kept = cells.__dict__["_sent"] = client, list(zip(runs, data, strict=True))
+    return kept[1]
 
 
 def _slice(given, cells, first, last):
