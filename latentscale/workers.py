@@ -55,9 +55,9 @@ def parallel(backend="loky", client=None, n_jobs=None, **options):
     """Within this context fits that repeat run in parallel: on the cores of a machine, or on a dask cluster.
 
     It concerns multi-start fits, ``bootstrap``, profile intervals, ``leave_family_out`` and ``select_skills``, and the
-    passes of one fit over a table of many thousand scores, wherever their own ``n_jobs`` is left at None. Numbers do not
-    depend on it. Inside a task nothing is parallel: a fit of ``leave_family_out`` runs its starts one after the other,
-    and linear algebra on one thread.
+    passes of one fit over a table of many thousand scores, wherever their own ``n_jobs`` is left at None. Numbers do
+    not depend on it. Inside a task nothing is parallel: a fit of ``leave_family_out`` runs its starts one after the
+    other, and linear algebra on one thread.
 
     Parameters
     ----------
