@@ -274,5 +274,5 @@ def _check_rank(x, terms):
 def within_family_constants(x, terms, family):
     """Terms that take one value within every family: their slopes rest on differences between families."""
     frame = pd.DataFrame(x, columns=list(terms))
-    spread = frame.groupby(family).transform(lambda column: column - column.mean()).abs().max()
+    spread = (frame - frame.groupby(family).transform("mean")).abs().max()
     return [term for term in terms if spread[term] <= 1e-10 * max(1.0, frame[term].abs().max())]
