@@ -29,7 +29,7 @@ from .modes import weighted_outer
 _STEP = 1e-4  # in eta and coordinates of links; of other shapes relative
 _PART_CELLS = 20_000
 _PART_NUMBERS = 4_000_000
-_HELD_NUMBERS, _STRIP = 8_000_000, 1_000  # numbers of one side of products to come; rows of a product at a time
+_HELD_NUMBERS, _STRIP = 2_000_000, 1_000  # numbers of one side of products to come; rows of a product at a time
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,19 @@
 """Passes part by part: the sums of whole passes, the same digits on threads, and memory that does not grow."""
 
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scale import simulated_model
 
 from latentscale.components import cells as module
 from latentscale.estimation.objective import Objective
 from latentscale.estimation.parts import over_parts, spread_over
 from latentscale.estimation.rules import Rule
+from latentscale.estimation.search import starting_structures
 
 
 def _with_llms(problem):
@@ -100,3 +103,33 @@ def test_an_error_in_a_thread_is_the_callers(problem, monkeypatch):
 
     with spread_over(2), pytest.raises(np.linalg.LinAlgError, match="singular"):
         list(over_parts(fails, cells))
+
+
+BUDGET = {"laplace": 16, "complete": 48, "moving": 16, "louis": 48, "hessian": 128}  # megabytes: explanation/cost.md
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_llms", [1_000, 8_000])
+def test_working_memory_keeps_its_budget_however_large_the_table(n_llms):
+    """Four skills, 20 benchmarks, 20,000 and 160,000 scores; what a pass holds beside the cells and its results."""
+    model = simulated_model(n_llms, 20, n_llms // 5, 4)
+    pattern, space = model.search_form
+    objective = Objective(space, model.internal_cells, model.penalty_on(space.table), 1e-6)
+    _, start = next(iter(starting_structures(objective, pattern, model.chance, model.family_codes, 1, 0)))
+    u = space.free_vector(start)
+    standard = Rule.build("quadrature", 4, points=2).standard(model.n_families)
+    _, modes = objective.laplace(u)
+    passes = {
+        "laplace": lambda: objective.laplace(u, modes),
+        "complete": lambda: objective.complete(u, modes),
+        "moving": lambda: objective.moving(u, standard, modes),
+        "louis": lambda: objective.adapted(u, standard, 2, modes),
+        "hessian": lambda: objective.laplace_hessian(u, modes),
+    }
+    for name, work in passes.items():
+        work()  # what is derived from the cells is kept with them
+        tracemalloc.start()
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1e6 * BUDGET[name], f"{name}: {peak / 1e6:.0f} MB"
