@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import cloudpickle
@@ -20,6 +21,7 @@ import latentscale as ls
 from latentscale import workers
 from latentscale.workers import run
 
+PATIENCE = 300.0  # seconds, for workers to start on a machine that is busy
 QUICK = {"integration": "laplace", "starts": 1}
 
 
@@ -32,12 +34,19 @@ def _sent_by_value():
 
 
 @pytest.fixture(scope="module")
-def client():
-    """Of a cluster of two worker processes, which nannies restart."""
+def two_workers():
+    """Client of a cluster of two worker processes, which nannies restart."""
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         client.run(__import__, "latentscale")
         yield client
+
+
+@pytest.fixture
+def client(two_workers):
+    """With both workers alive, whatever the test before has done to them."""
+    two_workers.wait_for_workers(2, timeout=PATIENCE)
+    return two_workers
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +168,20 @@ def test_inside_a_task_nothing_is_parallel(client, backend):
     assert found == [(1, 1, True, {1})] * 2
 
 
+def test_a_worker_of_several_threads_runs_one_task_at_a_time():
+    running, most = [], []
+
+    def task(number):
+        running.append(number)
+        time.sleep(0.01)
+        most.append(len(running))
+        running.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: workers._on_worker((), task, (number,)), range(8)))
+    assert most == [1] * 8
+
+
 def test_an_address_is_connected_to_and_left(client):
     with ls.parallel("dask", client.scheduler.address) as other:
         assert other.id != client.id
@@ -228,7 +251,7 @@ class Recorded:
         mark = self.folder / held
         if held in self.dies_without and not mark.exists():
             mark.touch()
-            deadline = time.monotonic() + 20.0
+            deadline = time.monotonic() + PATIENCE
             while not all((self.folder / other).exists() for other in self.dies_without):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -260,7 +283,6 @@ def test_a_death_costs_the_tasks_of_the_worker(client, panel, tmp_path, victims)
     assert set(log.loc[log.duplicated("family"), "family"]) >= set(victims)
     assert 10 + len(victims) <= len(log) <= 10 + 2 * len(victims)
     assert len((tmp_path / "store").read_text().splitlines()) == 1 + 10
-    client.wait_for_workers(2, timeout=60)
 
 
 def forget(client, _):

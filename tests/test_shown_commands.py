@@ -29,6 +29,7 @@ NAMED = (
 FAMILIES = 26
 SMALLER = {
     '"parametric", 400, n_jobs=2': '"parametric", 12',
+    '"parametric", 400, store=': '"parametric", 4, store=',
     "panel, range(1, 7)": "few_families, range(1, 3), starts=1, folds=2",
     "BenchmarkPanel(scores), range(1, 7)": "BenchmarkPanel(scores), range(1, 3), starts=1, folds=2",
     ", n_jobs=2, progress=True": "",
