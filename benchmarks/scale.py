@@ -1,7 +1,7 @@
 """Time and memory by the size of the table: passes and whole fits, tables simulated.
 
     python benchmarks/scale.py growth                     # growing N, J, L, K, nodes; exponents; benchmarks/scale.csv
-    python benchmarks/scale.py fits                       # three large fits (minutes); benchmarks/large_fits.csv
+    python benchmarks/scale.py fits [ROW ...]             # large fits, or some; rows of benchmarks/large_fits.csv
     python benchmarks/scale.py fit N J L K [DRIVER]       # one fit with standard errors: time, passes, peak memory
 
 A pass is the log-likelihood and its gradient from modes that are warm, by Laplace or on so many nodes a family, on one
@@ -40,7 +40,13 @@ GROWTH = {
     "K": ({"N": 10_000, "J": 20, "L": 2_000, "M": 1}, [1, 2, 3, 4, 6]),
     "M": ({"N": 2_000, "J": 20, "L": 400, "K": 3}, [27, 125, 343, 1_331, 2_197]),
 }
-LARGE = [(5_000, 100, 1_000, 4, "direct"), (100_000, 12, 20_000, 3, "direct"), (2_000, 2_000, 400, 2, "stochastic")]
+LARGE = [
+    (5_000, 100, 1_000, 4, "direct"),
+    (100_000, 12, 20_000, 3, "direct"),
+    (20_000, 12, 4_000, 3, "direct"),
+    (20_000, 12, 4_000, 3, "stochastic"),
+    (600, 500, 120, 2, "direct"),
+]
 PASSES = 5
 
 
@@ -139,11 +145,15 @@ def growth():
     table.assign(compiled=available(), machine=machine()).round(5).to_csv(HERE / "scale.csv", index=False)
 
 
-def fits():
-    rows = [dict(zip(["N", "J", "L", "K", "driver"], size, strict=True)) | _apart("fit", *size) for size in LARGE]
-    table = pd.DataFrame(rows).assign(compiled=available(), machine=machine())
-    print(table.to_string())
-    table.to_csv(HERE / "large_fits.csv", index=False)
+def fits(*wanted):
+    path = HERE / "large_fits.csv"
+    table = pd.read_csv(path, index_col="row") if path.exists() else pd.DataFrame()
+    for row in map(int, wanted or range(len(LARGE))):
+        size = dict(zip(["N", "J", "L", "K", "driver"], LARGE[row], strict=True))
+        found = size | _apart("fit", *size.values()) | {"compiled": available(), "machine": machine()}
+        print(found, flush=True)
+        table = pd.concat([table.drop(row, errors="ignore"), pd.DataFrame(found, index=[row])]).sort_index()
+        table.rename_axis("row").to_csv(path)
 
 
 if __name__ == "__main__":
@@ -153,4 +163,4 @@ if __name__ == "__main__":
         numbers = [int(size) if size.isdigit() else size for size in sizes]
         print(json.dumps({"pass": one_pass, "fit": one_fit}[name](*numbers)))
     else:
-        {"growth": growth, "fits": fits}[name]()
+        {"growth": growth, "fits": fits}[name](*sizes)

@@ -109,9 +109,9 @@ BUDGET = {"laplace": 16, "complete": 48, "moving": 16, "louis": 48, "hessian": 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_llms", [1_000, 8_000])
+@pytest.mark.parametrize("n_llms", [500, 4_000])
 def test_working_memory_keeps_its_budget_however_large_the_table(n_llms):
-    """Four skills, 20 benchmarks, 20,000 and 160,000 scores; what a pass holds beside the cells and its results."""
+    """Four skills, 20 benchmarks, 10,000 and 80,000 scores; what a pass holds beside the cells and its results."""
     model = simulated_model(n_llms, 20, n_llms // 5, 4)
     pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), 1e-6)
