@@ -9,6 +9,7 @@ from scipy import optimize
 from scipy.linalg import solve_triangular
 
 from ..numerics.linalg import cholesky_or_none, inverse_triangle, symmetrise
+from .straight import Straight
 
 _MANY, _PAIRS = 1_000, 50  # parameters from which BFGS keeps but so many pairs of steps
 REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
@@ -57,18 +58,34 @@ def decrement_of(gradient, information):
     return np.nan if factor is None else float(np.linalg.norm(solve_triangular(factor, gradient, lower=True)))
 
 
-def scaled_ascent(function, u, scale, gtol, max_iterations):
+def scaled_ascent(function, u, scale, gtol, max_iterations, space=None):
     """BFGS in coordinates where the information is about the identity, so that its gradient is in SE units.
 
-    ``function(u)`` returns minus the objective and its gradient in u.
+    ``function(u)`` returns minus the objective and its gradient in u. With many parameters the coordinates are straight
+    ones (``Straight``) where their ``space`` is given.
 
     Returns
     -------
     (array (P,), int)
         Where it ended, and evaluations.
     """
-    end = _bfgs(function, u, scale, gtol, max_iterations)
-    return u + scale @ end.x, end.nfev
+    straight = straight_at(space, u)
+    if straight is None:
+        end = _bfgs(function, u, scale, gtol, max_iterations)
+        return u + scale @ end.x, end.nfev
+
+    def function_of(v):
+        value, gradient = function(straight.u(v))
+        return value, straight.gradient(v, gradient)
+
+    scale = straight.steps(scale)
+    end = _bfgs(function_of, u, scale, gtol, max_iterations)
+    return straight.u(u + scale @ end.x), end.nfev
+
+
+def straight_at(space, u):
+    """Straight coordinates about u, or None: where parameters are few, or their space is not given or will not do."""
+    return Straight.at(space, u) if space is not None and len(u) > _MANY else None
 
 
 def settled_ascent(function, u, scale, gtol, max_iterations):

@@ -12,7 +12,16 @@ from scipy.linalg import cho_factor, cho_solve
 from ..errors import DataError
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
-from .ascent import REFUSED, LaplaceDescent, complete_metric, decrement_of, scale_from, scaled_ascent, settled_ascent
+from .ascent import (
+    REFUSED,
+    LaplaceDescent,
+    complete_metric,
+    decrement_of,
+    scale_from,
+    scaled_ascent,
+    settled_ascent,
+    straight_at,
+)
 from .rules import MAX_DRAWS, monte_carlo_error
 
 _NEWTON_WITHIN = 1e-2  # standard errors: steps further away must gain
@@ -112,7 +121,7 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
                 u = moved
                 continue
         descent = LaplaceDescent(objective)
-        moved, _ = scaled_ascent(descent, u, scale_from(information), near, 200)
+        moved, _ = scaled_ascent(descent, u, scale_from(information), near, 200, objective.space)
         evaluations += descent.evaluations
         if np.array_equal(moved, u):
             break
@@ -129,7 +138,9 @@ def _newton(objective, u, evaluation, modes, information):
     step = cho_solve(factor, evaluation.gradient)
     before = np.sqrt(evaluation.gradient @ step)
     while True:
-        trial, trial_modes = objective.laplace(u + step, modes)
+        straight = straight_at(objective.space, u)
+        moved = u + step if straight is None else straight.u(u + straight.steps(step))
+        trial, trial_modes = objective.laplace(moved, modes)
         passes += 1
         if trial.gradient is None or (before > _NEWTON_WITHIN and not trial.value > evaluation.value):
             return u, passes
@@ -137,7 +148,7 @@ def _newton(objective, u, evaluation, modes, information):
         after = np.sqrt(max(trial.gradient @ next_step, 0.0))
         if not after < _NEARER * before:
             return u, passes
-        u, evaluation, modes, step, before = u + step, trial, trial_modes, next_step, after
+        u, evaluation, modes, step, before = moved, trial, trial_modes, next_step, after
 
 
 def settle_laplace(objective, rule, u, tolerance, report, max_rounds=4):

@@ -52,7 +52,7 @@ def climb(objective, number, kind, structure, max_iterations, gtol=5e-3):
     u = objective.space.free_vector(structure)
     for iterations, goal in ((min(30, max_iterations), 20.0 * gtol), (max_iterations - 30, gtol)):
         if iterations > 0:
-            u, _ = scaled_ascent(descent, u, complete_metric(objective, u), goal, iterations)
+            u, _ = scaled_ascent(descent, u, complete_metric(objective, u), goal, iterations, objective.space)
     minus_value, minus_gradient = descent(u)
     value = -minus_value if minus_value < REFUSED else -np.inf
     return Start(number, kind, value, float(np.abs(minus_gradient).max()), descent.evaluations, u)
