@@ -25,6 +25,7 @@ for skills that shrinkage has taken out of all benchmarks, of which the scores k
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit, logit
 
 UPPER_CENTRE = 3.5
@@ -53,7 +54,11 @@ class Penalty:
 
     def hessian(self, s):
         """Second derivatives (S, S)."""
-        return sum((part.hessian(s) for part in self.parts), np.zeros((len(s), len(s))))
+        return self.sparse_hessian(s).toarray()
+
+    def sparse_hessian(self, s):
+        """The same as a sparse array."""
+        return sum((part.hessian(s) for part in self.parts), sparse.csr_array((len(s), len(s))))
 
 
 @dataclass(frozen=True)
@@ -107,11 +112,11 @@ class ShapePenalty:
         return float(-0.5 * np.sum((distance * self.sd) ** 2)), gradient
 
     def hessian(self, s):
-        """Second derivatives (S, S), a diagonal."""
+        """Second derivatives (S, S), a sparse diagonal."""
         distance, slope, bend = self._distance(s)
         diagonal = np.zeros(len(s))
         diagonal[self.where] = -(slope**2) / self.sd**2 - distance * bend
-        return np.diag(diagonal)
+        return sparse.diags_array(diagonal, format="csr")
 
 
 @dataclass(frozen=True)
@@ -134,11 +139,11 @@ class PrecisionPenalty:
         return float(-0.5 * np.sum(distance**2) / PRECISION_SD**2), gradient
 
     def hessian(self, s):
-        """Second derivatives (S, S), a diagonal."""
+        """Second derivatives (S, S), a sparse diagonal."""
         phi = s[self.where]
         diagonal = np.zeros(len(s))
         diagonal[self.where] = (np.log(phi / PRECISION_CENTRE) - 1.0) / (PRECISION_SD * phi) ** 2
-        return np.diag(diagonal)
+        return sparse.diags_array(diagonal, format="csr")
 
 
 @dataclass(frozen=True)
@@ -164,10 +169,10 @@ class SpreadPenalty:
         return float(np.sum(np.log(size) - self.rate * size)), gradient
 
     def hessian(self, s):
-        """Second derivatives (S, S), a diagonal."""
+        """Second derivatives (S, S), a sparse diagonal."""
         diagonal = np.zeros(len(s))
         diagonal[self.where] = -1.0 / s[self.where] ** 2
-        return np.diag(diagonal)
+        return sparse.diags_array(diagonal, format="csr")
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ class Shrinkage:
         return float(value), self._flat(-w * loadings @ cov, -v * self.design_cov @ slopes @ inverse, in_cov)
 
     def hessian(self, s):
-        """Second derivatives (S, S), one coordinate of loadings, slopes and Sigma after the other."""
+        """Second derivatives, a sparse array (S, S), one coordinate of loadings, slopes and Sigma after the other."""
         loadings, slopes, cov, inverse = self._blocks(s)
         w, v = self._weights()
         explained = slopes.T @ self.design_cov @ slopes
@@ -232,7 +237,7 @@ class Shrinkage:
             in_cov -= 0.5 * w * (loadings.T @ d_loadings + d_loadings.T @ loadings)
             in_slopes = self.design_cov @ (d_slopes - slopes @ inverse @ d_cov) @ inverse
             out[position] = self._flat(-w * (d_loadings @ cov + loadings @ d_cov), -v * in_slopes, in_cov)
-        return out
+        return sparse.csr_array(out)
 
 
 def starting_lower(chance):

@@ -51,8 +51,11 @@ def family_scores(objective, v, rule, start=None):
 def family_information(objective, v, rule):
     """Minus the Hessian of each family's log-likelihood, shape (L, d, d).
 
-    Louis's identity on nodes held still; for Laplace, fourth-order differences of its exact scores.
+    Louis's identity on nodes held still, of draws on a grid in their place (``Rule.for_information``) where there is
+    one; for Laplace, fourth-order differences of its exact scores.
     """
+    nodal = rule.for_information()
+    rule = rule if nodal.kind == "laplace" else nodal
     space, cells = objective.space, objective.cells
     structure = space.structure(v)
     require_laplace(space.layout.llm_effects, rule.kind)

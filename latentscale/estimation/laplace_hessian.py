@@ -23,7 +23,7 @@ import numpy as np
 from ..components.complete import effect_loadings, fixed_part, layout_of
 from ..components.response import LINK, cell_parameters, cell_terms
 from ..numerics.linalg import symmetrise
-from .louis import CovarianceBlock, blocks_hessian, chain_blocks
+from .louis import CovarianceBlock, add_blocks, add_covariance, chain_blocks
 from .modes import weighted_outer
 
 _STEP = 1e-4  # in eta and coordinates of links; of other shapes relative
@@ -82,11 +82,13 @@ class HessianTotal:
         self.held = []
 
     def hessian(self):
-        """Array (A, A)."""
+        """Array (A, A); may be asked for once, as its memory is that of the sum."""
         if self.held:
             self._multiply()
-        still = blocks_hessian(self.layout, self.blocks, self.cov, self.entries)
-        return symmetrise(self.product + still)
+        whole, self.product = self.product, None
+        add_blocks(whole, self.layout, self.blocks, self.entries)
+        add_covariance(whole, self.layout, self.cov, self.entries)
+        return symmetrise(whole)
 
 
 def laplace_hessian(structure, cells, modes, shapes="", expected=False):

@@ -108,28 +108,27 @@ def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
 
 def chain_hessian(structure, cells, mean_skill, sums, within=None):
     """Expected complete-data Hessian in s, (S, S), the Sigma block apart; arguments of ``chain_blocks``."""
-    return scatter_blocks(layout_of(structure), chain_blocks(structure, cells, mean_skill, sums, within))
+    layout = layout_of(structure)
+    blocks = chain_blocks(structure, cells, mean_skill, sums, within)
+    return add_blocks(np.zeros((layout.size, layout.size)), layout, blocks, np.arange(layout.size))
 
 
-def scatter_blocks(layout, blocks, entries=None):
-    """A matrix over s, or over some ascending ``entries`` of it, from the benchmarks' blocks (J, W, W)."""
+def add_blocks(out, layout, blocks, entries):
+    """Add the benchmarks' blocks (J, W, W) to a matrix over some ascending ``entries`` of s; returns it."""
     j = layout.n_items
     shared = np.concatenate([layout.index("slopes").ravel(), layout.index("slope_sd").ravel()])
     columns = [layout.index("loadings"), layout.index("intercepts")[:, None], np.tile(shared, (j, 1))]
     where = np.hstack(columns + [positions[:, None] for positions in layout.shapes.values()])
-    entries = np.arange(layout.size) if entries is None else entries
     position = np.full(layout.size, -1)
     position[entries] = np.arange(len(entries))
     rows, columns = (position[side] for side in np.broadcast_arrays(where[:, :, None], where[:, None, :]))
     kept = (rows >= 0) & (columns >= 0)
-    out = np.zeros((len(entries), len(entries)))
     np.add.at(out, (rows[kept], columns[kept]), blocks[kept])
     return out
 
 
-def blocks_hessian(layout, blocks, cov, entries):
-    """The matrix over some entries of s from the benchmarks' blocks (J, W, W) and Sigma's."""
-    out = scatter_blocks(layout, blocks, entries)
+def add_covariance(out, layout, cov, entries):
+    """Add Sigma's block to a matrix over some ascending ``entries`` of s; returns it."""
     block = layout.slices["skill_cov"]
     wanted = np.flatnonzero((entries >= block.start) & (entries < block.stop))
     inside = entries[wanted] - block.start

@@ -12,8 +12,8 @@ direct driver's on moving draws; both fall as draws are added.
 import numpy as np
 
 from ..numerics.linalg import symmetrise
-from .ascent import REFUSED, decrement_of, scale_from, scaled_ascent
-from .polish import Maximum, wants_more_draws
+from .ascent import REFUSED, scale_from, scaled_ascent
+from .polish import Maximum, informed, wants_more_draws
 
 ACCELERATE_WITHIN = 1.0  # standard errors from the optimum, where the quadratic picture holds
 
@@ -41,8 +41,8 @@ def mcem(objective, rule, u, tolerance, report, max_rounds=500):
         nodes, modes = objective.nodes(u, standard, alpha)
         alpha = modes.alpha
         evaluation = objective.frozen(u, nodes, order=2)
-        information = -symmetrise(evaluation.hessian)
-        decrement = decrement_of(evaluation.gradient, information)
+        by_rule = -symmetrise(evaluation.hessian)
+        information, decrement = informed(objective, rule, u, modes, evaluation.gradient, by_rule, tolerance)
         report(cycle, evaluation.loglike, decrement, u)
         if wants_more_draws(objective, rule, u, standard, decrement, tolerance):
             rule, best = rule.doubled(), np.inf

@@ -10,7 +10,7 @@ from ..components.response import cell_parameters, cell_terms, derivative_names
 from .adaptive import adaptive
 from .laplace import laplace
 from .laplace_hessian import HessianTotal, hessian_shares
-from .louis import CovarianceBlock, blocks_hessian, chain_blocks
+from .louis import CovarianceBlock, add_blocks, add_covariance, chain_blocks
 from .marginal import Nodes, adapted_nodes, marginal
 from .modes import MODE_TOLERANCE, Modes, posterior_modes
 from .parts import over_parts, total
@@ -104,9 +104,9 @@ class Objective:
         return np.flatnonzero(self.space.table.free)
 
     def _in_u(self, u, s, score, hessian):
-        """A Hessian in the free entries of s, with the penalty's, carried to u."""
-        if self.penalty.parts:
-            hessian = hessian + self.penalty.hessian(s)[np.ix_(self.entries, self.entries)]
+        """A Hessian in the free entries of s, whose memory takes the penalty's up, carried to u."""
+        more = self.penalty.sparse_hessian(s)[self.entries][:, self.entries].tocoo()
+        hessian[more.row, more.col] += more.data
         return self.space.pull_back_hessian(u, hessian, score)
 
     def modes(self, u, start=None):
@@ -180,7 +180,8 @@ class Objective:
         else:
             function = partial(_complete_blocks, structure, shapes=self.shapes)
             blocks, cov = total(over_parts(function, self.cells, modes))
-            hessian = blocks_hessian(self.space.layout, blocks, cov, self.entries)
+            hessian = add_blocks(np.zeros((len(self.entries),) * 2), self.space.layout, blocks, self.entries)
+            add_covariance(hessian, self.space.layout, cov, self.entries)
         return self._in_u(u, s, np.zeros(len(s)), hessian)
 
 

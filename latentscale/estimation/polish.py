@@ -180,8 +180,8 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
     """Direct maximisation of the log-likelihood on nodes that move with u (``Objective.moving``).
 
     Each round takes the information at u (Louis, on the nodes adapted there) and unless the Newton step is
-    within ``tolerance`` climbs by BFGS in that metric. A Monte Carlo rule doubles its draws when they give no
-    curvature, or when at the optimum the log-likelihood is less sure than ``rule.tolerance``.
+    within ``tolerance`` climbs by BFGS in that metric. A Monte Carlo rule doubles its draws when at the optimum the
+    log-likelihood is less sure than ``rule.tolerance``, or when nothing gives a curvature.
     """
     evaluations, alpha = 0, None
     standard = rule.standard(objective.cells.n_families)
@@ -189,10 +189,10 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
         frozen, modes = objective.adapted(u, standard, 2, alpha)
         alpha = modes.alpha
         _require_finite(frozen)
-        information = -symmetrise(frozen.hessian)
         evaluation, _ = objective.moving(u, standard, alpha)
         evaluations += 2
-        decrement = decrement_of(evaluation.gradient, information)
+        by_rule = -symmetrise(frozen.hessian)
+        information, decrement = informed(objective, rule, u, modes, evaluation.gradient, by_rule, tolerance)
         report(rounds, evaluation.loglike, decrement, u)
         if wants_more_draws(objective, rule, u, standard, decrement, tolerance):
             rule = rule.doubled()
@@ -207,6 +207,29 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
             break
         u = moved
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
+
+
+def informed(objective, rule, u, modes, gradient, information, tolerance):
+    """Information and the distance to the optimum: of draws, as they give them on the way, at the end better ones.
+
+    ``information`` is the rule's own. That of draws has an error that says little on the way to the optimum and much
+    in standard errors (``Rule.for_information``); where it is not even positive definite it is not used at all.
+    """
+    decrement = decrement_of(gradient, information)
+    if rule.kind != "monte_carlo" or decrement >= tolerance:
+        return information, decrement
+    better = rule_information(objective, rule.for_information(), u, modes)
+    distance = decrement_of(gradient, better)
+    return (better, distance) if np.isfinite(distance) else (information, decrement)
+
+
+def rule_information(objective, rule, u, modes=None):
+    """Minus the Hessian of the penalised log-likelihood in the coordinates of the objective's space: (P, P)."""
+    if rule.kind == "laplace":
+        return laplace_information(objective, u, objective.modes(u) if modes is None else modes)
+    start = None if modes is None else modes.alpha
+    evaluation, _ = objective.adapted(u, rule.standard(objective.cells.n_families), 2, start)
+    return np.full((len(u), len(u)), np.nan) if evaluation.hessian is None else -symmetrise(evaluation.hessian)
 
 
 class MovingAscent:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..numerics.linalg import symmetrise
 from ..parameters.restrictions import RestrictedSpace
 from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
 from .objective import Objective
-from .polish import MovingAscent, laplace_information
+from .polish import MovingAscent
 
 _GOAL = 1e-3  # standard errors
 _ACCEPTED = 1e-2
@@ -87,14 +86,6 @@ def refit(objective, rule, v, information, goal=_GOAL, max_iterations=200):
         objective.space, end, -minus_value, -minus_value - penalty, -minus_gradient, distance, evaluations + 1,
         bool(distance < _ACCEPTED),
     )  # fmt: skip
-
-
-def information_at(objective, rule, v):
-    """Minus the Hessian of the penalised log-likelihood in the coordinates of the objective's space: (d, d)."""
-    if rule.kind == "laplace":
-        return laplace_information(objective, v, objective.modes(v))
-    evaluation, _ = objective.adapted(v, rule.standard(objective.cells.n_families), 2)
-    return -symmetrise(evaluation.hessian)
 
 
 def restricted_refit(model, rule, restriction, u, information, goal=_GOAL):

@@ -63,8 +63,8 @@ class Straight:
     def steps(self, steps):
         """Steps in v at the reference point, columns of an array (P, ...), from steps in u."""
         out = steps.copy()
-        padded = np.concatenate([steps, np.zeros_like(steps[:1])])  # fixed loadings, of position -1, do not move
         for skill in range(self.reference.shape[1]):
-            moved = np.tensordot(self.project, padded[self.loadings[:, skill]], axes=1)  # column of dM
+            free = self.free[:, skill]
+            moved = np.tensordot(self.project[:, free], steps[self.loadings[free, skill]], axes=1)  # column of dM
             out[self.slopes] += self.reference_slopes[:, skill].reshape(-1, *[1] * moved.ndim) * moved
         return out

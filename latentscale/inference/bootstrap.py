@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from ..errors import DataError
 from ..estimation.families import family_scores
 from ..estimation.objective import Objective
+from ..estimation.polish import rule_information
 from ..estimation.progress import Progress
-from ..estimation.refit import information_at, refit
+from ..estimation.refit import refit
 from ..estimation.rules import Rule
 from ..estimation.search import climb
 from ..models.resampling import parametric_replicate, resampled
@@ -440,7 +441,7 @@ def _climbed(world, model, objective):
 def _again(objective, rule, v):
     """Refit in the metric of the information at v: Louis's, for Laplace that of a modest grid where there is one."""
     if objective.space.layout.llm_effects:
-        return refit(objective, rule, v, information_at(objective, rule, v))
+        return refit(objective, rule, v, rule_information(objective, rule, v))
     nodal = rule.finer() if rule.kind == "laplace" else rule
     hessian = objective.adapted(v, nodal.standard(objective.cells.n_families), 2)[0].hessian
     return refit(objective, rule, v, np.eye(len(v)) if hessian is None else -symmetrise(hessian))

@@ -14,8 +14,8 @@ from scipy import sparse
 from ..errors import DataError
 from ..estimation.families import family_information, family_scores
 from ..estimation.simulated import expected_information
-from ..numerics.linalg import cholesky_or_none, extreme_eigenvalues, inverse_from
-from ..parameters.restrictions import RestrictedSpace, natural_jacobian
+from ..numerics.linalg import cholesky_or_none, congruence, extreme_eigenvalues, inverse_from
+from ..parameters.restrictions import RestrictedSpace, sparse_natural_jacobian
 from .flat_rotations import flat_rotations
 
 # An eigenvalue this much smaller than the largest is below the error of an information by differences, 1e-9 relative.
@@ -37,7 +37,7 @@ class Observed:
         Covariance of the natural parameters; NaN throughout where it does not exist.
     free : array (d, d)
         In the optimiser's coordinates; NaN likewise.
-    jacobian : array (P, d)
+    jacobian : sparse array (P, d)
         d natural / d coordinates at the estimate.
     eigenvalues : array (d,), or (2,)
         Of the information scaled to unit diagonal, ascending; the smallest and the largest alone where there are more
@@ -50,7 +50,7 @@ class Observed:
 
     matrix: np.ndarray
     free: np.ndarray
-    jacobian: np.ndarray
+    jacobian: sparse.csr_array
     eigenvalues: np.ndarray
     weak: tuple
 
@@ -74,11 +74,11 @@ class Covariance:
 
 
 def coordinate_jacobian(space, recoding, v):
-    """d natural / d coordinates, shape (P, d)."""
+    """d natural / d coordinates, sparse array (P, d)."""
     if isinstance(space, RestrictedSpace):
         u = space.free(v)
-        return natural_jacobian(space.space, recoding, u) @ space.basis(u)
-    return natural_jacobian(space, recoding, v)
+        return sparse.csr_array(sparse_natural_jacobian(space.space, recoding, u) @ space.basis(u))
+    return sparse_natural_jacobian(space, recoding, v)
 
 
 def observed_covariance(space, recoding, v, information):
@@ -88,14 +88,14 @@ def observed_covariance(space, recoding, v, information):
     the natural scale too.
     """
     jacobian = coordinate_jacobian(space, recoding, v)
-    size = len(v)
+    size, count = len(v), jacobian.shape[0]
     absent = np.isnan(np.diag(information))
     if absent.any():  # not asked for, or Laplace's approximation ends next to the estimate
         nothing = np.full((size, size), np.nan)
         weak = () if absent.all() else tuple(np.asarray(space.labels)[absent][:6])
-        return Observed(np.full((len(jacobian),) * 2, np.nan), nothing, jacobian, np.full(size, np.nan), weak)
+        return Observed(np.full((count, count), np.nan), nothing, jacobian, np.full(size, np.nan), weak)
     scale = np.sqrt(np.abs(np.diag(information)))
-    scaled = information / np.outer(scale, scale) if np.all(scale > _ROUNDING * scale.max()) else information
+    scaled = _rescaled(information.copy(), scale) if np.all(scale > _ROUNDING * scale.max()) else information
     turns, _ = flat_rotations(space, v)
     factor = cholesky_or_none(scaled)
     inverse = None if factor is None or turns.shape[1] else inverse_from(factor)
@@ -105,10 +105,17 @@ def observed_covariance(space, recoding, v, information):
         nothing = np.full((size, size), np.nan)
         direction = np.linalg.norm(turns * scale[:, None], axis=1) if turns.shape[1] else vectors[:, 0]
         weak = heaviest(space.labels, direction)
-        return Observed(np.full((len(jacobian),) * 2, np.nan), nothing, jacobian, values, weak)
-    free = inverse / np.outer(scale, scale)
-    carry = sparse.csr_array(jacobian)  # few of its entries are not zero
-    return Observed(carry @ (carry @ free).T, free, jacobian, values, ())
+        return Observed(np.full((count, count), np.nan), nothing, jacobian, values, weak)
+    del scaled  # P^2 numbers, as many as each of those that are to come
+    free = _rescaled(inverse, scale)
+    return Observed(congruence(jacobian, free), free, jacobian, values, ())
+
+
+def _rescaled(matrix, scale):
+    """A symmetric matrix divided by scale in its rows and columns, in its own memory."""
+    for row, size in zip(matrix, scale, strict=True):
+        row /= size * scale
+    return matrix
 
 
 def _eigenvalues(matrix, inverse):
@@ -284,7 +291,7 @@ def opg_covariance(objective, v, rule, observed):
     product = scores.T @ scores
     if np.linalg.cond(product) > 1e14:
         raise DataError("The outer product of the families' scores is singular; use cov_type='observed'.")
-    matrix = observed.jacobian @ np.linalg.solve(product, observed.jacobian.T)
+    matrix = observed.jacobian @ np.linalg.solve(product, observed.jacobian.T.toarray())
     return Covariance(matrix, "opg", f"inverse outer product of the scores of {count} families")
 
 

@@ -99,18 +99,18 @@ def diagnose(fit):
 def _convergence(fit):
     estimate = fit.estimate
     labels, size = estimate.space(fit.model).labels, np.abs(estimate.gradient)
+    numbers = {"distance": estimate.distance, "gradient": float(size.max())}
+    far = f"{estimate.distance:.1e} standard errors" if np.isfinite(estimate.distance) else "unknown"
+    message = f"Distance to the optimum {far}."
+    if estimate.converged:  # what is left of the gradient is rounding, or next to it
+        return Finding("convergence", "ok", message, (), numbers)
     worst = np.argsort(-size)[:_TOLD]
     names = tuple(labels[position] for position in worst)
     entries = ", ".join(f"{labels[position]} {estimate.gradient[position]:.1e}" for position in worst)
     if not estimate.informed:
         names, entries = (), "unknown without the observed information (information=True)"
-    numbers = {"distance": estimate.distance, "gradient": float(size.max())}
-    far = f"{estimate.distance:.1e} standard errors" if np.isfinite(estimate.distance) else "unknown"
-    message = f"Distance to the optimum {far}; largest entries of the gradient: {entries}."
-    if estimate.converged:
-        return Finding("convergence", "ok", message, names, numbers)
-    message = f"The optimum was not reached. {message} Estimates and standard errors are not yet those of the maximum. "
-    message += "Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
+    message = f"The optimum was not reached. {message} The largest entries of the gradient: {entries}. Estimates and "
+    message += "standard errors are not yet those of the maximum. Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
     return Finding("convergence", "problem", message, names, numbers)
 
 

@@ -13,7 +13,8 @@ from scipy import stats
 
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.natural import rule_score
-from ..estimation.refit import information_at, restricted_refit
+from ..estimation.polish import rule_information
+from ..estimation.refit import restricted_refit
 from ..estimation.simulated import expected_information
 from ..numerics.linalg import cholesky_or_none
 from ..parameters.restrictions import Restriction, independent, natural_vector, read_restriction
@@ -87,7 +88,7 @@ def full_information(fit):
     estimate, model = fit.estimate, fit.model
     if estimate.restriction is None:
         return estimate.information
-    return information_at(model.objective, estimate.rule, estimate.free)
+    return rule_information(model.objective, estimate.rule.for_information(), estimate.free)
 
 
 def restricted_end(fit, restriction):

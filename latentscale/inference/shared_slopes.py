@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import DataError
-from ..estimation.refit import information_at, refit
+from ..estimation.polish import rule_information
+from ..estimation.refit import refit
 from ..estimation.rules import Rule
 from ..estimation.search import climb
 from .chibar import (
@@ -138,4 +139,4 @@ def _alternative(larger, fit, null, size, integration):
     if integration == "laplace" or not np.isfinite(end.value):
         return end.value
     rule = _rule(larger, fit.estimate, integration)
-    return refit(objective, rule, end.u, information_at(objective, rule, end.u)).value
+    return refit(objective, rule, end.u, rule_information(objective, rule.for_information(), end.u)).value

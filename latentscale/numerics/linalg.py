@@ -4,10 +4,14 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.sparse.linalg import eigsh
 
+_STRIP = 1_000  # rows of a large matrix at a time
+
 
 def symmetrise(matrix):
     """(A + A') / 2 over the last two axes."""
-    return 0.5 * (matrix + np.swapaxes(matrix, -1, -2))
+    out = matrix + np.swapaxes(matrix, -1, -2)
+    out *= 0.5
+    return out
 
 
 def positive_definite(matrices):
@@ -24,9 +28,27 @@ def cholesky_or_none(matrix):
 
 
 def inverse_from(factor):
-    """Inverse of A = C C' from its lower Cholesky factor C, in a third of the time of a general inverse."""
-    inverse, _ = lapack.dpotri(factor, lower=1)
-    return np.tril(inverse) + np.tril(inverse, -1).T
+    """Inverse of A = C C' from its lower Cholesky factor C, in a third of the time of a general inverse.
+
+    In the memory of the factor, an array in C's order (row by row), which is lost.
+    """
+    lapack.dpotri(factor.T, lower=0, overwrite_c=1)
+    for start in range(0, len(factor), _STRIP):
+        stop = start + _STRIP
+        within = factor[start:stop, start:stop]
+        within[...] = np.tril(within) + np.tril(within, -1).T
+        factor[start:stop, stop:] = factor[stop:, start:stop].T
+    return factor
+
+
+def congruence(jacobian, matrix):
+    """J H J' of a sparse J (Q, P) and a symmetric H (P, P); takes memory for J H and the result, no more."""
+    inner = jacobian @ matrix
+    out = np.empty((jacobian.shape[0],) * 2)
+    for start in range(0, len(out), _STRIP):  # the product of a turned matrix would copy it
+        where = slice(start, start + _STRIP)
+        out[where] = (jacobian @ inner[where].T).T
+    return out
 
 
 def inverse_triangle(factor):

@@ -107,8 +107,13 @@ def natural_vector(space, recoding, u):
 
 def natural_jacobian(space, recoding, u):
     """d natural / d u, shape (P, P), exact."""
+    return sparse_natural_jacobian(space, recoding, u).toarray()
+
+
+def sparse_natural_jacobian(space, recoding, u):
+    """The same, a sparse array: few of its entries are not zero."""
     carried = recoding.jacobian(space.layout, space.structure(u)) @ space.sparse_jacobian(u)
-    return carried[np.flatnonzero(space.table.free)].toarray()
+    return carried[np.flatnonzero(space.table.free)]
 
 
 @dataclass(frozen=True)

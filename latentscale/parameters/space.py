@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit, logit
 
+from ..numerics.linalg import congruence
 from .table import ParameterTable
 
 
@@ -212,4 +213,4 @@ class ParameterSpace:
     def pull_back_hessian(self, u, hessian, score):
         """Hessian in u from one in the free entries of s, both (P, P); s(u) counts as straight, as scores vanish."""
         jacobian = self.sparse_jacobian(u)[np.flatnonzero(self.table.free)]
-        return (jacobian.T @ (jacobian.T @ hessian).T).T
+        return congruence(jacobian.T, hessian)

@@ -9,13 +9,15 @@ from .surface import LEVEL_COLOURS
 
 _BUDGET, _OPTIMUM, _LLM = "0.45", PALETTE[1], "0.55"
 _GRID = 61  # points a side of the surface
+_FEW = 5  # optima whose isoquants are drawn
 _ROOM = 1.6  # factor between what is shown and the axes' ends
 
 
 def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
     """Plot where a target is constant, what budgets buy, and where each budget is spent best.
 
-    Isoquants are contours of the target at the estimate. A dashed line is a budget; on it a dot is the optimum, hollow
+    Isoquants are contours of the target at the estimate; those through interior optima, drawn dotted where optima are
+    few, touch their budget's line there. A dashed line is a budget; on it a dot is the optimum, hollow
     at a corner, and the thick piece its interval. The dotted box holds the LLMs of the fit; outside it everything
     extrapolates.
 
@@ -47,7 +49,7 @@ def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
     ax.set_yscale("log")
     ax.set_xlim(limits[0])
     ax.set_ylim(limits[1])
-    _isoquants(ax, plan, limits, levels)
+    _isoquants(ax, plan, limits, levels, frame["value"][frame["corner"] == "interior"])
     ax.plot(plan.data.size, plan.data.tokens, "o", color=_LLM, markersize=3.5, label="LLMs of the fit", zorder=3)
     _box(ax, plan.data)
     _budgets(ax, plan, limits)
@@ -73,7 +75,7 @@ def _limits(plan, frame):
     return out
 
 
-def _isoquants(ax, plan, limits, levels):
+def _isoquants(ax, plan, limits, levels, optimal):
     size, tokens = (np.geomspace(*ends, _GRID) for ends in limits)
     values = plan.surface(size[None, :], tokens[:, None])
     if np.ptp(values) == 0.0:
@@ -81,6 +83,9 @@ def _isoquants(ax, plan, limits, levels):
     ticks = MaxNLocator(levels).tick_values(values.min(), values.max())
     contours = ax.contour(size, tokens, values, levels=ticks, cmap=LEVEL_COLOURS, linewidths=1.2, zorder=1)
     ax.clabel(contours, fontsize=8, fmt=lambda value: f"{value:.3g}")
+    through = np.unique(optimal)
+    if 0 < len(through) <= _FEW:
+        ax.contour(size, tokens, values, through, colors=[_OPTIMUM], linestyles="dotted", linewidths=1.2, zorder=1)
 
 
 def _box(ax, data):

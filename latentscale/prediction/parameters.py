@@ -110,7 +110,7 @@ def parameter_law(fit):
     if kind in ("observed", "none"):
         cov, words = fit.observed.free, "inverse observed information"
     else:
-        pseudo = np.linalg.lstsq(fit.observed.jacobian, np.eye(len(fit.params)), rcond=None)[0]
+        pseudo = np.linalg.lstsq(fit.observed.jacobian.toarray(), np.eye(len(fit.params)), rcond=None)[0]
         cov, words = pseudo @ fit.covariance.matrix @ pseudo.T, fit.covariance.description
     if not np.isfinite(cov).all():
         raise DataError(

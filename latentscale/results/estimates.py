@@ -62,7 +62,7 @@ class Estimates:
         in_u = self.estimate.error.params_se
         jacobian = self.observed.jacobian
         # draws move the coordinates together; without their covariance the sum of sizes bounds the error
-        values = np.full(len(jacobian), np.nan) if in_u is None else np.abs(jacobian) @ in_u
+        values = np.full(jacobian.shape[0], np.nan) if in_u is None else abs(jacobian) @ in_u
         return pd.Series(values, index=self.model.param_names, name="mc_se")
 
     @property

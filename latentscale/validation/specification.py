@@ -4,6 +4,7 @@ import copy
 from types import MappingProxyType
 
 from ..errors import DataError
+from ..models.latent_skill import LatentSkillModel
 
 
 class Specification:
@@ -95,15 +96,30 @@ class Specification:
         """The model of a panel, not fitted."""
         return self._model_class(panel, **copy.deepcopy(self._options))
 
-    def fit(self, panel):
+    @property
+    def can_start(self):
+        """Whether its fits can start from parameters that are given."""
+        return issubclass(self._model_class, LatentSkillModel)
+
+    def fit(self, panel, start_params=None):
         """The results of the fit to a panel.
+
+        Parameters
+        ----------
+        panel : BenchmarkPanel
+        start_params : Series, optional
+            Where the fit starts, and nowhere else, if these are the parameters of the panel's model; otherwise it
+            starts as without them. Models that ``can_start`` only.
 
         Raises
         ------
         DataError, IdentificationError
             Whatever the model class and its fit say.
         """
-        return self.build(panel).fit(**copy.deepcopy(self._fit_options))
+        model, options = self.build(panel), copy.deepcopy(self._fit_options)
+        if start_params is not None and list(start_params.index) == list(model.param_names):
+            options |= {"starts": 0, "start_params": start_params}
+        return model.fit(**options)
 
 
 def _state(one):

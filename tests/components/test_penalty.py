@@ -65,7 +65,7 @@ def test_derivatives_are_those_of_differences(k, name):
         wanted = jacobian(lambda point: np.atleast_1d(penalty.terms(point)[0]), s, step)[0]
         # rounding of the value over the smallest step, 1e-16 / 1e-5 relative; truncation of the order of step^4
         assert_allclose(gradient, wanted, rtol=1e-7, atol=1e-9 * (1.0 + abs(value)))
-        hessian = penalty.hessian(s)
+        hessian = Penalty((penalty,)).hessian(s) if name != "sum" else penalty.hessian(s)
         wanted = jacobian(lambda point: penalty.terms(point)[1], s, step)
         assert_allclose(hessian, wanted, rtol=1e-7, atol=1e-9 * (1.0 + np.abs(gradient).max()))
         assert_allclose(hessian, hessian.T, rtol=0, atol=1e-12 * (1.0 + np.abs(hessian).max()))
@@ -80,7 +80,7 @@ def test_penalties_of_precisions_and_of_standard_deviations(penalty):
     wanted = jacobian(lambda point: np.atleast_1d(penalty.terms(point)[0]), s, step)[0]
     assert_allclose(penalty.terms(s)[1], wanted, rtol=1e-7, atol=1e-9)
     curvature = jacobian(lambda point: penalty.terms(point)[1], s, step)
-    assert_allclose(penalty.hessian(s), curvature, rtol=1e-7, atol=1e-9)
+    assert_allclose(Penalty((penalty,)).hessian(s), curvature, rtol=1e-7, atol=1e-9)
     assert not penalty.terms(s)[1][[4]].any()
 
 

@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 from latentscale.numerics.linalg import (
     cholesky_or_none,
+    congruence,
+    extreme_eigenvalues,
+    inverse_from,
+    inverse_triangle,
     log_determinant,
     null_space,
     positive_definite,
@@ -40,6 +45,28 @@ def test_cholesky_or_none(stack):
     stack[2] *= -1.0
     assert cholesky_or_none(stack) is None
     assert cholesky_or_none(stack[2]) is None
+
+
+@pytest.mark.parametrize("size", [3, 1_700])  # in one strip and in several
+def test_inverses_from_a_factor(size):
+    root = np.random.default_rng(2).standard_normal((size, size + 20))
+    matrix = root @ root.T / size + np.eye(size)
+    factor = cholesky_or_none(matrix)
+    assert_allclose(inverse_triangle(factor) @ factor, np.eye(size), atol=1e-10)
+    inverse = inverse_from(factor)
+    assert np.shares_memory(inverse, factor)
+    assert_array_equal(inverse, inverse.T)
+    assert_allclose(inverse @ matrix, np.eye(size), atol=1e-10)
+    smallest, largest = np.linalg.eigvalsh(matrix)[[0, -1]]
+    assert_allclose(extreme_eigenvalues(matrix, inverse), [smallest, largest], rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [4, 1_100])
+def test_congruence(size):
+    rng = np.random.default_rng(3)
+    matrix = symmetrise(rng.standard_normal((size, size)))
+    jacobian = sparse.random_array((size + 30, size), density=0.05, rng=rng, format="csr")
+    assert_allclose(congruence(jacobian, matrix), jacobian @ matrix @ jacobian.toarray().T, rtol=1e-10, atol=1e-10)
 
 
 def test_solve_vectors_and_log_determinant(stack):

@@ -84,9 +84,11 @@ def test_isoquants_are_of_the_target(fit):
     plan = compute_optimal(fit, [1e22, 1e23], "gsm8k", interval="none")
     ax = plot_allocation(plan, levels=6)
     contours = [child for child in ax.get_children() if type(child).__name__ == "QuadContourSet"]
-    assert len(contours) == 1
-    for level, path in zip(contours[0].levels, contours[0].get_paths(), strict=True):
-        if len(path.vertices):
-            point = path.vertices[len(path.vertices) // 2]
-            assert_allclose(plan.surface(*point), level, atol=2e-3)  # straight pieces between grid points
+    assert len(contours) == 2
+    for contour in contours:
+        for level, path in zip(contour.levels, contour.get_paths(), strict=True):
+            if len(path.vertices):
+                point = path.vertices[len(path.vertices) // 2]
+                assert_allclose(plan.surface(*point), level, atol=2e-3)  # straight pieces between grid points
     assert np.ptp(contours[0].levels) > 0.1
+    assert_allclose(contours[1].levels, plan.table["value"])  # through the optima

@@ -337,3 +337,49 @@ def test_the_package_own_model(leaderboard):
     model = ls.Specification(ls.LatentSkillModel, fit=fit, name="ours", skills=1)
     cv = ls.leave_family_out(model, panel, ["opt", "pythia"])
     assert 0.0 < cv.mae()["ours"] < 15.0
+
+
+class TestReusedStarts:
+    """Fits of splits that start where the fit to all LLMs ended."""
+
+    GROUPS = ("opt", "pythia")
+
+    @pytest.fixture
+    def six(self):
+        return ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=ls.BENCHMARKS[:6])
+
+    @staticmethod
+    def spec(**fit):
+        fit = {"integration": "laplace", "starts": 2, "cov_type": "none", **fit}
+        return ls.Specification(ls.LatentSkillModel, fit=fit, name="ours", skills=1)
+
+    def test_estimates_are_those_of_the_split(self, six):
+        plain, reused = (ls.leave_family_out(self.spec(), six, self.GROUPS, reuse_starts=on) for on in (False, True))
+        columns = ["predicted", "lower_95", "upper_95"]
+        assert_allclose(reused.errors[columns], plain.errors[columns], rtol=1e-6)
+
+    def test_they_start_nowhere_else(self, six):
+        whole = self.spec().fit(six)
+        part = six.subset([llm for llm in six.llms if six.families[llm] != "opt"])
+        fit = self.spec().fit(part, start_params=whole.params)
+        assert list(fit.starts["kind"]) == ["given"]
+        assert_allclose(fit.params, self.spec().fit(part).params, rtol=1e-5, atol=1e-7)
+
+    def test_other_parameters_are_no_start(self, six):
+        fit = self.spec().fit(six, start_params=pd.Series({"loading[other,skill1]": 1.0}))
+        assert "given" not in set(fit.starts["kind"])
+
+    def test_progress_and_resume(self, six, tmp_path, capsys):
+        store, options = tmp_path / "splits.jsonl", {"reuse_starts": True}
+        first = ls.leave_family_out(self.spec(), six, self.GROUPS, resume=store, progress=True, **options)
+        assert "ours, all LLMs" in capsys.readouterr().err
+        again = ls.leave_family_out(self.spec(), six, self.GROUPS, resume=store, progress=True, **options)
+        assert "all LLMs" not in capsys.readouterr().err
+        same(again, first)
+        with pytest.raises(ls.DataError, match="ours"):  # other starts, other estimates
+            ls.leave_family_out(self.spec(), six, self.GROUPS, resume=store)
+
+    def test_methods_that_cannot(self, six):
+        methods = {"ours": self.spec(), "laws": LAWS["d=1"]}
+        with pytest.raises(ls.DataError, match="laws cannot start"):
+            ls.leave_family_out(methods, six, self.GROUPS, reuse_starts=True)

@@ -1,0 +1,71 @@
+"""Standard errors of Monte Carlo fits do not carry the error of the draws."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+import latentscale as ls
+from latentscale.estimation.polish import rule_information
+from latentscale.estimation.rules import Rule
+
+
+def many_llms(n_families=40, per_family=10, seed=0):
+    """Families of many LLMs, of which nearly all is known: what is missing nearly cancels what there would be."""
+    rng = np.random.default_rng(seed)
+    family = np.repeat(np.arange(n_families), per_family)
+    size, tokens = rng.uniform(0.0, 5.0, len(family)), rng.uniform(-1.5, 2.5, len(family))
+    theta = rng.standard_normal((n_families, 2))[family] + np.column_stack([0.5 * size + 0.2 * tokens, 0.4 * size])
+    loadings = np.array([[0.6, 0.0], [0.0, 0.6], [0.4, 0.2], [0.2, 0.4], [0.3, 0.3], [0.5, 0.1]])
+    mean = 1.0 / (1.0 + np.exp(1.5 - theta @ loadings.T))
+    names = [f"b{number}" for number in range(len(loadings))]
+    table = pd.DataFrame(rng.beta(80.0 * mean, 80.0 * (1.0 - mean)), columns=names)
+    table.insert(0, "model", [f"m{number}" for number in range(len(family))])
+    table.insert(1, "family", [f"f{number}" for number in family])
+    return ls.BenchmarkPanel(table.assign(params_b=np.exp(size), tokens_t=np.exp(tokens)), benchmarks=names, chance={})
+
+
+@pytest.fixture(scope="module")
+def model():
+    skills = ls.Anchored({"one": "b0", "two": "b1"})
+    return ls.LatentSkillModel(many_llms(), "log(params_b) + log(tokens_t)", skills=skills)
+
+
+@pytest.fixture(scope="module")
+def by_grid(model):
+    return model.fit(integration="quadrature", points=15, starts=1)
+
+
+@pytest.mark.parametrize("driver", ["direct", "em"])
+def test_standard_errors_are_those_of_a_fine_grid(model, by_grid, driver):
+    fit = model.fit(integration="monte_carlo", starts=1, seed=3, driver=driver)
+    assert fit.converged
+    assert_allclose(fit.bse, by_grid.bse, rtol=2e-3 if driver == "direct" else 2e-2)  # EM's end is itself a bit off
+
+
+def test_draws_alone_would_not_do(model, by_grid):
+    objective, u = by_grid.estimate.objective(model), by_grid.estimate.coordinates
+    own = rule_information(objective, Rule.build("monte_carlo", 2), u)
+    exact = by_grid.estimate.information
+    # along some direction the draws' information is far off, if it is positive there at all
+    ratios = np.linalg.eigvals(np.linalg.solve(exact, own)).real
+    assert np.abs(ratios - 1.0).max() > 0.1
+
+
+def test_grids_where_they_are_small_and_laplace_elsewhere():
+    assert Rule.build("monte_carlo", 2).for_information().points == 11
+    assert [Rule.build("monte_carlo", k).for_information().kind for k in (1, 5, 6)] == ["quadrature"] * 2 + ["laplace"]
+    for kind in ("laplace", "quadrature"):
+        rule = Rule.build(kind, 2)
+        assert rule.for_information() is rule
+
+
+def test_without_a_grid(model):
+    """Six skills' worth of dimensions: the closed form is used, and agrees with the rule's own second derivatives."""
+    random = ls.LatentSkillModel(model.panel, model.scaling, skills=model.form, random_slopes=True)
+    objective = random.objective
+    rule = Rule.build("monte_carlo", random.table.layout.n_effects, draws=512)
+    assert rule.for_information().kind == "laplace"
+    u = random.fit(integration="laplace", starts=1, cov_type="none").estimate.coordinates
+    closed, own = (np.diag(rule_information(objective, one, u)) for one in (rule.for_information(), rule))
+    assert_allclose(closed, own, rtol=0.2)
