@@ -110,7 +110,8 @@ def _convergence(fit):
     if not estimate.informed:
         names, entries = (), "unknown without the observed information (information=True)"
     message = f"The optimum was not reached. {message} The largest entries of the gradient: {entries}. Estimates and "
-    message += "standard errors are not yet those of the maximum. Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
+    message += "standard errors are not yet those of the maximum. Allow more rounds (max_rounds), or go on with "
+    message += "fit(start_params=fit.params)."
     return Finding("convergence", "problem", message, names, numbers)
 
 
