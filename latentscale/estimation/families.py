@@ -6,9 +6,10 @@ from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
 from .adaptive import adaptive_by_family
 from .laplace import laplace_by_family
+from .laplace_hessian import HessianTotal, hessian_shares
 from .marginal import adapted_nodes, marginal
 from .modes import posterior_modes
-from .rules import require_laplace
+from .rules import Rule, require_laplace
 
 
 def family_loglikes(objective, v, rule):
@@ -52,7 +53,8 @@ def family_information(objective, v, rule):
     """Minus the Hessian of each family's log-likelihood, shape (L, d, d).
 
     Louis's identity on nodes held still, of draws on a grid in their place (``Rule.for_information``) where there is
-    one; for Laplace, fourth-order differences of its exact scores.
+    one. For Laplace its closed form, family by family; fourth-order differences of its exact scores where LLMs have
+    residual skills or a family's curvature at its mode is not positive definite.
     """
     nodal = rule.for_information()
     rule = rule if nodal.kind == "laplace" else nodal
@@ -61,10 +63,34 @@ def family_information(objective, v, rule):
     require_laplace(space.layout.llm_effects, rule.kind)
     modes = posterior_modes(structure, cells)
     if rule.kind == "laplace":
-        step = 1e-3 * np.maximum(1.0, np.abs(v))
-        flat = jacobian(lambda point: family_scores(objective, point, rule, modes).ravel(), v, step)
-        return -symmetrise(flat.reshape(cells.n_families, len(v), len(v)))
+        closed = modes.exact.all() and not space.layout.llm_effects
+        return (_closed_information if closed else _difference_information)(objective, v, modes)
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
     hessians = marginal(structure, cells, nodes, 2, objective.shapes, by_family=True).hessian
     basis = space.jacobian(v)
     return -symmetrise(np.swapaxes(basis, 0, 1) @ hessians @ basis)
+
+
+def _difference_information(objective, v, modes):
+    """Laplace's, by differences of the scores."""
+    step, rule = 1e-3 * np.maximum(1.0, np.abs(v)), Rule.build("laplace", objective.space.layout.n_effects)
+    flat = jacobian(lambda point: family_scores(objective, point, rule, modes).ravel(), v, step)
+    return -symmetrise(flat.reshape(objective.cells.n_families, len(v), len(v)))
+
+
+def _closed_information(objective, v, modes):
+    """Laplace's, in closed form in s and carried to v; single families have scores, so that the bend of s(v) counts."""
+    space, cells, entries = objective.space, objective.cells, objective.entries
+    structure = space.structure(v)
+    _, scores, modes = laplace_by_family(structure, cells, modes, objective.shapes)
+    step = 1e-4 * np.maximum(1.0, np.abs(v))
+    bend = jacobian(lambda point: space.pull_back_rows(point, scores).ravel(), v, step)
+    out = bend.reshape(cells.n_families, len(v), len(v))
+    basis = space.jacobian(v)[entries]
+    for family in range(cells.n_families):
+        whole, own = HessianTotal(space.layout, entries), (family, family + 1)
+        part = cells.part(*own), modes.part(cells, *own)
+        for share in hessian_shares(structure, *part, objective.shapes, False, entries):
+            whole.add(share)
+        out[family] += basis.T @ whole.hessian() @ basis
+    return -symmetrise(out)

@@ -8,7 +8,12 @@ from numpy.testing import assert_allclose
 from scipy import linalg
 
 import latentscale as ls
-from latentscale.estimation.families import family_information, family_loglikes, family_scores
+from latentscale.estimation.families import (
+    _difference_information,
+    family_information,
+    family_loglikes,
+    family_scores,
+)
 from latentscale.estimation.refit import refit
 from latentscale.models.resampling import resampled
 from latentscale.numerics.differences import jacobian
@@ -27,6 +32,20 @@ def test_scores_and_information_of_families(forty_fit, integration):
     information = family_information(objective, u, rule)
     # at the optimum the two parametrisations' Hessians agree but for terms in the gradient, which is about zero
     assert_allclose(information.sum(axis=0), fit.estimate.information, rtol=1e-3, atol=1e-3 * np.abs(information).max())
+
+
+@pytest.mark.parametrize("restricted", [False, True])
+def test_closed_form_of_families_is_that_of_differences(forty_fit, restricted):
+    fit = forty_fit
+    if restricted:
+        slope = next(name for name in fit.model.param_names if name.startswith("slope["))
+        fit = fit.model.fit(integration="laplace", starts=1, constraints=f"{slope} = 0.4")
+    objective, v = fit.estimate.objective(fit.model), fit.estimate.coordinates
+    # away from the optimum too, where single families and their sum have scores
+    for point in (v, v + 0.02):
+        wanted = _difference_information(objective, point, objective.modes(point))
+        ours = family_information(objective, point, fit.estimate.rule)
+        assert_allclose(ours, wanted, rtol=1e-6, atol=1e-6 * np.abs(wanted).max())
 
 
 def test_sandwich_is_its_formula(forty_fit):
