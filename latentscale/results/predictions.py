@@ -98,7 +98,8 @@ class Predictions:
             Whether to condition on the scores that ``data`` has in columns of the benchmarks, too. They count for all
             LLMs of the family in ``data``. An LLM of the fit that is named again counts once, with these scores.
         size : int
-            Draws.
+            Draws. They are kept, some 50 bytes a draw for each LLM and benchmark (200 kB at 4,000): ask for very many
+            LLMs a few hundred at a time.
         seed : int
             The draws of a family depend on the seed, its name and its scores alone.
         uncertainty : sequence of {"parameters", "family", "score"}
