@@ -19,7 +19,6 @@ import resource
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -172,14 +171,12 @@ GROWING = [
 
 def _measured(model, names):
     """Rows of what jobs take on a model; the peak memory is that of the process so far."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what fits say of themselves is not the matter here
-        model.fit(**ONE_START, information=False, cov_type="none")  # compiles
-        for name in names:
-            seconds, passes = JOBS[name](model)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            passes = "" if np.isnan(passes) else int(passes)
-            yield {"job": name, "seconds": round(seconds, 5), "passes": passes, "peak_mb": round(peak)}
+    model.fit(**ONE_START, information=False, cov_type="none")  # compiles
+    for name in names:
+        seconds, passes = JOBS[name](model)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        passes = "" if np.isnan(passes) else int(passes)
+        yield {"job": name, "seconds": round(seconds, 5), "passes": passes, "peak_mb": round(peak)}
 
 
 def _apart(*arguments):

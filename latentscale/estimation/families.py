@@ -6,7 +6,7 @@ from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
 from .adaptive import adaptive_by_family
 from .laplace import laplace_by_family
-from .laplace_hessian import HessianTotal, hessian_shares
+from .laplace_hessian import laplace_hessian
 from .marginal import adapted_nodes, marginal
 from .modes import posterior_modes
 from .rules import Rule, require_laplace
@@ -88,9 +88,6 @@ def _closed_information(objective, v, modes):
     out = bend.reshape(cells.n_families, len(v), len(v))
     basis = space.jacobian(v)[entries]
     for family in range(cells.n_families):
-        whole, own = HessianTotal(space.layout, entries), (family, family + 1)
-        part = cells.part(*own), modes.part(cells, *own)
-        for share in hessian_shares(structure, *part, objective.shapes, False, entries):
-            whole.add(share)
-        out[family] += basis.T @ whole.hessian() @ basis
+        own, mode = cells.part(family, family + 1), modes.part(cells, family, family + 1)
+        out[family] += basis.T @ laplace_hessian(structure, own, mode, objective.shapes, entries=entries) @ basis
     return -symmetrise(out)

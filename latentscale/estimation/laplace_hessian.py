@@ -91,7 +91,7 @@ class HessianTotal:
         return symmetrise(whole)
 
 
-def laplace_hessian(structure, cells, modes, shapes="", expected=False):
+def laplace_hessian(structure, cells, modes, shapes="", expected=False, entries=None):
     """Second derivatives in s of the Laplace log-likelihood, summed over families.
 
     Parameters
@@ -105,14 +105,16 @@ def laplace_hessian(structure, cells, modes, shapes="", expected=False):
         Shapes beside the precision in which derivatives are wanted; the others' are zero.
     expected : bool
         As in ``laplace_by_family``.
+    entries : int array (A,), optional
+        The entries of s that are wanted, ascending; all by default.
 
     Returns
     -------
-    array (S, S)
+    array (S, S), or (A, A)
         NaN where a family's curvature is not positive definite, as there is no Laplace approximation.
     """
     layout = layout_of(structure)
-    total = HessianTotal(layout, np.arange(layout.size))
+    total = HessianTotal(layout, np.arange(layout.size) if entries is None else entries)
     if not modes.exact.all():
         return np.full_like(total.product, np.nan)
     for share in hessian_shares(structure, cells, modes, shapes, expected, total.entries):

@@ -25,7 +25,6 @@ from ..estimation.refit import refit
 from ..estimation.rules import Rule
 from ..estimation.search import climb
 from ..models.resampling import parametric_replicate, resampled
-from ..numerics.linalg import symmetrise
 from ..workers import run
 from .bootstrap_store import Replicate, Store, store_header
 from .covariance import Covariance, require_information
@@ -440,11 +439,9 @@ def _climbed(world, model, objective):
 
 def _again(objective, rule, v):
     """Refit in the metric of the information at v: Louis's, for Laplace that of a modest grid where there is one."""
-    if objective.space.layout.llm_effects:
-        return refit(objective, rule, v, rule_information(objective, rule, v))
-    nodal = rule.finer() if rule.kind == "laplace" else rule
-    hessian = objective.adapted(v, nodal.standard(objective.cells.n_families), 2)[0].hessian
-    return refit(objective, rule, v, np.eye(len(v)) if hessian is None else -symmetrise(hessian))
+    nodal = rule.finer() if rule.kind == "laplace" and not objective.space.layout.llm_effects else rule
+    information = rule_information(objective, nodal, v)
+    return refit(objective, rule, v, information if np.isfinite(information).all() else np.eye(len(v)))
 
 
 def _trouble(end):

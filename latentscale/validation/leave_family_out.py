@@ -327,9 +327,11 @@ def _starts(estimators, panel, names, shown):
     """Parameters of some methods' fits to all LLMs."""
     starts = {}
     for name in names:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # nothing is reported of these fits
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", UserWarning)
             starts[name] = estimators[name].fit(panel).params
+        for one in warned:
+            warnings.warn(f"{name}, fitted to all LLMs for the starts of its splits: {one.message}", one.category, 3)
         shown.stage(f"{name}, all LLMs: where its splits start")
     return starts
 

@@ -383,3 +383,8 @@ class TestReusedStarts:
         methods = {"ours": self.spec(), "laws": LAWS["d=1"]}
         with pytest.raises(ls.DataError, match="laws cannot start"):
             ls.leave_family_out(methods, six, self.GROUPS, reuse_starts=True)
+
+    def test_what_the_fit_to_all_says_is_said(self, six):
+        spec = self.spec(integration="quadrature", points=3, starts=1, max_iterations=1, max_rounds=1)
+        with pytest.warns(ls.ConvergenceWarning, match="ours, fitted to all LLMs"):
+            ls.leave_family_out(spec, six, self.GROUPS[:1], alphas=(), reuse_starts=True)
