@@ -1,0 +1,1 @@
+"""What is recorded, one module a section: each has ``record(keep)``."""
