@@ -20,8 +20,8 @@ import pandas as pd
 from common import SKILLS, leaderboard_model, machine
 
 import latentscale as ls
-from latentscale.results.allocation import compute_optimal
-from latentscale.results.allocation_elasticities import scaling_elasticities
+from latentscale.planning.allocation import compute_optimal
+from latentscale.planning.elasticities import scaling_elasticities
 
 BUDGETS = (1e21, 1e22, 1e23, 1e24)
 POINTS = {"centre": None, "1B, 0.3T": (1.0, 0.3), "7B, 2T": (7.0, 2.0), "70B, 15T": (70.0, 15.0)}

@@ -19,7 +19,7 @@ import pandas as pd
 from common import SKILLS, leaderboard_model, machine
 
 import latentscale as ls
-from latentscale.results.allocation import compute_optimal
+from latentscale.planning.allocation import compute_optimal
 
 FLOPS = 1e23
 TARGETS = ["math", "instruction", "gsm8k", "truthfulqa", "mmlu", "hellaswag", {"math_lvl_5": 0.5, "bbh": 0.5}]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 from common import leaderboard_model, machine
 
-from latentscale.estimation.objective import Objective
 from latentscale.estimation.search import search, starting_structures
+from latentscale.likelihood.objective import Objective
 
 STARTS = 11
 

@@ -28,7 +28,7 @@ from scipy.special import expit, logit
 from statsmodels.othermod.betareg import BetaModel
 
 import latentscale as ls
-from latentscale.models.downstream import DownstreamModel
+from latentscale.downstream.model import DownstreamModel
 
 TARGET, VERSION_1 = "humaneval", list(ls.BENCHMARKS[:6])
 PENALTIES = np.geomspace(0.1, 100.0, 13)

@@ -28,11 +28,11 @@ from scipy import special
 
 from latentscale.components.complete import effect_loadings, fixed_part
 from latentscale.components.response import mean_score
-from latentscale.estimation.marginal import adapted_nodes
-from latentscale.estimation.modes import posterior_modes
-from latentscale.estimation.objective import Objective
-from latentscale.estimation.rules import Rule
 from latentscale.estimation.search import starting_structures
+from latentscale.likelihood.marginal import adapted_nodes
+from latentscale.likelihood.modes import posterior_modes
+from latentscale.likelihood.objective import Objective
+from latentscale.likelihood.rules import Rule
 from latentscale.numerics import compiled
 
 SAMPLE = 2_000_000

@@ -16,7 +16,7 @@ from common import leaderboard_model, machine
 from scale import simulated_model
 
 from latentscale.estimation.polish import rule_information
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.rules import Rule
 from latentscale.numerics.linalg import cholesky_or_none
 
 SEEDS, DRAWS = range(8), (64, 256)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from common import leaderboard_model, machine
 
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.rules import Rule
 from latentscale.prediction.posterior import family_posterior
 from latentscale.prediction.sampling import effect_draws
 

@@ -26,9 +26,9 @@ import pandas as pd
 from common import machine
 
 import latentscale as ls
-from latentscale.estimation.objective import Objective
-from latentscale.estimation.rules import Rule
 from latentscale.estimation.search import starting_structures
+from latentscale.likelihood.objective import Objective
+from latentscale.likelihood.rules import Rule
 from latentscale.numerics.compiled import available
 
 HERE = Path(__file__).parent

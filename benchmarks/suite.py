@@ -28,9 +28,9 @@ from scale import simulated_model
 from statsmodels.othermod.betareg import BetaModel
 
 import latentscale as ls
-from latentscale.estimation.objective import Objective
-from latentscale.estimation.rules import Rule
 from latentscale.estimation.search import starting_structures
+from latentscale.likelihood.objective import Objective
+from latentscale.likelihood.rules import Rule
 
 HERE, ROUNDS = Path(__file__).parent, 7
 BASE = {"N": 1_000, "J": 12, "L": 200, "K": 2}

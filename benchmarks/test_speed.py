@@ -3,9 +3,9 @@
 import pytest
 from common import leaderboard_model, machine
 
-from latentscale.estimation.objective import Objective
-from latentscale.estimation.rules import Rule
 from latentscale.estimation.search import climb, starting_structures
+from latentscale.likelihood.objective import Objective
+from latentscale.likelihood.rules import Rule
 
 
 @pytest.fixture(scope="module")

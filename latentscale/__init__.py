@@ -1,27 +1,29 @@
 """latentscale: classical statistics of scaling laws of language models."""
 
-from latentscale._version import __version__
-from latentscale.components.identification import Anchored, Confirmatory, Echelon
-from latentscale.datasets import BENCHMARKS, CHANCE_LEVELS, load_leaderboard, read_lm_eval, read_scores
-from latentscale.datasets.repeated_sampling import load_repeated_sampling, simulate_repeated_sampling
-from latentscale.errors import BoundaryWarning, ConvergenceWarning, DataError, IdentificationError
-from latentscale.inference.rotation import rotate_loadings
-from latentscale.models import BenchmarkLaws, LatentSkillModel, SlothModel
-from latentscale.models.component_laws import ComponentLaws
-from latentscale.models.downstream import DownstreamModel
-from latentscale.models.repeated_sampling import RepeatedSamplingModel
-from latentscale.panel import BenchmarkPanel
-from latentscale.prediction.repeated_sampling import pass_at_k
-from latentscale.results.allocation import compute_optimal
-from latentscale.results.allocation_elasticities import scaling_elasticities
-from latentscale.results.coefficients import compare_coefficients
-from latentscale.results.comparison import compare
-from latentscale.results.storage import load
-from latentscale.validation.leave_family_out import leave_family_out
-from latentscale.validation.methods import calibrated_specification, default_specification
-from latentscale.validation.skills import select_skills
-from latentscale.validation.specification import Specification
-from latentscale.workers import parallel
+from ._version import __version__
+from .components.identification import Anchored, Confirmatory, Echelon
+from .datasets import load_leaderboard, read_lm_eval, read_scores
+from .datasets.repeated_sampling import load_repeated_sampling, simulate_repeated_sampling
+from .downstream.model import DownstreamModel
+from .downstream.repeated_law import pass_at_k
+from .downstream.repeated_model import RepeatedSamplingModel
+from .errors import BoundaryWarning, ConvergenceWarning, DataError, IdentificationError
+from .inference.rotation import rotate_loadings
+from .known_benchmarks import BENCHMARKS, CHANCE_LEVELS
+from .loading import load
+from .model import LatentSkillModel
+from .panel import BenchmarkPanel
+from .planning.allocation import compute_optimal
+from .planning.elasticities import scaling_elasticities
+from .results.coefficients import compare_coefficients
+from .results.comparison import compare
+from .sloth.model import BenchmarkLaws, SlothModel
+from .validation.component_laws import ComponentLaws
+from .validation.leave_family_out import leave_family_out
+from .validation.methods import calibrated_specification, default_specification
+from .validation.skills import select_skills
+from .validation.specification import Specification
+from .workers import parallel
 
 __all__ = [
     "BENCHMARKS",
@@ -60,3 +62,8 @@ __all__ = [
     "select_skills",
     "simulate_repeated_sampling",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names alone: submodules are there too, but nobody needs to see them beside the public ones."""
+    return __all__

@@ -1,14 +1,14 @@
 """BenchmarkPanel: checked benchmark scores of LLMs, with their families and covariates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from latentscale.datasets import BENCHMARKS, CHANCE_LEVELS
-from latentscale.errors import DataError
-from latentscale.tables import (
+from .boundary import BOUNDARIES, PreparedScores, prepare_scores, refuse_boundary
+from .errors import DataError
+from .known_benchmarks import BENCHMARKS, CHANCE_LEVELS
+from .tables import (
     check_variation,
     read_families,
     read_llms,
@@ -21,41 +21,8 @@ from latentscale.tables import (
     widen,
 )
 
-BOUNDARIES = ("squeeze", "censor", "error")
-"""What may be done about scores of exactly 0 or 1, which have no beta density."""
-
 MAX_DECIMALS = 6
 """Most decimals that the inferred rounding unit of a benchmark may have."""
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedScores:
-    """Scores of the LLMs that enter a likelihood, after the boundary policy. All arrays are read-only.
-
-    Attributes
-    ----------
-    y : (n, J) float array
-        Scores strictly between 0 and 1, NaN where missing. Under ``censor`` a score of 0 is replaced by its
-        benchmark's edge e and a score of 1 by 1 - e.
-    state : (n, J) int8 array
-        0 observed, 1 censored from below (Y <= e), 2 censored from above (Y >= 1 - e), -1 missing.
-    edge : (J,) float array
-        Half the rounding unit of each benchmark, the e of ``censor``.
-    boundary_counts : dict of str to int
-        Number of scores of exactly 0 or 1 per benchmark, among these LLMs and before the policy.
-    n_observed : (J,) int array
-        Number of observed scores per benchmark.
-    """
-
-    y: np.ndarray
-    state: np.ndarray
-    edge: np.ndarray
-    boundary_counts: dict[str, int]
-    n_observed: np.ndarray
-
-    def __post_init__(self):
-        for array in (self.y, self.state, self.edge, self.n_observed):
-            array.flags.writeable = False
 
 
 class BenchmarkPanel:
@@ -135,7 +102,7 @@ class BenchmarkPanel:
         self._scores.flags.writeable = False
         check_variation(self._scores, self._benchmarks)
         if boundary == "error":
-            _refuse_boundary(self._scores, self._benchmarks, self._llms)
+            refuse_boundary(self._scores, self._benchmarks, self._llms)
         others = table.columns.drop([self._llm, *self._benchmarks])
         self._table = pd.DataFrame({name: to_native(table[name]) for name in others}, index=table.index)
         self._chance = _chance_levels(chance, self._benchmarks)
@@ -374,22 +341,7 @@ class BenchmarkPanel:
                [0.5 ]])
         """
         raw = self._scores[self._mask(keep)]
-        missing = np.isnan(raw)
-        low, high = raw == 0.0, raw == 1.0
-        at_edge = (low | high).sum(axis=0)
-        n_observed = (~missing).sum(axis=0)
-        edge = self._rounding / 2.0
-        y = raw.copy()
-        state = np.where(missing, -1, 0).astype(np.int8)
-        if self._boundary == "squeeze":
-            moved = at_edge > 0
-            n = n_observed[moved]
-            y[:, moved] = (y[:, moved] * (n - 1) + 0.5) / n
-        elif self._boundary == "censor":
-            y = np.where(low, edge, np.where(high, 1.0 - edge, y))
-            state[low], state[high] = 1, 2
-        counts = dict(zip(self._benchmarks, at_edge.tolist(), strict=True))
-        return PreparedScores(y, state, edge, counts, n_observed)
+        return prepare_scores(raw, self._benchmarks, self._rounding / 2.0, self._boundary)
 
     def _mask(self, which) -> np.ndarray:
         mask = np.asarray(which)
@@ -422,17 +374,6 @@ def _benchmark_names(benchmarks: Sequence[str] | None, taken: set[str]) -> tuple
     if clash:
         raise DataError(f"{some(clash)} cannot be both a benchmark and the column of LLM or family names")
     return names
-
-
-def _refuse_boundary(scores: np.ndarray, benchmarks: tuple[str, ...], llms: tuple[str, ...]) -> None:
-    at_edge = (scores == 0) | (scores == 1)
-    if at_edge.any():
-        found = (
-            f"{name} ({some(llms[i] for i in np.flatnonzero(column))})"
-            for name, column in zip(benchmarks, at_edge.T, strict=True)
-            if column.any()
-        )
-        raise DataError(f'scores of exactly 0 or 1: {some(found)}; use boundary="squeeze" or "censor"')
 
 
 def _by_benchmark(given, option: str, known: Sequence[str]) -> dict[str, float]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from latentscale.errors import DataError
+from .errors import DataError
 
 _NOT_A_NUMBER = "convert them first (text with pandas.to_numeric) and leave unknown scores empty"
 

@@ -16,7 +16,7 @@ import latentscale as ls
 from latentscale.cli import app
 from latentscale.cli.files import FILES
 from latentscale.estimation.fit import FitInterrupted
-from latentscale.models import LatentSkillModel
+from latentscale.model import LatentSkillModel
 
 BENCHMARKS = ["mmlu", "arc", "gsm8k"]
 QUICK = ["--integration", "laplace", "--starts", "1", "--no-progress"]

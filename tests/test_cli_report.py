@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 import latentscale as ls
 from latentscale.cli import app
 from latentscale.cli.files import FILES, REPORT_FILE
-from latentscale.models import LatentSkillModel
+from latentscale.model import LatentSkillModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::latentscale.errors.BoundaryWarning")
 

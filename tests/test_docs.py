@@ -16,7 +16,7 @@ import typer
 import latentscale as ls
 from latentscale.cli.app import app
 from latentscale.results.latent_skill import LatentSkillResults
-from latentscale.results.sloth import SlothResults
+from latentscale.sloth.results import SlothResults
 from latentscale.validation.leave_family_out import LeaveFamilyOut
 
 ROOT = Path(__file__).parents[1]

@@ -28,7 +28,7 @@ def problems(tmp_path, path, text):
 
 METHOD = "class C:\n" + "".join(f"    {line}\n" for line in LONG_FUNCTION.splitlines())
 GUARDED = "try:\n    import latentscale.models\nexcept ImportError:\n    pass"
-ABOVE = "import latentscale.numerics.a\nfrom latentscale.datasets import BENCHMARKS\nimport numpy"
+ABOVE = "import latentscale.numerics.a\nfrom latentscale.known_benchmarks import BENCHMARKS\nimport numpy"
 BESIDE = "from latentscale.numerics import b\nfrom . import c\nfrom latentscale.errors import DataError"
 TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from latentscale import results\n"
 
@@ -49,6 +49,9 @@ TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from latentsca
         ("panel.py", "import latentscale", "may not import latentscale"),
         ("panel.py", GUARDED, "may not import latentscale.models"),
         ("models/a.py", "from latentscale.estimation import fit", "may not import latentscale.estimation"),
+        ("models/a.py", "def fit():\n    from latentscale.estimation import fit", "may not import latentscale.est"),
+        ("models/a.py", "def fit():\n    import scipy", "import of scipy inside a function"),
+        ("results/a.py", "def f():\n    class C:\n        from ..model import x", "may not import latentscale.model"),
         ("errors.py", "from latentscale.panel import BenchmarkPanel", "may not import latentscale.panel"),
         ("attic.py", "", "'attic' is not in the table of rooms"),
     ],
@@ -65,7 +68,8 @@ def test_offenders_are_found(tmp_path, path, text, problem):
         ("numerics/a.py", LONG_DOCSTRING),
         ("numerics/a.py", BESIDE),
         ("panel.py", ABOVE),
-        ("models/a.py", "def fit():\n    from latentscale.estimation import fit\n"),
+        ("plots/a.py", "def draw():\n    from matplotlib import pyplot\n"),
+        ("cli/a.py", "def fit():\n    import latentscale as ls\n"),
         ("models/a.py", TYPES),
         ("cli/a.py", "import latentscale as ls\nfrom latentscale.report import html"),
         ("__init__.py", "from latentscale.panel import BenchmarkPanel\nfrom latentscale.cli import main"),
@@ -73,6 +77,13 @@ def test_offenders_are_found(tmp_path, path, text, problem):
 )
 def test_what_is_allowed_passes(tmp_path, path, text):
     assert "no offenders" in problems(tmp_path, path, text)
+
+
+def test_circles_are_found(tmp_path):
+    problems(tmp_path, "results/a.py", "from . import b")
+    problems(tmp_path, "results/b.py", "from .c import x")
+    said = problems(tmp_path, "results/c.py", "from latentscale.results.a import x")
+    assert "in a circle: latentscale.results.a, latentscale.results.b, latentscale.results.c" in said
 
 
 def test_the_package_obeys():

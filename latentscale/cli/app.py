@@ -15,7 +15,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool):
     if wanted:
-        from latentscale._version import __version__
+        from .._version import __version__
 
         typer.echo(f"latentscale {__version__}")
         raise typer.Exit

@@ -19,7 +19,7 @@ def read(path):
 
     Long tables are spread, one row per LLM, and the leaderboard's own table is taken as ``read_scores`` does.
     """
-    from latentscale.datasets import read_scores
+    from ..datasets import read_scores
 
     return read_scores(path, names={})
 
@@ -47,7 +47,7 @@ def _cell(value):
 
 def check_out(out, force):
     """Refuse a folder that cannot or must not be written to, before hours are spent on a fit."""
-    from latentscale.errors import DataError
+    from ..errors import DataError
 
     if out.exists() and not out.is_dir():
         raise DataError(f"--out {out} is a file; give a folder.")

@@ -54,7 +54,7 @@ def names(text):
 
 def pairs(text, option):
     """``a=x,b=y`` as a dict of texts."""
-    from latentscale.errors import DataError
+    from ..errors import DataError
 
     pairs = {}
     for part in names(text):
@@ -69,7 +69,7 @@ def pairs(text, option):
 
 def read_skills(text):
     """A number, anchors ``skill=benchmark,...``, or ``echelon:benchmark,...``."""
-    from latentscale.components.identification import Anchored, Echelon
+    from ..components.identification import Anchored, Echelon
 
     text = text.strip()
     if text.lstrip("+-").isdigit():
@@ -81,8 +81,8 @@ def read_skills(text):
 
 def read_chance(text):
     """Guessing levels: the package's own, and the user's over them."""
-    from latentscale.datasets import CHANCE_LEVELS
-    from latentscale.errors import DataError
+    from ..datasets import CHANCE_LEVELS
+    from ..errors import DataError
 
     if text is None:
         return None

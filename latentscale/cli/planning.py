@@ -22,7 +22,7 @@ class Interval(StrEnum):
 
 def _budgets(text):
     """``1e21,1e22`` as numbers."""
-    from latentscale.errors import DataError
+    from ..errors import DataError
 
     try:
         return [float(part) for part in names(text)]
@@ -44,7 +44,7 @@ def _values(text):
 
 def _mix(text):
     """A target, or weights ``a=0.5,b=0.5``."""
-    from latentscale.errors import DataError
+    from ..errors import DataError
 
     if "=" not in text:
         return text.strip()
@@ -56,7 +56,7 @@ def _mix(text):
 
 def _check_picture(path):
     """Refuse a file that is no picture before anything is computed."""
-    from latentscale.errors import DataError
+    from ..errors import DataError
 
     if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise DataError(f"--plot writes .png, .pdf or .svg, not {path.name}.")

@@ -13,7 +13,7 @@ _INTERRUPTED = 130  # what a shell gives for a program that Ctrl-C ended
 @contextmanager
 def problems_shown(unwritten=None):
     """Errors of the user's making in red, warnings in yellow, both on standard error; exit codes 2 and 130."""
-    from latentscale.errors import BoundaryWarning, ConvergenceWarning, DataError, IdentificationError
+    from ..errors import BoundaryWarning, ConvergenceWarning, DataError, IdentificationError
 
     console = Console(stderr=True, highlight=False)
 

@@ -38,8 +38,9 @@ def report(
     target = saved.parent / REPORT_FILE if out is None else out
     with problems_shown(target):
         import latentscale as ls
-        from latentscale.errors import DataError
-        from latentscale.results.latent_skill import LatentSkillResults
+
+        from ..errors import DataError
+        from ..results.latent_skill import LatentSkillResults
 
         fitted = ls.load(saved)
         if not isinstance(fitted, LatentSkillResults):

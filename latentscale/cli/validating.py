@@ -41,8 +41,8 @@ def crossvalidate(
         latentscale crossvalidate --methods pca_*,latent_skill --jobs 2 --out cv/
     """
     with problems_shown(out):
-        from latentscale.datasets import load_leaderboard
-        from latentscale.validation import protocol as experiment
+        from ..datasets import load_leaderboard
+        from ..validation import protocol as experiment
 
         if out is not None:
             check_out(out, force)

@@ -1,8 +1,9 @@
 """Tables shipped with the package, and readers of tables that people have."""
 
-from latentscale.datasets.leaderboard import BENCHMARKS, CHANCE_LEVELS, load_leaderboard
-from latentscale.datasets.lm_eval import HARNESS_METRICS, HARNESS_NAMES, HarnessRuns, read_lm_eval
-from latentscale.datasets.score_files import SCORE_NAMES, read_scores
+from ..known_benchmarks import BENCHMARKS, CHANCE_LEVELS
+from .leaderboard import load_leaderboard
+from .lm_eval import HARNESS_METRICS, HARNESS_NAMES, HarnessRuns, read_lm_eval
+from .score_files import SCORE_NAMES, read_scores
 
 __all__ = [
     "BENCHMARKS",

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from latentscale.errors import DataError
-from latentscale.tables import read_names, some
+from ..errors import DataError
+from ..tables import read_names, some
 
 
 def run_name(content: dict, file: Path) -> str:

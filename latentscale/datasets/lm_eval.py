@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latentscale.datasets.harness_names import match_llms, run_name
-from latentscale.datasets.leaderboard import BENCHMARKS
-from latentscale.errors import DataError
-from latentscale.tables import read_table, require_columns, some
+from ..errors import DataError
+from ..known_benchmarks import BENCHMARKS
+from ..panel import BenchmarkPanel
+from ..tables import read_table, require_columns, some
+from .harness_names import match_llms, run_name
 
 PATTERN = "results*.json"
 HARNESS_NAMES = {
@@ -160,8 +161,6 @@ class HarnessRuns:
         DataError
             As for ``wide`` and ``BenchmarkPanel``.
         """
-        from latentscale.panel import BenchmarkPanel
-
         chosen = list(self.scores.columns) if benchmarks is None else benchmarks
         return BenchmarkPanel(self.wide(llms, llm, missing), chosen, llm=llm, **options)
 

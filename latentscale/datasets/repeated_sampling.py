@@ -7,7 +7,8 @@ work on; it says nothing about the LLMs that it names.
 import numpy as np
 import pandas as pd
 
-from .leaderboard import BENCHMARKS, _source, load_leaderboard
+from ..known_benchmarks import BENCHMARKS
+from .leaderboard import _source, load_leaderboard
 
 FILE = "repeated_sampling.csv"
 LLMS, ITEMS, TRIES, SEED = 24, 50, 60, 2025

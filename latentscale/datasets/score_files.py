@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latentscale.errors import DataError
-from latentscale.tables import read_table, require_columns, some, to_floats, widen
+from ..errors import DataError
+from ..tables import read_table, require_columns, some, to_floats, widen
 
 LAYOUTS = ("auto", "wide", "long", "leaderboard")
 SEPARATORS = (",", ";", "\t")

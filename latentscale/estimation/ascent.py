@@ -9,7 +9,7 @@ from scipy import optimize
 from scipy.linalg import solve_triangular
 
 from ..numerics.linalg import cholesky_or_none, inverse_triangle, symmetrise
-from .straight import Straight
+from .coordinates import Straight
 
 _MANY, _PAIRS = 1_000, 50  # parameters from which BFGS keeps but so many pairs of steps
 REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined

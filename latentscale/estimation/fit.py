@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..likelihood.family_batches import spread_over
+from ..likelihood.objective import Objective
+from ..likelihood.rules import IntegrationError, Rule, require_laplace, rule_error
 from ..parameters.restrictions import RestrictedSpace, Restriction, independent, natural_vector, read_restriction
 from .ascent import complete_metric
 from .mcem import mcem
-from .objective import Objective
-from .parts import spread_over
 from .polish import polish_laplace, polish_nodes, settle_laplace
 from .progress import Progress
-from .rules import IntegrationError, Rule, require_laplace, rule_error
 from .search import SAME_OPTIMUM, best_distinct, climb, search, starting_structures
 from .stochastic import stochastic_climb
 

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ..errors import DataError
+from ..likelihood.rules import MAX_DRAWS, monte_carlo_error
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
 from .ascent import (
@@ -22,7 +23,6 @@ from .ascent import (
     settled_ascent,
     straight_at,
 )
-from .rules import MAX_DRAWS, monte_carlo_error
 
 _NEWTON_WITHIN = 1e-2  # standard errors: steps further away must gain
 _NEARER = 0.2  # of the distance that a step must leave at most, for the next to be taken with the same information

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..likelihood.objective import Objective
 from ..parameters.restrictions import RestrictedSpace
 from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
-from .objective import Objective
 from .polish import MovingAscent
 
 _GOAL = 1e-3  # standard errors

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..components.penalty import Penalty
+from ..likelihood.objective import Objective
 from .ascent import complete_metric
-from .objective import Objective
 from .search import Start
 
 EPOCHS = 8

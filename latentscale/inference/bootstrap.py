@@ -17,13 +17,13 @@ from statsmodels.iolib.tableformatting import fmt_params
 from threadpoolctl import threadpool_limits
 
 from ..errors import DataError
-from ..estimation.families import family_scores
-from ..estimation.objective import Objective
 from ..estimation.polish import rule_information
 from ..estimation.progress import Progress
 from ..estimation.refit import refit
-from ..estimation.rules import Rule
 from ..estimation.search import climb
+from ..likelihood.family_scores import family_scores
+from ..likelihood.objective import Objective
+from ..likelihood.rules import Rule
 from ..models.resampling import parametric_replicate, resampled
 from ..workers import run
 from .bootstrap_store import Replicate, Store, store_header

@@ -16,7 +16,7 @@ import numpy as np
 
 from .._version import __version__
 from ..errors import DataError
-from ..estimation.line_store import LineStore, read_header, require_same_run
+from ..line_store import LineStore, read_header, require_same_run
 
 FORMAT = "latentscale bootstrap"
 FORMAT_VERSION = 1

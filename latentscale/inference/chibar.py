@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize, stats
 
-from ..estimation.laplace import laplace_by_family
-from ..estimation.simulated import simulated_cells
+from ..likelihood.expected_information import simulated_cells
+from ..likelihood.laplace import laplace_by_family
 
 ONE_VARIANCE = np.array([0.5, 0.5])  # weights where one variance is tested
 _DRAWS = 20_000

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import sparse
 
 from ..errors import DataError
-from ..estimation.families import family_information, family_scores
-from ..estimation.simulated import expected_information
+from ..likelihood.expected_information import expected_information
+from ..likelihood.family_scores import family_information, family_scores
 from ..numerics.linalg import cholesky_or_none, congruence, extreme_eigenvalues, inverse_from
 from ..parameters.restrictions import RestrictedSpace, sparse_natural_jacobian
 from .flat_rotations import flat_rotations

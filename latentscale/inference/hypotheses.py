@@ -12,14 +12,14 @@ import numpy as np
 from scipy import stats
 
 from ..errors import ConvergenceWarning, DataError
-from ..estimation.natural import rule_score
 from ..estimation.polish import rule_information
 from ..estimation.refit import restricted_refit
-from ..estimation.simulated import expected_information
+from ..likelihood.expected_information import expected_information
+from ..likelihood.natural_scale import rule_score
 from ..numerics.linalg import cholesky_or_none
 from ..parameters.restrictions import Restriction, independent, natural_vector, read_restriction
 from .covariance import require_information
-from .results import JOINT, HypothesisTest, test_table
+from .hypothesis_test import JOINT, HypothesisTest, test_table
 from .wald import wald_test
 
 METHODS = ("wald", "lr", "score")

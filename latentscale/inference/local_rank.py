@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import qr
 from scipy.optimize import linprog
 
-from ..estimation.simulated import simulated_cells
+from ..likelihood.expected_information import simulated_cells
 from ..numerics.linalg import null_space
 from ..parameters.structure import Structure
 from .covariance import coordinate_jacobian

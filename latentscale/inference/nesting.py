@@ -12,11 +12,11 @@ import numpy as np
 from scipy import stats
 
 from ..errors import ConvergenceWarning, DataError, IdentificationError
-from ..estimation.objective import Objective
 from ..estimation.search import climb
+from ..likelihood.objective import Objective
 from ..parameters.space import ParameterSpace
 from .chibar import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, variance_scores
-from .results import JOINT, HypothesisTest, test_table
+from .hypothesis_test import JOINT, HypothesisTest, test_table
 
 _SAME = 1e-7
 _ITERATIONS = 300

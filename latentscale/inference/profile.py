@@ -12,6 +12,7 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 from ..errors import BoundaryWarning, ConvergenceWarning, DataError
+from ..plots.profile import plot_profile
 from ..workers import run
 from .profile_ends import TOLERANCE, fill, find_end
 from .profile_path import ROUNDING, HigherPoint, Path, Peak, Target, read_target
@@ -99,8 +100,6 @@ class Profile:
 
     def plot(self, ax=None):
         """Deviance of the profile beside the quadratic one; see ``latentscale.plots.profile.plot_profile``."""
-        from ..plots.profile import plot_profile
-
         return plot_profile(self, ax)
 
     def __str__(self):

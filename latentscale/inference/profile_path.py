@@ -12,8 +12,8 @@ import numpy as np
 
 from ..errors import DataError
 from ..estimation.ascent import complete_metric, scale_from
-from ..estimation.objective import Objective
 from ..estimation.refit import refit, restricted_refit
+from ..likelihood.objective import Objective
 from ..parameters.restrictions import RestrictedSpace, Restriction, natural_jacobian, natural_vector, read_restriction
 from .hypotheses import full_information, stacked
 from .intervals import _SCALES, scale_of

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..estimation.families import family_scores
-from ..estimation.objective import Objective
-from ..estimation.rules import Rule
-from ..estimation.simulated import simulated_cells
+from ..likelihood.expected_information import simulated_cells
+from ..likelihood.family_scores import family_scores
+from ..likelihood.objective import Objective
+from ..likelihood.rules import Rule
 from ..parameters.restrictions import RestrictedSpace
 
 # Columns of scores have unit length. Over two dozen models and several points each (one to six skills, free

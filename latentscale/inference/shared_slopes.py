@@ -7,8 +7,8 @@ import numpy as np
 from ..errors import DataError
 from ..estimation.polish import rule_information
 from ..estimation.refit import refit
-from ..estimation.rules import Rule
 from ..estimation.search import climb
+from ..likelihood.rules import Rule
 from .chibar import (
     TABLES,
     chi_bar_sf,
@@ -18,8 +18,8 @@ from .chibar import (
     variance_scores,
 )
 from .covariance import require_information
+from .hypothesis_test import JOINT, HypothesisTest, test_table
 from .nesting import CONSERVATIVE
-from .results import JOINT, HypothesisTest, test_table
 
 _START = 0.3
 _ITERATIONS = 500

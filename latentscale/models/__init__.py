@@ -1,6 +1,1 @@
-"""Statistical models: they assemble components and define an objective."""
-
-from latentscale.models.latent_skill import LatentSkillModel
-from latentscale.models.sloth import BenchmarkLaws, SlothModel
-
-__all__ = ["BenchmarkLaws", "LatentSkillModel", "SlothModel"]
+"""Models as laws of scores, without how they are fitted; which LLMs enter them, their options and resampled copies."""

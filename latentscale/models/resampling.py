@@ -5,36 +5,19 @@ spline, the mean of a centred column), the mean from which random slopes count, 
 the whitened covariates, so that a coordinate of the optimisers is the same quantity in the copy and in the original.
 """
 
-import copy
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from ..boundary import inside, resampled_scores
 from ..components.scaling import within_family_constants
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
-from ..panel import BenchmarkPanel, PreparedScores
-from .latent_skill import LatentSkillModel
+from ..panel import BenchmarkPanel
 from .rows import Rows
 
 _COLLINEAR = 1e-9
-
-
-class ResampledModel(LatentSkillModel):
-    """A model on the rows of resampled families; made by ``resampled``.
-
-    Attributes
-    ----------
-    random_centre : array (r,)
-        What the covariates of random slopes are counted from: their means over the LLMs of the original.
-    """
-
-    def random_covariates(self, x):
-        """Covariates of the random slopes of LLMs with covariates x, (m, r)."""
-        where = [self.terms.index(term) for term in self.random_terms]
-        return x[:, where] - self.random_centre
 
 
 def with_scores(model, y):
@@ -42,7 +25,7 @@ def with_scores(model, y):
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     y : array (n, J)
         Scores in [0, 1] of the LLMs in the likelihood, NaN where missing. Scores of exactly 0 or 1 are treated as
         the panel's policy says; under ``boundary="error"``, where they can only come from rounding, they are moved
@@ -50,7 +33,7 @@ def with_scores(model, y):
 
     Returns
     -------
-    LatentSkillModel
+    LatentSkillLaw
         Its panel holds the n LLMs with these scores.
 
     Raises
@@ -64,13 +47,12 @@ def with_scores(model, y):
     if np.isnan(y).all(axis=1).any():
         raise DataError(f"The LLMs {list(model.llms[np.isnan(y).all(axis=1)][:5])} have no score.")
     if model.panel.boundary == "error":
-        y = np.clip(y, np.finfo(float).tiny, 1.0 - np.finfo(float).epsneg)
+        y = inside(y)
     table = model.panel.to_frame()[model.rows.keep].reset_index(drop=True)
     table[list(model.benchmarks)] = y
     panel = _panel_like(model.panel, table)
     everyone = np.ones(len(table), dtype=bool)
-    return _copied(
-        model,
+    return model.replaced(
         panel=panel,
         design=replace(model.design, keep=everyone),
         rows=Rows(everyone, (), ()),
@@ -83,14 +65,14 @@ def parametric_replicate(model, params, seed):
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     params : Series, dict or array (P,)
         Natural parameters.
     seed : int or numpy.random.SeedSequence
 
     Returns
     -------
-    LatentSkillModel
+    LatentSkillLaw
 
     Raises
     ------
@@ -108,13 +90,13 @@ def resampled(model, families):
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     families : int array (L*,)
         Codes of families, positions in ``model.families``.
 
     Returns
     -------
-    ResampledModel
+    LatentSkillLaw
 
     Raises
     ------
@@ -133,31 +115,15 @@ def resampled(model, families):
     constant = _between_only(model, codes, x, draws)
     panel = _resampled_panel(model, codes, rows, draws)
     names = panel.families.to_numpy()[np.searchsorted(draws, np.arange(len(codes)))]
-    return _copied(
-        model,
-        kind=ResampledModel,
+    return model.replaced(
         panel=panel,
         design=replace(model.design, x=x, keep=everyone),
         rows=Rows(everyone, (), ()),
-        prepared=_prepared_rows(model.prepared, panel, rows),
+        prepared=resampled_scores(model.prepared, panel.scores.to_numpy(), rows),
         families=names,
         family_codes=draws,
         between_only=constant,
-        random_centre=-model.random_covariates(np.zeros((1, len(model.terms))))[0],
     )
-
-
-def _copied(model, kind=None, **changes):
-    """Shallow copy with some attributes changed; what is computed from rows is forgotten, the recoding kept."""
-    changes["recoding"] = model.recoding
-    kind = type(model) if kind is None else kind
-    computed = [name for name in dir(kind) if isinstance(getattr(kind, name), cached_property)]
-    out = copy.copy(model)
-    out.__class__ = kind
-    for name in computed:
-        out.__dict__.pop(name, None)
-    out.__dict__.update(changes)
-    return out
 
 
 def _panel_like(panel, table):
@@ -199,15 +165,6 @@ def _told_apart(keys, names):
         used[key] = number
         out.append(name if number == 1 else f"{name} ({number})")
     return out
-
-
-def _prepared_rows(prepared, panel, rows):
-    y, state = prepared.y[rows], prepared.state[rows]
-    raw = panel.scores
-    at_edge = ((raw == 0.0) | (raw == 1.0)).sum()
-    return PreparedScores(
-        y, state, prepared.edge, {name: int(at_edge[name]) for name in panel.benchmarks}, (state >= 0).sum(axis=0)
-    )
 
 
 def _between_only(model, codes, x, draws):

@@ -1,11 +1,10 @@
 """Isoquants of a target over size and tokens, with budgets, optimal allocations and the LLMs of the fit."""
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..errors import DataError
 from .style import PALETTE, clean, new_axes
-from .surface import LEVEL_COLOURS
+from .surface import level_colours
 
 _BUDGET, _OPTIMUM, _LLM = "0.45", PALETTE[1], "0.55"
 _GRID = 61  # points a side of the surface
@@ -56,14 +55,21 @@ def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
     _optima(ax, plan, frame, alpha)
     ax.set_xlabel("size (billions of parameters)")
     ax.set_ylabel("training tokens (trillions)")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(numticks=12))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
-        axis.set_minor_formatter(NullFormatter())
+    _plain_numbers(ax.xaxis, ax.yaxis)
     ax.set_title(f"{plan.target}: {plan.unit}", fontsize=10, loc="left")
     # under the axes, where no data can be
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False)
     return clean(ax)
+
+
+def _plain_numbers(*axes):
+    """Write the ticks of logarithmic axes as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in axes:
+        axis.set_major_locator(LogLocator(numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _limits(plan, frame):
@@ -80,8 +86,10 @@ def _isoquants(ax, plan, limits, levels, optimal):
     values = plan.surface(size[None, :], tokens[:, None])
     if np.ptp(values) == 0.0:
         return
+    from matplotlib.ticker import MaxNLocator
+
     ticks = MaxNLocator(levels).tick_values(values.min(), values.max())
-    contours = ax.contour(size, tokens, values, levels=ticks, cmap=LEVEL_COLOURS, linewidths=1.2, zorder=1)
+    contours = ax.contour(size, tokens, values, levels=ticks, cmap=level_colours(), linewidths=1.2, zorder=1)
     ax.clabel(contours, fontsize=8, fmt=lambda value: f"{value:.3g}")
     through = np.unique(optimal)
     if 0 < len(through) <= _FEW:

@@ -1,7 +1,6 @@
 """Scaling curves: expected scores or skills along size, tokens or FLOPs, family by family."""
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .style import PALETTE, clean, level_words, new_axes
 
@@ -21,6 +20,8 @@ def axis_label(name):
 
 def log_axis(ax, which, values):
     """Logarithmic axis where values are positive, with plain numbers, or powers of ten where those are long."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     values = np.asarray(values, dtype=float)
     if values.min() <= 0.0:
         return

@@ -1,18 +1,11 @@
 """Level curves of a skill or an expected score over size and tokens."""
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import ListedColormap
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from .scaling import axis_label, log_axis
 from .style import clean, level_words, new_axes
 
-# viridis without its yellow, which is faint on white paper
-LEVEL_COLOURS = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.85, 256)), "levels")
 _FLOPS_PER_UNIT = 6e21
 
 
@@ -66,18 +59,28 @@ def plot_surface(surface, llms, corners, words, ax=None, alpha=0.05, levels=7):
     return clean(ax)
 
 
+def level_colours():
+    """Colour map of level curves: viridis without its yellow, which is faint on white paper."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.85, 256)), "levels")
+
+
 def _ticks(mean, se, inside, levels, alpha):
     """Levels so far apart that their bands can be told from each other."""
     rows = inside if inside.any() else np.ones_like(inside)
     shown, width = mean[rows], 2.0 * stats.norm.isf(0.5 * alpha) * np.quantile(se[rows], 0.75)
     room = levels if width == 0.0 else int(np.clip(np.ptp(shown) / width, 2, levels))
+    from matplotlib.ticker import MaxNLocator
+
     return MaxNLocator(room).tick_values(shown.min(), shown.max())
 
 
 def _levels(ax, size, tokens, values, ticks, alpha):
     mean, se = values
     quantile = stats.norm.isf(0.5 * alpha)
-    lines = ax.contour(size, tokens, mean, levels=ticks, cmap=LEVEL_COLOURS, linewidths=1.5, zorder=4)
+    lines = ax.contour(size, tokens, mean, levels=ticks, cmap=level_colours(), linewidths=1.5, zorder=4)
     if np.all(se > 0.0):
         for tick in ticks:
             # distance from the level in standard errors
@@ -106,6 +109,9 @@ def _flops(ax, size, tokens):
 
 def _beyond(ax, corners):
     """Hatch all but the hull: the frame with the hull as a hole."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     frame = np.array([[left, low], [left, high], [right, high], [right, low], [left, low]])
     closed = np.vstack([corners, corners[:1]])

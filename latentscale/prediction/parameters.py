@@ -11,8 +11,8 @@ from scipy import special
 from scipy.stats import qmc
 
 from ..errors import DataError
-from ..estimation.simulated import expected_information
 from ..inference.flat_rotations import flat_rotations
+from ..likelihood.expected_information import expected_information
 from ..numerics.differences import jacobian
 from ..numerics.linalg import cholesky_or_none, null_space, symmetrise
 from ..parameters.restrictions import natural_jacobian

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..components.complete import effects_cov, spread_loadings
 from ..components.response import mean_score
-from ..estimation.marginal import adapted_nodes, marginal
-from ..estimation.modes import posterior_modes
+from ..likelihood.marginal import adapted_nodes, marginal
+from ..likelihood.modes import posterior_modes
 from ..numerics.nodes import gauss_hermite, normal_log_density
 from .sampling import effect_draws
 

@@ -8,7 +8,6 @@ import pandas as pd
 from scipy import special
 
 from ..components.response import OUTLIER_PRECISION, mean_score
-from .evidence import prepare_new, recorded
 from .skills import JointDraws, read_request, read_sources
 
 _NEAREST = 1e-12
@@ -65,13 +64,13 @@ def predictive_draws(fit, data=None, observed=False, size=4000, seed=0, uncertai
     joint = JointDraws(fit, request, size, seed, sources=sources)
     known = None if observed else fit.predict(data).to_numpy()
     mu, log_phi = expected_draws(joint, sources, known)
-    scores = recorded(model, mu)
+    scores = model.prepared.recorded(mu)
     if "score" in sources:
         rng = np.random.default_rng([int(seed), 2])
         phi = np.exp(log_phi)
         wide = rng.random(mu.shape) < fit.structure.outliers if np.any(fit.structure.outliers) else False
         phi = np.where(wide, OUTLIER_PRECISION * phi, phi)
-        scores = recorded(model, rng.beta(mu * phi, (1.0 - mu) * phi))
+        scores = model.prepared.recorded(rng.beta(mu * phi, (1.0 - mu) * phi))
     given = np.full(mu.shape[1:], np.nan) if request.scores is None else request.scores
     mean = mu.mean(axis=0) if known is None else known
     law = partial(_log_probability, model, mu, log_phi, fit.structure.outliers) if "score" in sources else None
@@ -108,7 +107,7 @@ def _log_probability(model, mu, log_phi, outliers, lower, upper):
     ends = []
     for end, outside, all_of_it in ((lower, lower <= 0.0, 0.0), (upper, upper >= 1.0, 1.0)):
         inside = np.where(outside, 0.5, end)
-        y, _ = prepare_new(model, inside, [str(number) for number in range(len(inside))])
+        y, _ = model.prepared.prepare_new(inside, [str(number) for number in range(len(inside))])
         phi = np.exp(log_phi)
         below = special.betainc(mu * phi, (1.0 - mu) * phi, y)
         if np.any(outliers):

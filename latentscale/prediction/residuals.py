@@ -9,8 +9,8 @@ from scipy import special, stats
 from ..components.complete import effect_loadings, fixed_part
 from ..components.response import OUTLIER_PRECISION
 from ..errors import DataError
-from ..estimation.marginal import adapted_nodes, marginal
-from ..estimation.modes import posterior_modes
+from ..likelihood.marginal import adapted_nodes, marginal
+from ..likelihood.modes import posterior_modes
 from ..numerics import monotone
 from ..numerics.beta import shapes
 from ..numerics.nodes import StandardNodes

@@ -15,7 +15,7 @@ from scipy.stats import qmc
 
 from ..components.complete import effect_loadings, effects_cov, fixed_part
 from ..components.response import cell_parameters, cell_terms
-from ..estimation.modes import posterior_modes
+from ..likelihood.modes import posterior_modes
 from ..numerics.linalg import cholesky_or_none
 
 DRAWS = 4096

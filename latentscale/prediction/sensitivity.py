@@ -14,7 +14,7 @@ from scipy.special import logit
 
 from ..components.complete import effect_loadings, effects_cov, fixed_part
 from ..components.response import cell_parameters, cell_terms, mean_score
-from ..estimation.modes import posterior_modes
+from ..likelihood.modes import posterior_modes
 from .sampling import family_targets
 
 _STEP = 0.05  # of a standard deviation of the parameters' law

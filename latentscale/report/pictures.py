@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError
+from ..plots.prediction import plot_prediction
 
 DPI = 120
 CURVE_DRAWS, CURVE_POINTS = 400, 20
@@ -167,8 +168,6 @@ def _plot_prediction(fit, alpha, predicted):
     """``fit.plot_prediction`` of a table that is there already: drawing it again would take seconds."""
     if predicted is None:
         return fit.plot_prediction(alpha=alpha)
-    from ..plots.prediction import plot_prediction
-
     words = f"{len(fit.model.benchmarks)} benchmarks, LLMs of the fit (their scores were seen)"
     return plot_prediction(predicted, None, alpha, words)
 

@@ -10,7 +10,7 @@ import numpy as np
 from .._version import __version__
 from ..components.identification import Anchored, Echelon
 from ..estimation.fit import fit_latent_skill
-from ..models.latent_skill import LatentSkillModel
+from ..models.latent_skill import LatentSkillLaw
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "autograd", "formulaic", "matplotlib")
 _KEPT_APART = ("model", "progress", "n_jobs", "start_params", "constraints")
@@ -59,7 +59,7 @@ def call(fit):
         },
     )
     options = {"scaling": model.scaling, "skills": _Code(_form(model.form))}
-    options |= _changed(LatentSkillModel.__init__, {name: getattr(model, name) for name in _MODEL_OPTIONS})
+    options |= _changed(LatentSkillLaw.__init__, {name: getattr(model, name) for name in _MODEL_OPTIONS})
     if model.random_terms:
         options["random_slopes"] = list(model.random_terms)
     lines += _call("model = ls.LatentSkillModel", ["panel"], options)

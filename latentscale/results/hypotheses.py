@@ -1,6 +1,7 @@
 """Tests of hypotheses on a fit."""
 
-from ..inference import hypotheses, nesting, release, shared_slopes
+from ..inference import hypotheses, nesting, shared_slopes
+from ..inference import modification_indices as release
 from ..inference.hypotheses import check_methods, named_test
 from ..inference.wald import t_test, wald_test
 from ..parameters.restrictions import read_restriction

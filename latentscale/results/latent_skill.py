@@ -1,12 +1,23 @@
-"""LatentSkillResults: what a fitted LatentSkillModel reports."""
+"""LatentSkillResults: what a fitted LatentSkillModel reports; RotatedResults, the same law with other skills."""
 
+import copy
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..components.identification import Pattern
+from ..errors import DataError
+from ..inference.covariance import Covariance
+from ..inference.rotation import rotate_structure, rotated_table, rotation_jacobian
 from .estimates import Estimates
 from .hypotheses import Tests
 from .parameter_plots import ParameterPlots
 from .prediction_plots import PredictionPlots
 from .predictions import Predictions
 from .reporting import Reports
-from .storage import save_fit
+from .saving import save_fit
 from .summary import summarise
 from .tables import Tables
 from .uncertainty import Uncertainty
@@ -59,8 +70,6 @@ class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPl
         DataError
             If the loadings cannot be rotated, or slopes vary between families.
         """
-        from .rotated import rotate_fit
-
         return rotate_fit(self, method, names, options)
 
     # --- reports ---------------------------------------------------------------------------------------------------
@@ -70,5 +79,139 @@ class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPl
         return summarise(self, alpha)
 
     def save(self, path):
-        """Write the fit to one file that ``latentscale.load`` reads; see ``latentscale.results.storage``."""
+        """Write the fit to one file that ``latentscale.load`` reads; see ``latentscale.loading``."""
         save_fit(self, path)
+
+
+def rotate_fit(fit, method, names, options):
+    """RotatedResults of a fit; see ``LatentSkillResults.rotate``."""
+    options = dict(options)
+    if method == "target" and "weights" not in options and isinstance(options.get("target"), pd.DataFrame):
+        names = list(options["target"].columns) if names is None else names
+    matrices = {name: _aligned(options[name], name, fit) for name in ("target", "weights") if name in options}
+    structure, rotation = rotate_structure(fit.structure, method, **{**options, **matrices})
+    table = rotated_table(fit.model.table, rotation, names)
+    jacobian = rotation_jacobian(fit.model.table, table, fit.params.to_numpy(), rotation)
+    matrix = jacobian @ fit.covariance.matrix @ jacobian.T
+    covariance = Covariance(matrix, fit.covariance.kind, fit.covariance.description + ", carried to rotated skills")
+    estimate = replace(fit.estimate, params=table.natural(structure))
+    model = _rotated_model(fit.model, table, rotation)
+    return RotatedResults(model, estimate, covariance, fit, rotation, jacobian, (method, names, options))
+
+
+def _aligned(matrix, name, fit):
+    """A target as an array (J, K) in the order of the model's benchmarks."""
+    if not isinstance(matrix, pd.DataFrame):
+        return matrix
+    missing = [benchmark for benchmark in fit.model.benchmarks if benchmark not in matrix.index]
+    if missing:
+        raise DataError(f"{name} lacks the benchmarks {missing}.")
+    return matrix.loc[list(fit.model.benchmarks)].to_numpy(dtype=float)
+
+
+def _rotated_model(model, table, rotation):
+    """The model with rotated skills; it describes, and is not fitted."""
+    k = len(table.skills)
+    fixed = np.full((len(model.benchmarks), k), np.nan)
+    other = copy.copy(model)
+    for name in ("space", "penalty", "natural_penalty", "search_form"):
+        other.__dict__.pop(name, None)
+    other.table = table
+    other.pattern = Pattern(
+        table.skills, fixed, bool(rotation.oblique), np.zeros(k, dtype=bool), ((),) * k, f"{rotation.method} rotation"
+    )
+    return other
+
+
+class RotatedResults(LatentSkillResults):
+    """A fit with rotated skills. Predictions, log-likelihood and criteria are those of the fit.
+
+    Standard errors of loadings, slopes and correlations are by the delta method through the rotation (Jennrich
+    1973), from whatever covariance the fit had; the covariance is singular, as rotated loadings satisfy the
+    conditions of the criterion. Tests, tables and summaries work as for any fit; what fits again (profiles,
+    likelihood-ratio and score tests, bootstrap) is asked of ``source``.
+
+    Attributes
+    ----------
+    source : LatentSkillResults
+        The fit that was rotated.
+    rotation : Rotation
+        Transform, criterion, local minima.
+    """
+
+    def __init__(self, model, estimate, covariance, source, rotation, jacobian, recipe):
+        self.__dict__.update(source=source, rotation=rotation, jacobian=jacobian, recipe=recipe)
+        super().__init__(model, estimate, covariance)
+
+    @property
+    def observed(self):
+        return self.source.observed
+
+    @property
+    def problems(self):
+        return self.source.problems
+
+    @property
+    def mc_se(self):
+        """Monte Carlo standard error of each estimate from the draws, Series; NaN for other rules."""
+        in_u = self.estimate.error.params_se
+        carried = self.jacobian @ self.observed.jacobian
+        values = np.full(len(carried), np.nan) if in_u is None else np.abs(carried) @ in_u
+        return pd.Series(values, index=self.model.param_names, name="mc_se")
+
+    @cached_property
+    def minima(self):
+        """Local minima of the criterion and the number of starts that ended in each."""
+        return self.rotation.minima
+
+    def rotate(self, method="geomin", names=None, **options):
+        """Another rotation of the same fit."""
+        return self.source.rotate(method, names, **options)
+
+    def get_robust(self, cov_type="cluster", **options):
+        """The same rotation with another covariance of the fit."""
+        method, names, rotation = self.recipe
+        return self.source.get_robust(cov_type, **options).rotate(method, names, **rotation)
+
+    @cached_property
+    def _posterior(self):
+        """The fit's own nodes in rotated skills, so that nothing hangs on how a grid lies."""
+        posterior, root = self.source._posterior, np.linalg.cholesky(self.source.structure.skill_cov)
+        turn = np.linalg.solve(root.T, np.asarray(self.rotation.transform))
+        return replace(posterior, alpha=posterior.alpha @ turn)
+
+    def predict(self, data=None):
+        return self.source.predict(data)
+
+    def get_prediction(self, *args, **options):
+        """Those of the fit: no rotation changes what is said of scores."""
+        return self.source.get_prediction(*args, **options)
+
+    def residuals(self, kind="quantile", seed=0):
+        return self.source.residuals(kind, seed)
+
+    def residual_tests(self, kind="quantile", seed=0):
+        return self.source.residual_tests(kind, seed)
+
+    def _refuse(self, what):
+        raise DataError(
+            f"{what} fits again, which rotated skills do not allow; ask it of the fit: rotated.source.{what}."
+        )
+
+    def bootstrap(self, *args, **options):
+        self._refuse("bootstrap")
+
+    def profile(self, *args, **options):
+        self._refuse("profile")
+
+    def lr_test(self, *args, **options):
+        self._refuse("lr_test")
+
+    def score_test(self, *args, **options):
+        self._refuse("score_test")
+
+    def test_shared_slopes(self, *args, **options):
+        self._refuse("test_shared_slopes")
+
+    def diagnose(self):
+        return self.source.diagnose()

@@ -1,6 +1,12 @@
 """Pictures of the parameters of a fit, and the tables that they show."""
 
 from ..errors import DataError
+from ..plots.curves import PREDICTOR, plot_curve, plot_curves
+from ..plots.families import plot_family_effects, plot_family_posterior, plot_instruct
+from ..plots.loadings import plot_correlations, plot_loadings
+from ..plots.search import plot_starts
+from ..plots.slopes import plot_slopes
+from ..plots.style import choose
 from .parameter_tables import (
     correlation_table,
     curve_points,
@@ -145,14 +151,10 @@ class ParameterPlots:
         -------
         matplotlib Axes
         """
-        from ..plots.loadings import plot_loadings
-
         return plot_loadings(self.loading_table(alpha), kind, ax, alpha)
 
     def plot_slopes(self, ax=None, alpha=0.05):
         """Plot slopes with intervals, skill by skill; returns the matplotlib axes."""
-        from ..plots.slopes import plot_slopes
-
         return plot_slopes(self.slope_table(alpha), ax, alpha)
 
     def plot_correlations(self, ax=None, alpha=0.05):
@@ -163,8 +165,6 @@ class ParameterPlots:
         DataError
             If there is one skill only.
         """
-        from ..plots.loadings import plot_correlations
-
         return plot_correlations(self.correlation_table(alpha), ax, alpha)
 
     def plot_family_effects(self, skill=None, ax=None, alpha=0.05, families=None):
@@ -184,8 +184,6 @@ class ParameterPlots:
         -------
         matplotlib Axes
         """
-        from ..plots.families import plot_family_effects
-
         return plot_family_effects(self.family_effect_table(alpha), skill, ax, alpha, families)
 
     def plot_instruct(self, skill=None, ax=None, base_family="base_family", instruct="instruct", labels=8):
@@ -210,8 +208,6 @@ class ParameterPlots:
         DataError
             As for ``instruct_table``, and for an unknown skill.
         """
-        from ..plots.families import plot_instruct
-
         return plot_instruct(self.instruct_table(base_family, instruct), skill, ax, labels)
 
     def plot_family_posterior(self, families, skills=None, ax=None, size=4000, seed=0):
@@ -237,9 +233,6 @@ class ParameterPlots:
         DataError
             For unknown or too many families, and if there are not two skills.
         """
-        from ..plots.families import plot_family_posterior
-        from ..plots.style import choose
-
         known = list(self.model.skills)
         skills = known[:2] if skills is None else choose(skills, known, "skill")
         if len(skills) != 2 or skills[0] == skills[1]:
@@ -275,9 +268,6 @@ class ParameterPlots:
         DataError
             For unknown names, and for a wrong number of axes.
         """
-        from ..plots.curves import PREDICTOR, plot_curve, plot_curves
-        from ..plots.style import choose
-
         names = choose(benchmarks, self.model.benchmarks, "benchmark")
         curves, points = self.characteristic_curves(skill, alpha), self.curve_points(skill)
         curves, points = (table[table["benchmark"].isin(names)] for table in (curves, points))
@@ -292,6 +282,4 @@ class ParameterPlots:
 
     def plot_starts(self, ax=None):
         """Plot how far below the best one each start of the search ended; returns the matplotlib axes."""
-        from ..plots.search import plot_starts
-
         return plot_starts(self.starts, ax, self.converged)

@@ -1,7 +1,14 @@
 """Curves, predictions and residuals as tables, and their pictures."""
 
 from ..errors import DataError
-from ..prediction import curves, residual_tables, scored
+from ..plots import residuals as pictures
+from ..plots.calibration import plot_calibration
+from ..plots.prediction import plot_prediction
+from ..plots.scaling import plot_scaling
+from ..plots.style import note
+from ..plots.surface import plot_surface
+from ..prediction import calibration_tables as scored
+from ..prediction import curves, residual_tables
 
 
 class PredictionPlots:
@@ -161,9 +168,6 @@ class PredictionPlots:
         -------
         matplotlib Axes
         """
-        from ..plots.scaling import plot_scaling
-        from ..plots.style import note
-
         target = self.model.benchmarks[0] if target is None else target
         columns = options.get("columns", ("params_b", "tokens_t"))
         families = curves.chosen_families(self, target, x, families, columns)
@@ -199,8 +203,6 @@ class PredictionPlots:
         -------
         matplotlib Axes
         """
-        from ..plots.surface import plot_surface
-
         target = self.model.skills[0] if target is None else target
         table = self.scaling_surface(target, family, alpha=alpha, **options)
         llms, corners = curves.surface_llms(self.model, list(table.columns[:2]))
@@ -223,8 +225,6 @@ class PredictionPlots:
         -------
         matplotlib Axes
         """
-        from ..plots.prediction import plot_prediction
-
         table = self.prediction_table(data, benchmark, alpha, **options)
         names = list(dict.fromkeys(table["benchmark"]))
         what = names[0] if len(names) == 1 else f"{len(names)} benchmarks"
@@ -257,8 +257,6 @@ class PredictionPlots:
         DataError
             For an unknown kind, column or benchmark.
         """
-        from ..plots import residuals as pictures
-
         table = self.residual_table(kind, seed)
         table = table[table["benchmark"].isin(scored.chosen_benchmarks(self.model, benchmark))]
         how = pictures.check_against(table, against, kind)
@@ -291,8 +289,6 @@ class PredictionPlots:
         -------
         matplotlib Axes
         """
-        from ..plots.calibration import plot_calibration
-
         table = scored.pit_table(self, data, benchmark, **options)
         if table.empty:
             raise DataError("There is no observed score whose place in its law could be shown.")

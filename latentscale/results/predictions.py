@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..models.new_llms import read_new_llms
+from ..planning.next_evaluation import next_evaluation
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
 from ..prediction.predictive import predictive_draws
 from ..prediction.residuals import fitted_scores, residual_tests, residuals
@@ -187,10 +188,8 @@ class Predictions:
             A skill, a benchmark, a weighted mix, or a regression on this fit's skills.
         **options
             ``candidates``, ``costs``, ``size``, ``outcomes``, ``seed``, ``uncertainty``; see
-            ``latentscale.results.next_evaluation``.
+            ``latentscale.planning.next_evaluation``.
         """
-        from .next_evaluation import next_evaluation
-
         return next_evaluation(self, data, target, **options)
 
     def residuals(self, kind="quantile", seed=0):

@@ -1,4 +1,5 @@
 """Reports of a fit."""
+from ..report.html import write_report
 
 
 class Reports:
@@ -46,6 +47,4 @@ class Reports:
         >>> page.startswith("<!doctype html>")
         True
         """
-        from ..report.html import write_report
-
         return write_report(self, path, title, question, alpha, size, seed)

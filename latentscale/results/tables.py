@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..inference.results import HypothesisTest
+from ..inference.hypothesis_test import HypothesisTest
 from .latex import LatexTable, escape, number, read_stars, star_note, stars
 
 TIDY_COLUMNS = (

@@ -12,7 +12,7 @@ from scipy.special import betaincinv
 
 from ..components.scaling import build_design
 from ..inference.local_rank import random_point
-from ..models.latent_skill import LatentSkillModel
+from ..model import LatentSkillModel
 from ..panel import BenchmarkPanel
 from .loading_patterns import DEFAULT_BENCHMARKS, benchmark_names, drawn, patterns, skill_count
 

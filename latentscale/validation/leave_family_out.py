@@ -13,6 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.progress import Progress
+from ..plots.calibration import plot_calibration
+from ..plots.heatmap import plot_errors
 from ..tables import some
 from ..workers import run
 from . import metrics
@@ -127,8 +129,6 @@ class LeaveFamilyOut:
         kind : {"coverage", "pit"}
         ax : matplotlib Axes, optional
         """
-        from ..plots.calibration import plot_calibration
-
         if "pit" not in self.errors:
             raise DataError("No method gives a predictive law, whose calibration could be shown.")
         return plot_calibration(self.errors, kind, ax)
@@ -152,8 +152,6 @@ class LeaveFamilyOut:
 
     def plot(self, ax=None):
         """Heatmap of the mean absolute error, method by benchmark; returns the matplotlib axes."""
-        from ..plots.heatmap import plot_errors
-
         table = self.mae(by="benchmark").T.reindex(columns=list(self.benchmarks))
         return plot_errors(table.assign(mean=self.mae()), ax=ax)
 

@@ -8,9 +8,11 @@ learned one; ``faminter`` intercepts of families; d skills or components.
 from fnmatch import fnmatchcase
 
 from ..errors import DataError
-from ..models.component_laws import FLOPS, ComponentLaws
-from ..models.latent_skill import TRANSLOG, LatentSkillModel
+from ..model import LatentSkillModel
+from ..models.latent_skill import TRANSLOG
+from ..sloth.model import BenchmarkLaws, SlothModel
 from ..tables import some
+from .component_laws import FLOPS, ComponentLaws
 from .specification import Specification
 
 DIMENSIONS = (1, 2, 3, 4)
@@ -40,8 +42,6 @@ def paper_methods(n_train=1, seed=0):
     -------
     dict of str to Specification
     """
-    from ..models.sloth import BenchmarkLaws, SlothModel
-
     methods = {}
     for label, scaling in (("logF", FLOPS), ("logSlogT", TRANSLOG)):
         for intercepts in (False, True):

@@ -8,7 +8,9 @@ import pandas as pd
 
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.progress import Progress
-from ..models.latent_skill import TRANSLOG, LatentSkillModel
+from ..model import LatentSkillModel
+from ..models.latent_skill import TRANSLOG
+from ..plots.search import plot_selection
 from ..workers import run
 
 _NEW_LOADING = 0.05  # of skills that an estimate with fewer has not
@@ -42,8 +44,6 @@ class SkillSelection:
 
     def plot(self, kind=None, ax=None):
         """Plot errors or criteria against the number of skills; see ``latentscale.plots.search.plot_selection``."""
-        from ..plots.search import plot_selection
-
         return plot_selection(self.table, self.recommended, kind, ax)
 
 

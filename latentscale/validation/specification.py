@@ -4,7 +4,7 @@ import copy
 from types import MappingProxyType
 
 from ..errors import DataError
-from ..models.latent_skill import LatentSkillModel
+from ..model import LatentSkillModel
 
 
 class Specification:

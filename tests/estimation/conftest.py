@@ -9,7 +9,7 @@ from latentscale.components.cells import Cells
 from latentscale.components.identification import Anchored
 from latentscale.components.penalty import Penalty, ShapePenalty
 from latentscale.components.response import simulate_scores
-from latentscale.estimation.objective import Objective
+from latentscale.likelihood.objective import Objective
 from latentscale.parameters.space import ParameterSpace
 from latentscale.parameters.structure import Layout, Structure
 from latentscale.parameters.table import ParameterTable

@@ -9,9 +9,9 @@ from distributed import Client, LocalCluster
 
 import latentscale as ls
 from latentscale.components import cells as module
-from latentscale.estimation.objective import Objective
-from latentscale.estimation.parts import spread_over
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.family_batches import spread_over
+from latentscale.likelihood.objective import Objective
+from latentscale.likelihood.rules import Rule
 
 
 @pytest.fixture(scope="module")

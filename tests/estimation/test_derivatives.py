@@ -10,9 +10,9 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import integrate
 
-from latentscale.estimation.laplace import laplace
-from latentscale.estimation.marginal import marginal
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.laplace import laplace
+from latentscale.likelihood.marginal import marginal
+from latentscale.likelihood.rules import Rule
 from latentscale.numerics.differences import jacobian
 
 POINTS = [0, 1]

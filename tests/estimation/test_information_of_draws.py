@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import latentscale as ls
 from latentscale.estimation.polish import rule_information
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.rules import Rule
 
 
 def many_llms(n_families=40, per_family=10, seed=0):

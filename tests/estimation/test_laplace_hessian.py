@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-import latentscale.estimation.laplace_hessian as room
+import latentscale.likelihood.laplace_hessian as room
 from latentscale.components.cells import Cells
 from latentscale.components.complete import layout_of
 from latentscale.components.response import simulate_scores
-from latentscale.estimation.laplace import laplace
-from latentscale.estimation.laplace_hessian import laplace_hessian
-from latentscale.estimation.modes import Modes, posterior_modes
+from latentscale.likelihood.laplace import laplace
+from latentscale.likelihood.laplace_hessian import laplace_hessian
+from latentscale.likelihood.modes import Modes, posterior_modes
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.structure import Structure
 

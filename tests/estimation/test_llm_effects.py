@@ -11,10 +11,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from latentscale.components.cells import Cells
 from latentscale.components.complete import effects_cov, fixed_part, layout_of, two_level_loadings
 from latentscale.components.response import cell_parameters, cell_terms, simulate_scores
-from latentscale.estimation.laplace import laplace, laplace_by_family
-from latentscale.estimation.modes import posterior_modes
-from latentscale.estimation.objective import Objective
-from latentscale.estimation.two_levels import TwoLevelCurvature
+from latentscale.likelihood.laplace import laplace, laplace_by_family
+from latentscale.likelihood.modes import posterior_modes
+from latentscale.likelihood.objective import Objective
+from latentscale.likelihood.two_levels import TwoLevelCurvature
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.structure import Structure
 

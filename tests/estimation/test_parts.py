@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose
 from scale import simulated_model
 
 from latentscale.components import cells as module
-from latentscale.estimation.objective import Objective
-from latentscale.estimation.parts import over_parts, spread_over
-from latentscale.estimation.rules import Rule
 from latentscale.estimation.search import starting_structures
+from latentscale.likelihood.family_batches import over_parts, spread_over
+from latentscale.likelihood.objective import Objective
+from latentscale.likelihood.rules import Rule
 
 
 def _with_llms(problem):

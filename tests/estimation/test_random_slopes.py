@@ -10,10 +10,10 @@ from scipy import stats
 from latentscale.components.cells import Cells
 from latentscale.components.complete import effect_loadings, effects_cov, layout_of
 from latentscale.components.response import mean_score, simulate_scores
-from latentscale.estimation.adaptive import adaptive, adaptive_by_family
-from latentscale.estimation.laplace import laplace, laplace_by_family
-from latentscale.estimation.marginal import adapted_nodes, marginal
-from latentscale.estimation.modes import posterior_modes
+from latentscale.likelihood.adaptive_nodes import adaptive, adaptive_by_family
+from latentscale.likelihood.laplace import laplace, laplace_by_family
+from latentscale.likelihood.marginal import adapted_nodes, marginal
+from latentscale.likelihood.modes import posterior_modes
 from latentscale.numerics.differences import jacobian
 from latentscale.numerics.nodes import gauss_hermite
 from latentscale.parameters.structure import Structure

@@ -14,10 +14,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 import latentscale as ls
-from latentscale.estimation.sloth import fit_sloth, law_pieces, model_piece, penalised
-from latentscale.estimation.sloth_newton import descend
-from latentscale.estimation.sloth_starts import start_kinds, starting_vector
 from latentscale.numerics.differences import jacobian
+from latentscale.sloth.fit import fit_sloth, law_pieces, model_piece, penalised
+from latentscale.sloth.newton import descend
+from latentscale.sloth.starts import start_kinds, starting_vector
 
 _SPEC = importlib.util.spec_from_file_location("sloth_tables", Path(__file__).with_name("sloth_tables.py"))
 tables = importlib.util.module_from_spec(_SPEC)

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose
 import latentscale as ls
 from latentscale.components.penalty import Penalty
 from latentscale.estimation import stochastic
-from latentscale.estimation.objective import Objective
 from latentscale.estimation.search import starting_structures
 from latentscale.estimation.stochastic import batches_of, stochastic_climb
+from latentscale.likelihood.objective import Objective
 
 ITEMS = list("abcdef")
 

@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose
 from scale import simulated_model
 
 from latentscale.estimation import ascent
-from latentscale.estimation.straight import Straight
+from latentscale.estimation.coordinates import Straight
 from latentscale.numerics.differences import jacobian
 
 

@@ -17,9 +17,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 import latentscale as ls
-from latentscale.estimation.rules import Rule
 from latentscale.inference import bootstrap as module
 from latentscale.inference.bootstrap import BootstrapResults, bootstrap
+from latentscale.likelihood.rules import Rule
 
 LOADINGS = np.array([0.9, 0.7, 0.8, 0.6])
 
@@ -306,7 +306,7 @@ def test_intervals_are_those_of_scipy(method, theirs):
 
 def test_bca_by_its_formula(fit, many):
     """z0 from the share below the estimate, a from the families' scores times the inverse information."""
-    from latentscale.estimation.families import family_scores
+    from latentscale.likelihood.family_scores import family_scores
 
     scores = family_scores(fit.estimate.objective(fit.model), fit.estimate.coordinates, fit.estimate.rule)
     moves = scores @ fit.observed.free @ fit.observed.jacobian.T

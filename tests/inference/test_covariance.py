@@ -8,13 +8,13 @@ from numpy.testing import assert_allclose
 from scipy import linalg
 
 import latentscale as ls
-from latentscale.estimation.families import (
+from latentscale.estimation.refit import refit
+from latentscale.likelihood.family_scores import (
     _difference_information,
     family_information,
     family_loglikes,
     family_scores,
 )
-from latentscale.estimation.refit import refit
 from latentscale.models.resampling import resampled
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.restrictions import natural_vector

@@ -10,8 +10,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.estimation.sloth import SlothEstimate, _assembled
-from latentscale.inference.m_estimation import (
+from latentscale.numerics.differences import jacobian
+from latentscale.numerics.rotation import follow
+from latentscale.sloth.covariance import (
     _jacobian,
     cell_jacobian,
     curvature_and_noise,
@@ -19,7 +20,8 @@ from latentscale.inference.m_estimation import (
     skill_freedom,
     sloth_covariance,
 )
-from latentscale.inference.sloth_report import (
+from latentscale.sloth.fit import SlothEstimate, _assembled
+from latentscale.sloth.standardised import (
     Report,
     _recoded,
     _turned,
@@ -29,8 +31,6 @@ from latentscale.inference.sloth_report import (
     rotated_report,
     skill_root,
 )
-from latentscale.numerics.differences import jacobian
-from latentscale.numerics.rotation import follow
 
 _SPEC = importlib.util.spec_from_file_location(
     "sloth_tables", Path(__file__).parents[1] / "estimation" / "sloth_tables.py"

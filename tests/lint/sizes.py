@@ -1,9 +1,9 @@
-"""Check the house rules that ruff cannot: sizes of modules and functions, and the order of the rooms.
+"""Check the house rules that ruff cannot: sizes of modules and functions, the order of the rooms, no import circles.
 
-Run from anywhere: ``python tests/lint/sizes.py [package folder]``. Prints each offender and exits with 1 if
-there is one. A module may import only from its own room and the rooms above it in `ROOMS`. Imports inside
-functions do not count (``fit`` of a model may reach down for the estimation room when it is called), nor
-do imports under ``if TYPE_CHECKING``.
+Run from anywhere: ``python tests/lint/sizes.py [package folder]``. Prints each offender and exits with 1 if there is
+one. A module may import only from its own room and the rooms above it in `ROOMS`, and no chain of imports may lead back
+to where it began. Imports inside functions count like all others, and outside of the command line they are allowed only
+for the optional or slow libraries in `HEAVY`. Imports under ``if TYPE_CHECKING`` do not count, as they never run.
 """
 
 import ast
@@ -16,18 +16,33 @@ FUNCTION_LINES = 60
 PACKAGE = "latentscale"
 ROOMS = (
     {"numerics"},
-    {"panel", "datasets", "tables"},
+    {"tables", "known_benchmarks"},
+    {"boundary"},
+    {"panel"},
+    {"datasets"},
+    {"plots"},
     {"parameters"},
     {"components"},
+    {"likelihood"},
     {"models"},
     {"estimation"},
     {"inference"},
     {"prediction"},
-    {"validation"},
+    {"planning"},
+    {"report"},
     {"results"},
-    {"plots", "report", "cli", "__main__", "testing"},
+    {"sloth", "downstream"},
+    {"model"},
+    {"loading"},
+    {"validation"},
+    {"cli", "__main__", "testing"},
 )
-EVERYWHERE = {"errors", "_version", "workers"}
+EVERYWHERE = {"errors", "_version", "workers", "line_store"}
+# Libraries that are slow to import, or that users need not have: these may be imported where they are used.
+HEAVY = {"matplotlib", "jinja2", "distributed", "dask", "numba", "arviz", "hypothesis", "polars", "PIL"}
+# A module that imports such a library when it is imported itself.
+HEAVY_MODULES = {("latentscale", "numerics", "kernels")}
+LAZY_ROOMS = {"cli", "testing"}  # the command line answers --help without loading the package
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -45,15 +60,15 @@ def size_problems(text: str, tree: ast.Module) -> Iterator[str]:
             yield f"{function.lineno}: function {function.name} has {lines} lines (limit {FUNCTION_LINES})"
 
 
-def top_level_imports(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the imports that run when the module is imported."""
+def imports(node: ast.AST, inside: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Yield every import that may run, and whether it stands inside a function."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child
+            yield child, inside
         elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
-        elif not isinstance(child, (*FUNCTIONS, ast.Lambda)):
-            yield from top_level_imports(child)
+        else:
+            yield from imports(child, inside or isinstance(child, (*FUNCTIONS, ast.Lambda)))
 
 
 def imported_modules(statement: ast.Import | ast.ImportFrom, module: tuple[str, ...], is_package: bool):
@@ -79,8 +94,10 @@ def room_problems(tree: ast.Module, module: tuple[str, ...], is_package: bool) -
     elif (own := rank(module[1])) is None:
         yield f"1: '{module[1]}' is not in the table of rooms (tests/lint/sizes.py)"
         return
-    for statement in top_level_imports(tree):
+    for statement, inside in imports(tree):
         for name in imported_modules(statement, module, is_package):
+            if inside and module[1] not in LAZY_ROOMS and name[0] not in HEAVY and name[:3] not in HEAVY_MODULES:
+                yield f"{statement.lineno}: import of {'.'.join(name)} inside a function"
             if name[0] != PACKAGE or (len(name) > 1 and name[1] in EVERYWHERE):
                 continue
             # A name that is no room comes out of the package's __init__, which imports every room.
@@ -89,9 +106,39 @@ def room_problems(tree: ast.Module, module: tuple[str, ...], is_package: bool) -
                 yield f"{statement.lineno}: room '{'.'.join(module[1:2])}' may not import {'.'.join(name)}"
 
 
+def circles(trees: dict[tuple[str, ...], tuple[ast.Module, bool]]) -> Iterator[list[tuple[str, ...]]]:
+    """Yield the modules of each chain of imports that leads back to where it began (Tarjan's components)."""
+    edges = {module: set() for module in trees}
+    for module, (tree, is_package) in trees.items():
+        for statement, _ in imports(tree):
+            for name in imported_modules(statement, module, is_package):
+                target = name if name in trees else name[:-1]
+                if target in trees and target != module:
+                    edges[module].add(target)
+    order, low, stack, found = {}, {}, [], []
+
+    def visit(module):
+        order[module] = low[module] = len(order)
+        stack.append(module)
+        for target in edges[module]:
+            if target not in order:
+                visit(target)
+            if target in stack:
+                low[module] = min(low[module], low[target])
+        if low[module] == order[module]:
+            place = stack.index(module)
+            found.append(stack[place:])
+            del stack[place:]
+
+    for module in trees:
+        if module not in order:
+            visit(module)
+    yield from (sorted(group) for group in found if len(group) > 1)
+
+
 def problems(package: Path) -> list[str]:
     """Return every offence in a package folder as ``path:line: what is wrong``."""
-    found = []
+    found, trees = [], {}
     for path in sorted(package.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text, filename=str(path))
@@ -99,8 +146,10 @@ def problems(package: Path) -> list[str]:
         is_package = path.name == "__init__.py"
         parts = relative.parent.parts if is_package else relative.with_suffix("").parts
         module = (PACKAGE, *parts)
+        trees[module] = tree, is_package
         for problem in (*size_problems(text, tree), *room_problems(tree, module, is_package)):
             found.append(f"{package.name}/{relative.as_posix()}:{problem}")
+    found += ["imports lead in a circle: " + ", ".join(".".join(name) for name in group) for group in circles(trees)]
     return found
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.models.component_laws import ComponentLaws
+from latentscale.validation.component_laws import ComponentLaws
 
 B = list(ls.BENCHMARKS)
 

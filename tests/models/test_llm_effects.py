@@ -7,9 +7,9 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import latentscale as ls
-from latentscale.estimation.objective import Objective
 from latentscale.estimation.polish import laplace_information
-from latentscale.estimation.simulated import simulated_cells
+from latentscale.likelihood.expected_information import simulated_cells
+from latentscale.likelihood.objective import Objective
 from latentscale.numerics.differences import jacobian
 
 ANCHORS = {"first": "a", "second": "b"}

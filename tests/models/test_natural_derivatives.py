@@ -5,9 +5,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.estimation.marginal import adapted_nodes, marginal
-from latentscale.estimation.modes import posterior_modes
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.marginal import adapted_nodes, marginal
+from latentscale.likelihood.modes import posterior_modes
+from latentscale.likelihood.rules import Rule
 from latentscale.numerics.differences import jacobian
 
 RULES = [("laplace", {}), ("quadrature", {"points": 5}), ("monte_carlo", {"draws": 8})]

@@ -28,9 +28,9 @@ def _point(model, seed=1):
 
 
 def _family_loglikes(model, u):
-    from latentscale.estimation.families import family_loglikes
-    from latentscale.estimation.objective import Objective
-    from latentscale.estimation.rules import Rule
+    from latentscale.likelihood.family_scores import family_loglikes
+    from latentscale.likelihood.objective import Objective
+    from latentscale.likelihood.rules import Rule
 
     objective = Objective(model.space, model.internal_cells, model.penalty)
     return family_loglikes(objective, u, Rule.build("laplace", model.table.layout.n_effects))

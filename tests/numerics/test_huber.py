@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 
 from latentscale.numerics.differences import jacobian
-from latentscale.numerics.huber import huber_derivatives, huber_loss, kernel_bandwidth, smoothed_curvature
+from latentscale.sloth.huber import huber_derivatives, huber_loss, kernel_bandwidth, smoothed_curvature
 
 DELTA = 0.03
 

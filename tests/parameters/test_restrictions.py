@@ -21,8 +21,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def point(model):
-    from latentscale.estimation.objective import Objective
     from latentscale.estimation.search import starting_structures
+    from latentscale.likelihood.objective import Objective
 
     pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table))

@@ -9,8 +9,8 @@ from matplotlib import pyplot
 from numpy.testing import assert_allclose
 
 import latentscale as ls
+from latentscale.planning.allocation import compute_optimal
 from latentscale.plots.allocation import plot_allocation
-from latentscale.results.allocation import compute_optimal
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from scipy import optimize
 
 import latentscale as ls
 from latentscale.components.response import mean_score
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.rules import Rule
 from latentscale.parameters.structure import Structure
-from latentscale.prediction.allocation import (
+from latentscale.planning.elasticities import elasticities, point_design
+from latentscale.planning.frontier import (
     DataRange,
     allocate,
     budget_line,
@@ -23,8 +24,7 @@ from latentscale.prediction.allocation import (
     line_polynomial,
     optimise,
 )
-from latentscale.prediction.allocation_elasticities import elasticities, point_design
-from latentscale.prediction.allocation_target import (
+from latentscale.planning.target import (
     Effects,
     family_cells,
     known_effects,

@@ -12,9 +12,7 @@ from statsmodels.othermod.betareg import BetaModel
 
 import latentscale as ls
 from latentscale.components.cells import Cells
-from latentscale.models.downstream import DownstreamModel
-from latentscale.numerics.differences import jacobian
-from latentscale.prediction.downstream import (
+from latentscale.downstream.law import (
     Target,
     _Problem,
     carried_root,
@@ -22,6 +20,8 @@ from latentscale.prediction.downstream import (
     target_cov,
     target_rule,
 )
+from latentscale.downstream.model import DownstreamModel
+from latentscale.numerics.differences import jacobian
 from latentscale.prediction.parameters import parameter_law
 from latentscale.prediction.residuals import posterior_draws
 

@@ -8,10 +8,10 @@ from scipy import stats
 from scipy.special import expit
 
 import latentscale as ls
-from latentscale.models.downstream import DownstreamModel
-from latentscale.prediction.next_evaluation import expected_spread, simulated_log_density
+from latentscale.downstream.model import DownstreamModel
+from latentscale.planning.expected_gain import expected_spread, simulated_log_density
+from latentscale.planning.next_evaluation import next_evaluation
 from latentscale.prediction.skills import JointDraws, read_request
-from latentscale.results.next_evaluation import next_evaluation
 
 
 @pytest.fixture(scope="module")

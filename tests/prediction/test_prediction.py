@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 import latentscale as ls
-from latentscale.estimation.modes import posterior_modes
-from latentscale.estimation.rules import Rule
-from latentscale.prediction.evidence import gather_evidence, prepare_new, recorded
+from latentscale.likelihood.modes import posterior_modes
+from latentscale.likelihood.rules import Rule
+from latentscale.prediction.evidence import gather_evidence
 from latentscale.prediction.parameters import parameter_law
 from latentscale.prediction.posterior import family_posterior
 from latentscale.prediction.sensitivity import sensitivities
@@ -214,32 +214,32 @@ def _with_zeros(boundary):
 def test_squeezing_is_undone():
     model = _with_zeros("squeeze")
     scores = np.array([[0.2, 0.3, 0.0, 0.9], [0.5, np.nan, 1.0, 0.1]])
-    y, state = prepare_new(model, scores, ["p", "q"])
+    y, state = model.prepared.prepare_new(scores, ["p", "q"])
     n = model.prepared.n_observed[2]
     assert_allclose(y[:, 2], [0.5 / n, (n - 0.5) / n])
     assert_allclose(y[:, [0, 3]], scores[:, [0, 3]])
     assert_array_equal(state, [[0, 0, 0, 0], [0, -1, 0, 0]])
-    assert_allclose(recorded(model, y), scores, atol=1e-12)
-    assert_array_equal(recorded(model, np.full((1, 4), 0.2 / n))[0, 2], 0.0)  # less than a squeezed zero
+    assert_allclose(model.prepared.recorded(y), scores, atol=1e-12)
+    assert_array_equal(model.prepared.recorded(np.full((1, 4), 0.2 / n))[0, 2], 0.0)  # less than a squeezed zero
 
 
 def test_a_new_boundary_score_where_the_fit_had_none_is_squeezed_alone():
     model = _with_zeros("squeeze")
-    y, _ = prepare_new(model, np.array([[0.0, 0.5, 0.5, 0.5]]), ["p"])
+    y, _ = model.prepared.prepare_new(np.array([[0.0, 0.5, 0.5, 0.5]]), ["p"])
     assert_allclose(y[0, 0], 0.5 / model.prepared.n_observed[0])
 
 
 def test_censored_scores_are_recorded_as_zero():
     model = _with_zeros("censor")
-    y, state = prepare_new(model, np.array([[0.2, 0.3, 0.0, 1.0]]), ["p"])
+    y, state = model.prepared.prepare_new(np.array([[0.2, 0.3, 0.0, 1.0]]), ["p"])
     assert_array_equal(state, [[0, 0, 1, 2]])
-    assert_array_equal(recorded(model, y), [[0.2, 0.3, 0.0, 1.0]])
+    assert_array_equal(model.prepared.recorded(y), [[0.2, 0.3, 0.0, 1.0]])
 
 
 def test_boundary_scores_are_refused_where_the_fit_refused_them():
     model = model_of(table_of(10), "error")
     with pytest.raises(ls.DataError, match="a of p"):
-        prepare_new(model, np.array([[0.0, 0.5, 0.5, 0.5]]), ["p"])
+        model.prepared.prepare_new(np.array([[0.0, 0.5, 0.5, 0.5]]), ["p"])
 
 
 # --- contrasts and posteriors ------------------------------------------------------------------------------------

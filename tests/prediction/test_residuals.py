@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special, stats
 
 import latentscale as ls
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.rules import Rule
 from latentscale.numerics.beta import log_tail_terms
 from latentscale.prediction.posterior import family_posterior
 from latentscale.prediction.residuals import (

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.components.cells import Cells
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.rules import Rule
 from latentscale.prediction import sampling
 from latentscale.prediction.posterior import family_posterior
 from latentscale.prediction.sampling import effect_draws

@@ -11,9 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 
 import latentscale as ls
-from latentscale.estimation.sloth import user_parts
-from latentscale.estimation.sloth_newton import descend
-from latentscale.inference.m_estimation import (
+from latentscale.numerics.differences import jacobian
+from latentscale.sloth.covariance import (
     Sandwich,
     free_parameters,
     freed_by_llm,
@@ -22,8 +21,9 @@ from latentscale.inference.m_estimation import (
     sandwiches,
     several,
 )
-from latentscale.numerics.differences import jacobian
-from latentscale.prediction.sloth import angle, draw_scores, expected_law, predictor, score_errors, sloth_draws
+from latentscale.sloth.fit import user_parts
+from latentscale.sloth.newton import descend
+from latentscale.sloth.predictive import angle, draw_scores, expected_law, predictor, score_errors, sloth_draws
 
 _SPEC = importlib.util.spec_from_file_location(
     "sloth_tables", Path(__file__).parents[1] / "estimation" / "sloth_tables.py"

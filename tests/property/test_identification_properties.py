@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.estimation.laplace import laplace
-from latentscale.estimation.marginal import adapted_nodes, marginal
-from latentscale.estimation.modes import posterior_modes
-from latentscale.estimation.rules import Rule
+from latentscale.likelihood.laplace import laplace
+from latentscale.likelihood.marginal import adapted_nodes, marginal
+from latentscale.likelihood.modes import posterior_modes
+from latentscale.likelihood.rules import Rule
 from latentscale.testing import panels, parameters, patterns, rotations, specifications, transformations
 from latentscale.testing.loading_patterns import free_turns, has_full_rank, n_restrictions
 

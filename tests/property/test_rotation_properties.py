@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from latentscale.estimation.laplace import laplace
 from latentscale.inference.rotation import rotate_structure
+from latentscale.likelihood.laplace import laplace
 from latentscale.numerics.rotation import canonical_order, rotate
 from latentscale.testing import parameters, rotations, specifications, transformations
 

@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
-from latentscale.results.allocation import compute_optimal
-from latentscale.results.allocation_elasticities import scaling_elasticities
+from latentscale.planning.allocation import compute_optimal
+from latentscale.planning.elasticities import scaling_elasticities
 
 BENCHMARKS = ["math_lvl_5", "bbh", "hellaswag", "gsm8k"]
 SKILLS = {"math": "math_lvl_5", "common": "hellaswag"}

@@ -24,11 +24,11 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 import latentscale as ls
-from latentscale.estimation.families import family_information, family_scores
 from latentscale.estimation.refit import refit
-from latentscale.estimation.simulated import expected_information
 from latentscale.inference.covariance import CORRECTIONS, sandwich
 from latentscale.inference.hypotheses import METHODS, restricted_end
+from latentscale.likelihood.expected_information import expected_information
+from latentscale.likelihood.family_scores import family_information, family_scores
 from latentscale.parameters.restrictions import natural_jacobian, natural_vector, read_restriction
 from latentscale.results.latent_skill import LatentSkillResults
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 import latentscale as ls
-from latentscale.models.component_laws import ComponentLaws
+from latentscale.validation.component_laws import ComponentLaws
 
 
 def test_it_says_what_it_is():

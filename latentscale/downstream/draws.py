@@ -1,0 +1,171 @@
+"""Predictive draws of a downstream target."""
+
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from scipy.special import expit
+
+from ..components.response import OUTLIER_PRECISION
+from ..errors import DataError
+from ..prediction.predictive import PredictiveDraws
+from ..prediction.skills import JointDraws, read_request, read_sources
+from .law import extended, target_law
+
+
+def target_draws(model, estimate, root, data=None, observed=False, size=4000, seed=0, uncertainty=()):
+    """Draws of expected scores and scores of the target.
+
+    Skills are drawn given the benchmark scores, and the scores of the target that a family has. The estimates of both
+    stages enter linearly, on the scale of the linear predictor, of log phi and of logit asymptotes, as the delta method
+    has it: a move of the first stage's parameters changes skills and the target's parameters together. (How it moves
+    the skills is taken from the benchmark scores alone.)
+
+    Parameters
+    ----------
+    model : DownstreamModel
+    estimate : TargetEstimate
+    root : array (S, m) or None
+    data, observed, size, seed, uncertainty
+        As for ``get_prediction``.
+
+    Returns
+    -------
+    PredictiveDraws
+        Of one benchmark, the target.
+    """
+    sources = read_sources(uncertainty)
+    joint = target_joint(model, estimate, read_request(model.parent.model, data, observed), size, seed)
+    mu, phi, mean = target_means(joint, model, estimate, root, sources)
+    target = model.data
+    scores = mu
+    if "score" in sources:
+        rng = np.random.default_rng([int(seed), 2])
+        if target.outliers:
+            phi = np.where(rng.random(mu.shape) < target.outliers, OUTLIER_PRECISION, 1.0) * phi
+        scores = rng.beta(mu * phi, (1.0 - mu) * phi)
+    unknown = np.full((mu.shape[1], 1), np.nan)
+    scores, llms = model.prepared.recorded(scores[..., None]), joint.request.llms
+    return PredictiveDraws(llms, (model.target,), mean[:, None], mu[..., None], scores, unknown)
+
+
+def target_joint(model, estimate, request, size, seed):
+    """TargetDraws of the LLMs of a request, given benchmark scores and the target's scores of their families."""
+    law = target_law(model.data, estimate.zeta, len(model.parent.model.skills))
+    return TargetDraws(model, law, request, size, seed)
+
+
+class TargetDraws(JointDraws):
+    """JointDraws given the target's scores too, with draws of u_l / s.
+
+    Parameters
+    ----------
+    model : DownstreamModel
+    law : TargetLaw
+    request, size, seed
+        As for ``JointDraws``.
+    """
+
+    def __init__(self, model, law, request, size, seed):
+        self.target, self.target_law = model.data, law
+        super().__init__(model.parent, request, size, seed)
+
+    def _structures(self, sources):
+        return (extended(self.fit.structure, self.target_law, self.target.outliers),)
+
+    def _cells(self):
+        evidence = self.evidence
+        return None if evidence.cells is None else _with_target(evidence, self.fit.model, self.target)
+
+    @cached_property
+    def _whole(self):
+        """Skills and u_l / s (S, n, K or K + 1)."""
+        return self._drawn()
+
+    @cached_property
+    def theta(self):
+        """Draws of skills given the estimates (S, n, K)."""
+        return self._whole[:, :, : self.structure.loadings.shape[1]]
+
+    @cached_property
+    def specific(self):
+        """Draws of u_l / s (S, n); zeros where there is none."""
+        k = self.structure.loadings.shape[1]
+        return self._whole[:, :, k] if self._whole.shape[2] > k else np.zeros(self._whole.shape[:2])
+
+
+def target_means(joint, model, estimate, root, sources):
+    """Draws of expected scores (S, n) and precisions (S, 1) of the target, and expected scores at the estimates (n,).
+
+    Parameters
+    ----------
+    joint : TargetDraws
+    model, estimate, root
+        As for ``target_draws``.
+    sources : set of str
+        Of "parameters" and "family".
+
+    Raises
+    ------
+    DataError
+        If the regression was fitted without the covariance of the fit's estimates, and parameters are a source.
+    """
+    if "parameters" in sources and root is None:
+        raise DataError(
+            "This regression was fitted with uncertainty=(), without the estimates' covariance: leave 'parameters' out "
+            "of uncertainty, or fit it again."
+        )
+    target, theta = model.data, joint.theta
+    law = target_law(target, estimate.zeta, theta.shape[2])
+    eta = theta @ law.loadings + law.intercept + (law.family_sd or 0.0) * joint.specific
+    mean = law.lower + (law.upper - law.lower) * expit(eta).mean(axis=0)
+    middle = theta.mean(axis=0)
+    if "family" not in sources:
+        eta = np.broadcast_to(eta.mean(axis=0), eta.shape)
+    zeta = np.broadcast_to(estimate.zeta, (joint.size, target.size))
+    if "parameters" in sources:
+        change, q = _zeta_changes(joint, estimate, root, joint.seed), len(target.skills)
+        eta = eta + np.tensordot(joint.deviates, joint.moves.theta @ law.loadings, axes=1)
+        eta = eta + change[:, :q] @ middle[:, target.skills].T + change[:, [q]]
+        if target.family_effect:
+            eta = eta + np.sign(estimate.zeta[-1]) * change[:, [-1]] * joint.specific.mean(axis=0)
+        zeta = zeta + change
+    return *_means(target, zeta, eta), mean
+
+
+def _with_target(evidence, model, target):
+    """The evidence's cells and the target's scores of its LLMs, sorted by family, LLM and benchmark."""
+    cells, codes = evidence.cells, {family: code for code, family in enumerate(evidence.families)}
+    keys = list(zip(model.families[model.family_codes], model.llms, strict=True))
+    seen = [row for row in np.flatnonzero(target.state >= 0) if keys[row] in evidence.rows]
+    parts = {
+        "row": [evidence.rows[keys[row]] for row in seen],
+        "item": np.full(len(seen), cells.n_items),
+        "family": [codes[keys[row][0]] for row in seen],
+        "log_y": np.log(target.y[seen]),
+        "log1m_y": np.log1p(-target.y[seen]),
+        "state": target.state[seen],
+        "edge": np.full(len(seen), target.edge),
+    }
+    joined = {name: np.append(getattr(cells, name), np.asarray(part)) for name, part in parts.items()}
+    for name in ("row", "item", "family"):
+        joined[name] = joined[name].astype(int)
+    order = np.lexsort((joined["item"], joined["row"], joined["family"]))
+    joined["state"] = joined["state"].astype(np.int8)
+    return replace(cells, n_items=cells.n_items + 1, **{name: values[order] for name, values in joined.items()})
+
+
+def _zeta_changes(joint, estimate, root, seed):
+    """Draws of the target's estimation error (S, Z): what the first stage brings, and its own."""
+    own = estimate.own_cov
+    moved = joint.deviates @ (own @ (estimate.cross @ root)).T
+    noise = np.random.default_rng([int(seed), 4]).standard_normal((joint.size, len(own)))
+    return moved + noise @ np.linalg.cholesky(own).T
+
+
+def _means(target, zeta, eta):
+    """Expected scores (S, n) and precisions (S, 1)."""
+    q = len(target.skills)
+    lower = expit(zeta[:, [q + 2]]) if "c" in target.free else target.chance
+    upper = expit(zeta[:, [q + 3]]) if "d" in target.free else 1.0
+    return lower + (upper - lower) * expit(eta), np.exp(zeta[:, [q + 1]])

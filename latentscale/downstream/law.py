@@ -1,0 +1,453 @@
+"""A further benchmark regressed on skills that are known with error.
+
+The target T is one more benchmark, Y_iT ~ Beta(mu phi, (1 - mu) phi) with
+mu = c + (d - c) F(lambda' theta_i + b + u_l). u_l ~ N(0, s^2) is what the target asks of a family that no benchmark
+does (its specificity): one more skill, that the target alone loads on, by s. The coordinates zeta = (lambda, b,
+log phi; logit c and logit d if they are free; s if there is a u_l) maximise the conditional likelihood
+
+    l_T(zeta; xi) = sum_l log E[ prod_{i in l} f(y_iT | theta_i, zeta) | y_l, xi ]
+
+at the first stage's estimate of xi. The expectation is over the posterior of a family's effects given its other
+scores, so that the error of the skills is integrated out and not plugged in. log E[.] is the difference of two marginal
+log-likelihoods, with the target's scores and without, and the second does not depend on zeta: l_T is maximised by the
+rules that fit the other benchmarks, on nodes adapted to all of a family's scores.
+
+Scores of a conditional likelihood are uncorrelated with those of the likelihood that was conditioned on. So with
+A = -d2 l_T / dzeta dzeta' and C = d2 l_T / dzeta dxi' the estimate of zeta has covariance
+A^-1 + A^-1 C V C' A^-1, V being that of the estimate of xi (Murphy and Topel 1985), and no further term.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import block_diag
+from scipy.special import expit, logit
+
+from ..components.cells import Cells
+from ..components.complete import layout_of
+from ..components.penalty import DEFAULT_SD, UPPER_CENTRE, starting_lower
+from ..errors import DataError
+from ..estimation.ascent import REFUSED, scale_from, scaled_ascent
+from ..likelihood.adaptive_nodes import adaptive
+from ..likelihood.laplace import laplace
+from ..likelihood.modes import posterior_modes
+from ..likelihood.rules import Rule
+from ..numerics.differences import jacobian
+from ..numerics.linalg import cholesky_or_none, symmetrise
+
+POINTS = {1: 15, 2: 9, 3: 7, 4: 4}
+DRAWS = 128  # a scrambling, in more dimensions
+GRADIENT = 1e-4  # in standard errors, where the ascent stops
+STEP = 0.05  # of differences, in standard errors: their error is of order STEP^4
+_SPECIFIC_START = 0.5
+FREE_ASYMPTOTES = {"chance": "", "lower": "c", "both": "cd"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Scores of the target, and what of its law is free.
+
+    Attributes
+    ----------
+    y : array (n,)
+        Of the LLMs in the first stage's likelihood, strictly inside (0, 1); NaN where missing.
+    state : int8 array (n,)
+        0 observed, 1 and 2 censored, -1 missing, as in ``Cells``.
+    edge : float
+    skills : int array (q,)
+        The skills that may load; the other loadings are zero.
+    chance : float
+        Guessing level, the lower asymptote unless that is free.
+    asymptotes : {"chance", "lower", "both"}
+    shrink : float or None
+        e of the penalty -lambda' Sigma lambda / (2 e^2) on the loadings.
+    outliers : float
+        Share of scores with a tenth of the precision.
+    family_effect : bool
+        Whether there is a u_l.
+    """
+
+    y: np.ndarray
+    state: np.ndarray
+    edge: float
+    skills: np.ndarray
+    chance: float
+    asymptotes: str
+    shrink: float
+    outliers: float
+    family_effect: bool = False
+
+    @property
+    def free(self):
+        """Free asymptotes, of "c" and "d"."""
+        return FREE_ASYMPTOTES[self.asymptotes]
+
+    @property
+    def size(self):
+        """Coordinates zeta."""
+        return len(self.skills) + 2 + len(self.free) + self.family_effect
+
+
+@dataclass(frozen=True)
+class TargetLaw:
+    """Parameters of the target on the natural scale: loadings (K,), intercept, precision, lower, upper, s (or None)."""
+
+    loadings: np.ndarray
+    intercept: float
+    precision: float
+    lower: float
+    upper: float
+    family_sd: float = None
+
+
+@dataclass(frozen=True)
+class TargetEstimate:
+    """The second stage's estimate.
+
+    Attributes
+    ----------
+    zeta : array (Z,)
+    loglike, penalised : float
+        l_T without and with penalties.
+    difference : float
+        l_T by a finer rule minus ``loglike``.
+    information : array (Z, Z)
+        A, with the curvature of the penalties.
+    cross : array (Z, S)
+        C, in the structural vector of the first stage, its precisions logged.
+    distance : float
+        sqrt(g' A^-1 g): the last gradient in standard errors.
+    rule : Rule
+    """
+
+    zeta: np.ndarray
+    loglike: float
+    penalised: float
+    difference: float
+    information: np.ndarray
+    cross: np.ndarray
+    distance: float
+    rule: object
+
+    @property
+    def own_cov(self):
+        """A^-1, were the first stage known (Z, Z)."""
+        return np.linalg.inv(self.information)
+
+
+# --- between coordinates and structures --------------------------------------------------------------------------
+
+
+def target_law(target, zeta, n_skills):
+    """zeta -> TargetLaw."""
+    q = len(target.skills)
+    loadings = np.zeros(n_skills)
+    loadings[target.skills] = zeta[:q]
+    lower = float(expit(zeta[q + 2])) if "c" in target.free else target.chance
+    upper = float(expit(zeta[q + 3])) if "d" in target.free else 1.0
+    family_sd = abs(float(zeta[-1])) if target.family_effect else None
+    return TargetLaw(loadings, float(zeta[q]), float(np.exp(zeta[q + 1])), lower, upper, family_sd)
+
+
+def extended(structure, law, outliers=0.0):
+    """The Structure with the target as its last benchmark, under the logistic link, and u_l / s as its last skill."""
+    if law.family_sd is not None:
+        structure = _with_specific_skill(structure)
+        law = replace(law, loadings=np.append(law.loadings, law.family_sd))
+    return replace(
+        structure,
+        loadings=np.vstack([structure.loadings, law.loadings]),
+        intercepts=np.append(structure.intercepts, law.intercept),
+        precision=np.append(structure.precision, law.precision),
+        lower=np.append(structure.lower, law.lower),
+        upper=np.append(structure.upper, law.upper),
+        # a link whose coordinates are all zero is the logistic one
+        link=np.vstack([structure.link, np.zeros((1, structure.link.shape[1]))]),
+        outliers=np.append(structure.outliers, outliers),
+    )
+
+
+def _with_specific_skill(structure):
+    """One more skill of unit variance, which nothing loads on and no covariate moves."""
+
+    def widened(matrix):
+        return np.hstack([matrix, np.zeros((len(matrix), 1))])
+
+    return replace(
+        structure,
+        loadings=widened(structure.loadings),
+        slopes=widened(structure.slopes),
+        skill_cov=block_diag(structure.skill_cov, 1.0),
+        slope_sd=widened(structure.slope_sd),
+    )
+
+
+def target_cells(model, target, scored=True):
+    """Cells of the families with a score of the target: of J + 1 benchmarks, in users' covariates.
+
+    Parameters
+    ----------
+    model : LatentSkillModel
+    target : Target
+    scored : bool
+        Whether the target's scores are among the cells.
+
+    Returns
+    -------
+    Cells
+    """
+    prepared, codes = model.prepared, model.family_codes
+    rows = np.isin(codes, np.unique(codes[target.state >= 0]))
+    y = np.column_stack([prepared.y, target.y])[rows]
+    state = np.column_stack([prepared.state, target.state if scored else np.full_like(target.state, -1)])[rows]
+    _, family = np.unique(codes[rows], return_inverse=True)
+    edge = np.append(prepared.edge, target.edge)
+    return Cells.from_tables(y, state.astype(np.int8), edge, family, model.design.x[rows], model.random_design[rows])
+
+
+def stable_vector(structure):
+    """The structural vector with precisions logged, in which the first stage's estimates are nearly normal."""
+    where = layout_of(structure).slices["precision"]
+    s = layout_of(structure).flatten(structure)
+    s[where] = np.log(s[where])
+    return s
+
+
+# --- the conditional likelihood ----------------------------------------------------------------------------------
+
+
+class _Problem:
+    """l_T plus penalties and its derivatives in zeta and s, up to the first stage's log-likelihood."""
+
+    def __init__(self, structure, model, target):
+        self.structure, self.target = structure, target
+        self.cells, self.without = target_cells(model, target), target_cells(model, target, scored=False)
+        self.n_skills = structure.loadings.shape[1]
+        layout = layout_of(self.extend(self._centre()))
+        item = len(structure.loadings)
+        self.first = np.setdiff1d(np.arange(layout.size), self._positions(layout, item, every=True))
+        self.own = self._positions(layout, item)
+        self.modes = None
+
+    def _positions(self, layout, item, every=False):
+        """Positions of the target's parameters in s, those of zeta in its order, or all that the first stage lacks."""
+        loadings, k = layout.index("loadings"), self.n_skills
+        names = "pcd" if every else "p" + self.target.free
+        parts = [loadings[item] if every else loadings[item, self.target.skills], layout.index("intercepts")[[item]]]
+        parts += [layout.shapes[name][[item]] for name in names]
+        if every:
+            parts += [layout.index("link")[item], layout.index("outliers")[[item]]]
+            parts += [layout.index(name)[:, k:].ravel() for name in ("loadings", "slopes", "slope_sd")]
+            parts.append(layout.index("skill_cov")[layout.triangle[0] >= k])
+            parts.append(layout.index("skill_cov")[layout.triangle[1] >= k])
+        elif self.target.family_effect:
+            parts.append(loadings[item, [k]])
+        return np.unique(np.concatenate(parts)) if every else np.concatenate(parts)
+
+    def _centre(self):
+        return np.zeros(self.target.size)
+
+    def extend(self, zeta):
+        return extended(self.structure, target_law(self.target, zeta, self.n_skills), self.target.outliers)
+
+    def carried(self, zeta):
+        """d natural / d zeta, (Z,)."""
+        law, free, q = target_law(self.target, zeta, self.n_skills), self.target.free, len(self.target.skills)
+        out = np.ones(self.target.size)
+        out[q + 1] = law.precision
+        if "c" in free:
+            out[q + 2] = law.lower * (1.0 - law.lower)
+        if "d" in free:
+            out[q + 3] = law.upper * (1.0 - law.upper)
+        if self.target.family_effect:
+            out[-1] = np.sign(zeta[-1])
+        return out
+
+    def penalty(self, zeta):
+        """Value, gradient (Z,) and curvature (Z, Z) of the penalties."""
+        target, q, size = self.target, len(self.target.skills), self.target.size
+        weight, centre = np.zeros((size, size)), np.zeros(size)
+        if target.shrink is not None:
+            cov = self.structure.skill_cov[np.ix_(target.skills, target.skills)]
+            weight[:q, :q] = cov / target.shrink**2
+        ends = [logit(starting_lower(target.chance)), UPPER_CENTRE][: len(target.free)]
+        for place, end in enumerate(ends, q + 2):
+            weight[place, place], centre[place] = 1.0 / DEFAULT_SD**2, end
+        pull = -weight @ (zeta - centre)
+        value, curvature = 0.5 * float(pull @ (zeta - centre)), -weight
+        if target.family_effect:  # log s - s, off zero as ``components.penalty`` has it
+            s = abs(zeta[-1])
+            value, pull[-1] = value + np.log(s) - s, np.sign(zeta[-1]) * (1.0 / s - 1.0)
+            curvature[-1, -1] = -1.0 / s**2
+        return value, pull, curvature
+
+    def laplace(self, zeta):
+        """Minus the Laplace form, and its gradient in zeta."""
+        with np.errstate(over="ignore"):
+            structure = self.extend(zeta)
+        if not (np.isfinite(structure.precision).all() and structure.precision[-1] > 0.0):
+            return REFUSED, np.zeros_like(zeta)
+        value, score, modes = laplace(structure, self.cells, self.modes, self.target.free, expected=True)
+        if not np.isfinite(value):
+            return REFUSED, np.zeros_like(zeta)
+        self.modes = modes
+        extra, pull, _ = self.penalty(zeta)
+        return -value - extra, -(score[self.own] * self.carried(zeta) + pull)
+
+    def evaluate(self, zeta, rule):
+        """Log-likelihood of the families, and its score in (zeta, s with logged precisions)."""
+        structure = self.extend(zeta)
+        value, score, self.modes = _marginal(structure, self.cells, rule, self.modes, self.target.free)
+        where = layout_of(structure).slices["precision"]
+        logged = score.copy()
+        logged[where] *= structure.precision
+        own = score[self.own] * self.carried(zeta)
+        return value, np.append(own, logged[self.first])
+
+    def conditional(self, zeta, rule):
+        """l_T: the families' log-likelihood less that without the target's scores."""
+        with_target = self.evaluate(zeta, rule)[0]
+        return with_target - _marginal(self.extend(self._centre()), self.without, rule, None, "")[0]
+
+
+def _marginal(structure, cells, rule, start, shapes):
+    """Log-likelihood of all families, score in s, and modes."""
+    if rule.kind == "laplace":
+        return laplace(structure, cells, start, shapes, expected=True)
+    return adaptive(structure, cells, rule.standard(cells.n_families), start, shapes)
+
+
+def fit_target(model, structure, target, integration=None, start=None):
+    """Maximise l_T.
+
+    Parameters
+    ----------
+    model : LatentSkillModel
+        Of the first stage.
+    structure : Structure
+        Its estimate, in users' covariates.
+    target : Target
+    integration : {"laplace", "quadrature", "monte_carlo"}, optional
+        As ``target_rule``.
+    start : array (Z,), optional
+
+    Returns
+    -------
+    TargetEstimate
+
+    Raises
+    ------
+    DataError
+        For an unknown rule, or one that cannot be had.
+    """
+    problem = _Problem(structure, model, target)
+    rule = target_rule(problem.extend(problem._centre()), integration)
+    zeta = first_guess(problem, model) if start is None else np.array(start, dtype=float)
+    zeta, _ = scaled_ascent(problem.laplace, zeta, _metric(problem, zeta), 1e-2, 200)
+
+    def function(z):
+        value, score = problem.evaluate(z, rule)
+        extra, pull, _ = problem.penalty(z)
+        return -value - extra, -(score[: len(z)] + pull)
+
+    scale = _metric(problem, zeta)
+    zeta, _ = scaled_ascent(function, zeta, scale, GRADIENT, 100)
+    _, score = problem.evaluate(zeta, rule)
+    extra, pull, curvature = problem.penalty(zeta)
+    step = STEP * np.sqrt(np.sum(scale**2, axis=1))
+    moved = jacobian(lambda z: problem.evaluate(z, rule)[1], zeta, step)
+    size = target.size
+    information = -symmetrise(moved[:size]) - curvature
+    gradient, distance = score[:size] + pull, np.nan
+    if cholesky_or_none(information) is not None:
+        distance = float(np.sqrt(gradient @ np.linalg.solve(information, gradient)))
+    loglike, finer = problem.conditional(zeta, rule), finer_rule(problem.extend(zeta), rule)
+    difference = np.nan if finer is None else problem.conditional(zeta, finer) - loglike
+    return TargetEstimate(zeta, loglike, loglike + extra, difference, information, moved[size:].T, distance, rule)
+
+
+def target_rule(structure, integration=None):
+    """The rule of the second stage: by default a grid in up to four dimensions, Sobol draws beyond.
+
+    Where LLMs have residual skills, every one of them adds K dimensions, and Laplace's approximation is what there is.
+    """
+    dimension = layout_of(structure).n_effects
+    if structure.kappa:
+        if integration not in (None, "laplace"):
+            raise DataError("With residual skills of LLMs (llm_effects) the integration is integration='laplace'.")
+        return Rule.build("laplace", dimension)
+    kind = integration or ("quadrature" if dimension in POINTS else "monte_carlo")
+    return Rule.build(kind, dimension, points=POINTS.get(dimension), draws=DRAWS)
+
+
+def finer_rule(structure, rule):
+    """The rule that judges a rule, None if there is none."""
+    if rule.kind == "laplace":
+        return None if structure.kappa else target_rule(structure)
+    return rule.finer() if rule.kind == "quadrature" else rule.doubled()
+
+
+def first_guess(problem, model):
+    """zeta from a ridge regression of logits on skills at the modes of families without the target's scores."""
+    target, structure = problem.target, problem.structure
+    modes = posterior_modes(problem.extend(problem._centre()), problem.without)
+    alpha = np.zeros((model.n_families, modes.alpha.shape[1]))
+    seen = np.flatnonzero(target.state >= 0)
+    alpha[np.unique(model.family_codes[seen])] = modes.alpha
+    theta = (alpha[model.family_codes, : problem.n_skills] + model.design.x @ structure.slopes)[seen][:, target.skills]
+    share = np.clip((target.y[seen] - target.chance) / (1.0 - target.chance), 0.02, 0.98)
+    middle, spread = theta.mean(axis=0), theta.std(axis=0) + 1e-12
+    z = (theta - middle) / spread
+    gram = z.T @ z + (0.05 * len(z) + 1.0) * np.eye(z.shape[1])
+    centred = logit(share) - logit(share).mean()
+    loadings = np.linalg.solve(gram, z.T @ centred) / spread
+    zeta = np.zeros(target.size)
+    q = len(target.skills)
+    zeta[:q], zeta[q] = loadings, logit(share).mean() - middle @ loadings
+    mu = target.chance + (1.0 - target.chance) * expit(zeta[q] + theta @ loadings)
+    variance = np.mean((target.y[seen] - mu) ** 2)
+    zeta[q + 1] = np.log(max(np.mean(mu * (1.0 - mu)) / max(variance, 1e-6) - 1.0, 2.0))
+    zeta[q + 2 :][: len(target.free)] = [logit(starting_lower(target.chance)), UPPER_CENTRE][: len(target.free)]
+    if target.family_effect:
+        zeta[-1] = _SPECIFIC_START
+    return zeta
+
+
+def _metric(problem, zeta):
+    """Square root of the inverse information of Laplace's form, by differences of its gradient."""
+    step = np.full(len(zeta), 1e-3)
+    hessian = symmetrise(jacobian(lambda z: problem.laplace(z)[1], zeta, step))
+    return scale_from(hessian)
+
+
+# --- covariance --------------------------------------------------------------------------------------------------
+
+
+def carried_root(law):
+    """Derivative of ``stable_vector``, on the fit's axes of skills, in the standardised directions of its law.
+
+    Parameters
+    ----------
+    law : ParameterLaw
+
+    Returns
+    -------
+    array (S, m)
+    """
+    same = np.array_equal(law.turn, np.eye(len(law.turn)))
+
+    def vector(w):
+        found = law.structure(law.centre + law.root @ w)
+        return stable_vector(found if same else found.transformed(np.linalg.inv(law.turn)))
+
+    m = law.root.shape[1]
+    return jacobian(vector, np.zeros(m), np.full(m, 1e-3))
+
+
+def target_cov(estimate, root):
+    """A^-1 + A^-1 C V C' A^-1 (Z, Z), from V's root (S, m); None takes the first stage as known."""
+    own = estimate.own_cov
+    if root is None:
+        return own
+    moved = own @ (estimate.cross @ root)
+    return own + moved @ moved.T

@@ -1,0 +1,308 @@
+"""Estimates of the binomial model of repeated sampling, and what follows from them: curves, items, LLMs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from ..numerics.linalg import cholesky_or_none, symmetrise
+from .repeated_law import NODES, CountParameters, count_posterior, item_terms, pass_at_k
+
+POPULATION_NODES = 41
+REFUSED = 1e12
+GRADIENT = 1e-3  # in standard errors, where the ascent stops
+_SMALLEST_SD = 1e-3
+
+
+@dataclass(frozen=True)
+class CountEstimate:
+    """Estimate of the binomial model.
+
+    Attributes
+    ----------
+    parameters : CountParameters
+    vector : array (P,)
+        Loadings, intercept, sd_item and, if estimated, sd_llm.
+    cov : array (P, P)
+        Inverse of minus the second derivatives of the restricted log-likelihood; of sd_llm NaN where it is 0.
+    loglike : float
+        The full one, at the estimate.
+    distance : float
+        Last gradient in standard errors.
+    at_edge : bool
+        Whether sd_llm is 0.
+    centre, scale : arrays (K,)
+        Of the skills in the optimiser's coordinates.
+    coordinates : array (d,)
+        Where it ended: loadings and intercept on standardised skills, log sd_item, sd_llm.
+    coordinate_cov : array (d, d)
+        Rows and columns of an sd_llm at the edge are zero.
+    """
+
+    parameters: CountParameters
+    vector: np.ndarray
+    cov: np.ndarray
+    loglike: float
+    distance: float
+    at_edge: bool
+    centre: np.ndarray
+    scale: np.ndarray
+    coordinates: np.ndarray
+    coordinate_cov: np.ndarray
+
+    def draws(self, size, rng):
+        """Parameters on standardised skills from the normal law of the coordinates: list of CountParameters."""
+        values, vectors = np.linalg.eigh(self.coordinate_cov)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        found = self.coordinates + rng.standard_normal((size, len(root))) @ root.T
+        return [_standard_parameters(row, len(self.centre)) for row in found]
+
+
+def _standard_parameters(coordinates, n_skills):
+    sd_llm = abs(float(coordinates[n_skills + 2])) if len(coordinates) > n_skills + 2 else 0.0
+    sd_item = float(np.exp(coordinates[n_skills + 1]))
+    return CountParameters(coordinates[:n_skills], float(coordinates[n_skills]), sd_item, sd_llm)
+
+
+def fit_counts(counts, moments, residual=True):
+    """Loadings, intercept and standard deviations by restricted maximum likelihood.
+
+    Parameters
+    ----------
+    counts : Counts
+    moments : SkillMoments
+        Of the skills that load.
+    residual : bool
+        Whether LLMs have effects eps of their own.
+
+    Returns
+    -------
+    CountEstimate
+    """
+    centre, scale = moments.mean.mean(axis=0), moments.mean.std(axis=0)
+    standard = moments.standardised(centre, scale)
+    k = len(centre)
+    warm = {}
+
+    def minus(coordinates, name="restricted"):
+        if abs(coordinates[k + 1]) > 8.0:
+            return REFUSED
+        found = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
+        return -getattr(found, name)
+
+    def both(coordinates):
+        found = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
+        # every search near here starts from this mode
+        warm["start"] = (found.mean, found.nodes[:, NODES // 2])
+        return -found.restricted, _gradient(minus, coordinates)
+
+    start = _first_coordinates(counts, standard, residual)
+    scale_matrix = np.eye(len(start))
+    for tolerance in (0.3, GRADIENT):
+        information = symmetrise(_hessian(minus, start))
+        scale_matrix = _positive_root(information)
+        start = _climb(both, start, scale_matrix, tolerance)
+    at_edge = residual and abs(start[k + 2]) < _SMALLEST_SD
+    if at_edge:
+        start = _climb(lambda x: _held(both, x), start[: k + 2], scale_matrix[: k + 2, : k + 2], GRADIENT)
+        start = np.append(start, 0.0)
+    _, gradient = both(start)
+    free = np.arange(len(start) - at_edge)
+    information = symmetrise(_hessian(lambda x: minus(np.append(x, start[len(free) :])), start[free]))
+    cov = np.full((len(start), len(start)), np.nan)
+    distance = np.nan
+    if cholesky_or_none(information) is not None:
+        cov[np.ix_(free, free)] = np.linalg.inv(information)
+        distance = float(np.sqrt(gradient[free] @ cov[np.ix_(free, free)] @ gradient[free]))
+    return _count_estimate(start, cov, -minus(start, "loglike"), distance, bool(at_edge), centre, scale)
+
+
+def _held(function, x):
+    value, gradient = function(np.append(x, 0.0))
+    return value, gradient[:-1]
+
+
+def _climb(function, start, scale, tolerance):
+    def scaled(w):
+        value, gradient = function(start + scale @ w)
+        return value, scale.T @ gradient
+
+    options = {"gtol": tolerance, "maxiter": 100}
+    end = optimize.minimize(scaled, np.zeros(len(start)), jac=True, method="BFGS", options=options)
+    return start + scale @ end.x
+
+
+def _positive_root(information):
+    values, vectors = np.linalg.eigh(information)
+    return vectors / np.sqrt(np.maximum(np.abs(values), 1e-3 * np.abs(values).max()))
+
+
+def _gradient(function, x, step=1e-3):
+    """Central differences of a function that is smooth to some nine digits."""
+    unit = step * np.eye(len(x))
+    return np.array([(function(x + shift) - function(x - shift)) / (2.0 * step) for shift in unit])
+
+
+def _hessian(function, x, step=2e-2):
+    """Second differences, of fourth order on the diagonal."""
+    size = len(x)
+    out, centre = np.empty((size, size)), function(x)
+    unit, sides = step * np.eye(size), np.empty(size)
+    for i in range(size):
+        sides[i] = function(x + unit[i]) + function(x - unit[i])
+        far = function(x + 2.0 * unit[i]) + function(x - 2.0 * unit[i])
+        out[i, i] = (16.0 * sides[i] - far - 30.0 * centre) / (12.0 * step**2)
+        for j in range(i):
+            both = function(x + unit[i] + unit[j]) + function(x - unit[i] - unit[j])
+            out[i, j] = out[j, i] = (both - sides[i] - sides[j] + 2.0 * centre) / (2.0 * step**2)
+    return out
+
+
+def _first_coordinates(counts, moments, residual):
+    """Least squares of smoothed logits on skills."""
+    share = (counts.successes.sum(axis=1) + 0.5) / (counts.tries.sum(axis=1) + 1.0)
+    per_item = (counts.successes.sum(axis=0) + 0.5) / (counts.tries.sum(axis=0) + 1.0)
+    y = special.logit(share)
+    design = np.column_stack([moments.mean, np.ones(len(y))])
+    ridge = np.diag(np.append(np.full(moments.mean.shape[1], 1.0), 0.0))
+    found = np.linalg.solve(design.T @ design + ridge, design.T @ y)
+    start = np.append(found, np.log(max(special.logit(per_item).std(), 0.3)))
+    return np.append(start, max((y - design @ found).std(), 0.2)) if residual else start
+
+
+def _count_estimate(coordinates, cov, loglike, distance, at_edge, centre, scale):
+    k = len(centre)
+    loadings = coordinates[:k] / scale
+    sd_item = np.exp(coordinates[k + 1])
+    vector = np.concatenate([loadings, [coordinates[k] - loadings @ centre, sd_item], np.abs(coordinates[k + 2 :])])
+    carried = np.eye(len(coordinates))
+    carried[:k, :k] = np.diag(1.0 / scale)
+    carried[k, :k] = -centre / scale
+    carried[k + 1, k + 1] = sd_item
+    sign = np.append(np.ones(k + 2), np.sign(coordinates[k + 2 :]))[: len(coordinates)]
+    free = np.arange(len(coordinates) - at_edge)
+    natural = np.full_like(cov, np.nan)
+    block = np.ix_(free, free)
+    natural[block] = (carried * sign[:, None])[block] @ cov[block] @ (carried * sign[:, None])[block].T
+    parameters = _standard_parameters(np.concatenate([vector[: k + 1], [np.log(sd_item)], vector[k + 2 :]]), k)
+    inner = np.zeros_like(cov)
+    inner[block] = cov[block]
+    return CountEstimate(
+        parameters, vector, natural, loglike, distance, at_edge, centre, scale, coordinates, inner
+    )
+
+
+# --- pass@k of the model ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CurveDraws:
+    """Draws of pass@k.
+
+    Attributes
+    ----------
+    expected : array (S, n, m)
+        Mean over items of 1 - (1 - p)^k.
+    estimates : array (S, n, m)
+        Unbiased estimates from as many tries anew; NaN where k exceeds a number of tries, or an item was not tried.
+    """
+
+    expected: np.ndarray
+    estimates: np.ndarray
+
+
+def curve_draws(counts, moments, estimate, k, size=2000, seed=0, population=False, spread=20):
+    """Draws of pass@k.
+
+    Parameters are drawn from the normal law of their estimates; given each draw of them, ``spread`` draws of the LLMs'
+    u come from Laplace's approximation and the items' intercepts from their nodes.
+
+    Parameters
+    ----------
+    counts : Counts
+        LLMs without tries are new ones.
+    moments : SkillMoments
+        Of the skills that load, of all these LLMs.
+    estimate : CountEstimate
+    k : int array (m,)
+    size : int
+    seed : int
+    population : bool
+        Whether the mean is over the law of items instead of those of the table.
+    spread : int
+
+    Returns
+    -------
+    CurveDraws
+    """
+    rng = np.random.default_rng(seed)
+    standard = moments.standardised(estimate.centre, estimate.scale)
+    tables, place = _estimate_tables(counts, k)
+    start, expected, estimates = None, [], []
+    for parameters in estimate.draws(-(-int(size) // spread), rng):
+        found = count_posterior(counts, standard, parameters, start)
+        start = (found.mean, found.nodes[:, NODES // 2])
+        for z in rng.standard_normal((spread, found.root.shape[1])):
+            u = found.mean + found.root @ z
+            if population:
+                expected.append(_population_curve(u, parameters, k))
+                continue
+            _, posterior, _, _ = item_terms(counts, u, found.nodes, found.log_weight)
+            chosen = (rng.random((len(posterior), 1)) > np.cumsum(posterior, axis=1)).sum(axis=1)
+            eta = u[:, None] + found.nodes[np.arange(len(chosen)), np.minimum(chosen, NODES - 1)]
+            log_fail = -np.logaddexp(0.0, eta)
+            expected.append(np.stack([-np.expm1(number * log_fail).mean(axis=1) for number in k], axis=1))
+            again = rng.binomial(counts.tries, special.expit(eta))
+            estimates.append(np.stack([table[place, again].mean(axis=1) for table in tables], axis=1))
+    expected = np.array(expected[: int(size)])
+    if population:
+        return CurveDraws(expected, np.full(expected.shape, np.nan))
+    return CurveDraws(expected, np.array(estimates[: int(size)]))
+
+
+def _population_curve(u, parameters, k):
+    """E[1 - (1 - p)^k] over the law of items (n, m)."""
+    x, weight = special.roots_hermitenorm(POPULATION_NODES)
+    log_fail = -np.logaddexp(0.0, u[:, None] + parameters.intercept + parameters.sd_item * x)
+    return np.stack([-np.expm1(number * log_fail) @ (weight / weight.sum()) for number in k], axis=1)
+
+
+def _estimate_tables(counts, k):
+    """Unbiased estimates (m, U, N + 1) by k, tries (N at most) and successes, and the place of each cell's tries.
+
+    NaN where k or the successes exceed the tries.
+    """
+    tries, place = np.unique(counts.tries, return_inverse=True)
+    out = np.full((len(k), len(tries), int(tries[-1]) + 1), np.nan)
+    for row, number in enumerate(tries):
+        for column in np.flatnonzero(k <= number):
+            out[column, row, : number + 1] = pass_at_k(np.arange(number + 1), number, k[column])
+    return out, place.reshape(counts.tries.shape)
+
+
+def item_summary(counts, moments, estimate):
+    """Posterior mean and standard deviation of the items' intercepts, at the estimates: arrays (Q,).
+
+    The part of the standard deviation that comes from the LLMs' u is taken from their covariance and the slope of each
+    item's mode.
+    """
+    standard = moments.standardised(estimate.centre, estimate.scale)
+    parameters = _standard_parameters(estimate.coordinates, len(estimate.centre))
+    found = count_posterior(counts, standard, parameters)
+    _, weight, p, rest = item_terms(counts, found.mean, found.nodes, found.log_weight)
+    mean = np.sum(weight * found.nodes, axis=1)
+    within = np.sum(weight * (found.nodes - mean[:, None]) ** 2, axis=1)
+    information = np.sum(counts.tries[:, :, None] * p * rest * weight[None], axis=2)  # (n, Q)
+    slope = -information / (information.sum(axis=0) + 1.0 / parameters.sd_item**2)
+    between = np.einsum("iq,im,jm,jq->q", slope, found.root, found.root, slope)
+    return mean, np.sqrt(within + between)
+
+
+def llm_summary(counts, moments, estimate):
+    """Mode and standard deviation of u at the estimates, and the mean of gamma' theta before the table: arrays (n,)."""
+    standard = moments.standardised(estimate.centre, estimate.scale)
+    parameters = _standard_parameters(estimate.coordinates, len(estimate.centre))
+    found = count_posterior(counts, standard, parameters)
+    # u on standardised skills lacks gamma' centre, which the intercept there has
+    shift = estimate.parameters.loadings @ estimate.centre
+    return found.mean + shift, np.sqrt(np.sum(found.root**2, axis=1)), standard.mean @ parameters.loadings + shift

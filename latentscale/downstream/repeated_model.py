@@ -1,0 +1,169 @@
+"""RepeatedSamplingModel: successes out of repeated tries at single items, driven by the skills of a fit."""
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from ..tables import read_names, read_table, require_columns, some, to_floats
+from .model import read_fit, read_skills
+from .repeated_results import fit_repeated_sampling
+
+
+class RepeatedSamplingModel:
+    """Binomial item response theory on the skills of a fit.
+
+    For LLM i, item q and n_iq tries::
+
+        S_iq ~ Binomial(n_iq, p_iq),  logit p_iq = gamma' theta_i + eps_i + b_q,
+        b_q ~ N(b0, sd_item^2),  eps_i ~ N(0, sd_llm^2).
+
+    gamma, b0 and the standard deviations maximise the marginal likelihood of the successes, in which b_q, eps_i and
+    what is not known of the skills theta_i given the benchmark scores are integrated out (``latentscale.
+    downstream.repeated_law`` says how). All items discriminate alike.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+    table : table
+        One row per LLM and item. LLMs must be in the fit's likelihood; not every LLM needs to face every item.
+    llm : str, optional
+        Column of LLM names, by default called as in the fit's panel.
+    item, successes : str
+        Columns of item names and of numbers of successes.
+    tries : str or int
+        Column of numbers of tries, or one number for all rows.
+    skills : sequence of str, optional
+        Skills that may load; all by default. With few LLMs in the table name one or two.
+    residual : bool
+        Whether LLMs have effects eps_i of their own, beyond skills. Without them intervals are too short wherever
+        skills do not tell all.
+
+    Raises
+    ------
+    DataError
+        If columns or names are missing, an LLM is unknown to the fit, a pair of LLM and item comes twice, numbers are
+        not whole, successes exceed tries, or the table has too few LLMs or items for the parameters.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
+    >>> fit = ls.LatentSkillModel(panel, skills=1).fit(integration="laplace", starts=1)
+    >>> table = pd.DataFrame({"model": np.repeat(fit.model.llms[:6], 3), "item": ["a", "b", "c"] * 6})
+    >>> RepeatedSamplingModel(fit, table.assign(successes=range(18), tries=20))
+    <RepeatedSamplingModel: 6 LLMs, 3 items, 360 tries, 1 skill>
+    """
+
+    def __init__(
+        self, fit, table, llm=None, item="item", successes="successes", tries="tries", skills=None, residual=True
+    ):
+        self.parent = read_fit(fit)
+        self.skills, self.residual = read_skills(skills, fit.model.skills), bool(residual)
+        llm = fit.model.panel.llm if llm is None else llm
+        table = read_table(table)
+        columns = [llm, item, successes] + ([tries] if isinstance(tries, str) else [])
+        require_columns(table, columns, "column")
+        names = np.array(read_names(table[llm], "LLM name"), dtype=object)
+        items = np.array(read_names(table[item], "item name"), dtype=object)
+        where = pd.Index([f"{one} on {other}" for one, other in zip(names, items, strict=True)])
+        count = _read_whole(table[successes], successes, where)
+        total = _read_whole(table[tries], tries, where) if isinstance(tries, str) else _constant(tries, len(table))
+        _check_counts(count, total, where)
+        self._check_llms(names)
+        self.rows = np.flatnonzero(fit.model.llms.isin(names))
+        self.llms = fit.model.llms[self.rows]
+        self.items = pd.Index(dict.fromkeys(items), name="item")
+        self.successes, self.tries = np.zeros((2, len(self.llms), len(self.items)), dtype=np.int64)
+        cell = self.llms.get_indexer(names), self.items.get_indexer(items)
+        self.successes[cell], self.tries[cell] = count, total
+        for array in (self.successes, self.tries):
+            array.flags.writeable = False
+        self._check_size()
+
+    def __repr__(self):
+        k = len(self.skills)
+        return (
+            f"<RepeatedSamplingModel: {len(self.llms)} LLMs, {len(self.items)} items, {self.tries.sum()} tries, "
+            f"{k} skill{'s' * (k > 1)}>"
+        )
+
+    @property
+    def param_names(self):
+        """Names of the parameters."""
+        names = [*(f"loading[{skill}]" for skill in self.skills), "intercept", "sd_item"]
+        return names + ["sd_llm"] * self.residual
+
+    def fit(self, size=4000, seed=0, uncertainty=("parameters", "family")):
+        """Maximise the marginal likelihood.
+
+        Parameters
+        ----------
+        size : int
+            Draws of skills, from which their mean and covariance over the table's LLMs are taken.
+        seed : int
+        uncertainty : sequence of {"parameters", "family"}
+            What of the skills is not known: the fit's estimates, and family effects given those.
+
+        Returns
+        -------
+        RepeatedSamplingResults
+
+        Warns
+        -----
+        BoundaryWarning
+            If sd_llm is estimated at zero.
+        ConvergenceWarning
+            If the optimum was not reached, or the information is not positive definite.
+        """
+        return fit_repeated_sampling(self, size, seed, uncertainty)
+
+    def _check_llms(self, names):
+        model = self.parent.model
+        unknown = [name for name in dict.fromkeys(names) if name not in model.llms]
+        if not unknown:
+            return
+        dropped = [name for name in unknown if name in model.panel.llms]
+        why = f" ({some(dropped)} in its panel, but dropped for a missing covariate or score)" if dropped else ""
+        raise DataError(
+            f"{len(unknown)} LLMs of the table are not in the fit's likelihood: {some(unknown)}{why}. Their skills are "
+            "unknown: add them to the panel, or drop their rows."
+        )
+
+    def _check_size(self):
+        size = len(self.param_names)
+        if len(self.llms) < size or len(self.items) < 2:
+            raise DataError(
+                f"{len(self.llms)} LLMs and {len(self.items)} items are too few for {size} parameters (it takes that "
+                "many LLMs, and two items): name fewer skills (skills=[...]), set residual=False, or add LLMs."
+            )
+        # solved by all or by none, the table says nothing of who is better
+        share = self.successes.sum() / self.tries.sum()
+        if share in (0.0, 1.0):
+            raise DataError(f"{'All' if share else 'None'} of the {self.tries.sum()} tries succeeded: nothing to fit.")
+
+
+def _read_whole(column, name, where):
+    """Whole numbers of at least 0."""
+    values, wrong = to_floats(column)
+    bad = wrong | ~np.isfinite(values) | (values != np.floor(values)) | (values < 0)
+    if bad.any():
+        shown = (f"{where[i]}: {column.iloc[i]!r}" for i in np.flatnonzero(bad))
+        raise DataError(f"{name} must be whole numbers of at least 0: {some(shown, total=int(bad.sum()))}.")
+    return values.astype(np.int64)
+
+
+def _constant(tries, rows):
+    if isinstance(tries, bool) or not isinstance(tries, int | np.integer) or tries < 1:
+        raise DataError(f"tries is the name of a column or a whole number of at least 1, not {tries!r}.")
+    return np.full(rows, int(tries))
+
+
+def _check_counts(count, total, where):
+    if (total < 1).any():
+        raise DataError(f"No tries: {some(where[total < 1])}; leave such rows out.")
+    if (count > total).any():
+        over = [f"{where[i]} ({count[i]} of {total[i]})" for i in np.flatnonzero(count > total)]
+        raise DataError(f"More successes than tries: {some(over)}.")
+    twice = where[where.duplicated()].unique()
+    if len(twice):
+        raise DataError(f"More than one row: {some(twice)}; add the successes and tries of each LLM and item up.")

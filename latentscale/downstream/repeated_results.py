@@ -1,0 +1,357 @@
+"""RepeatedSamplingResults: what a fitted RepeatedSamplingModel reports."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.iolib.table import SimpleTable
+
+from ..errors import BoundaryWarning, ConvergenceWarning, DataError
+from ..inference.wald import t_test, wald_test
+from ..plots.repeated_sampling import plot_pass_at_k
+from ..prediction.calibration import interval
+from ..prediction.skills import JointDraws, read_request, read_sources
+from ..results.summary import _PAIRS, SkillSummary, _coefficients, _wrapped
+from .repeated_fit import curve_draws, fit_counts, item_summary, llm_summary
+from .repeated_law import Counts, SkillMoments, pass_at_k
+
+_FAR = 0.05  # in standard errors: a gradient beyond this is no optimum
+ITEMS = ("table", "new")
+
+
+def fit_repeated_sampling(model, size=4000, seed=0, uncertainty=("parameters", "family")):
+    """RepeatedSamplingResults of a RepeatedSamplingModel; see its ``fit``."""
+    options = {"size": size, "seed": seed, "sources": read_sources(uncertainty)}
+    moments, _ = _moments(model, options)
+    estimate = fit_counts(Counts(model.successes, model.tries), moments, model.residual)
+    results = RepeatedSamplingResults(model, estimate, moments, options)
+    for message, category in results.problems:
+        warnings.warn(message, category, stacklevel=3)
+    return results
+
+
+def _moments(model, options, data=None):
+    """SkillMoments of the table's LLMs and then of those LLMs of ``data`` that are not among them.
+
+    Returns
+    -------
+    moments : SkillMoments
+    places : int array (m,)
+        Where among them the LLMs of ``data`` are, and their names.
+    """
+    fitted = model.parent.model
+    request = read_request(fitted)
+    families = np.array(request.families, dtype=object)[model.rows]
+    keys = list(zip(families, model.llms, strict=True))
+    known = replace(
+        request,
+        llms=model.llms,
+        families=tuple(families),
+        x=request.x[model.rows],
+        random=None if request.random is None else request.random[model.rows],
+    )
+    places, names = np.arange(len(keys)), model.llms
+    if data is not None:
+        asked = read_request(fitted, data)
+        names = asked.llms
+        number = {key: place for place, key in enumerate(keys)}
+        asked_keys = list(zip(asked.families, asked.llms, strict=True))
+        fresh = [row for row, key in enumerate(asked_keys) if key not in number]
+        number |= {asked_keys[row]: len(keys) + place for place, row in enumerate(fresh)}
+        places = np.array([number[key] for key in asked_keys])
+        known = replace(
+            known,
+            llms=known.llms.append(asked.llms[fresh]),
+            families=known.families + tuple(asked.families[row] for row in fresh),
+            x=np.vstack([known.x, asked.x[fresh]]),
+            random=None if known.random is None else np.vstack([known.random, asked.random[fresh]]),
+        )
+    sources = options["sources"]
+    theta = JointDraws(model.parent, known, options["size"], options["seed"], sources=sources).skills(sources)
+    used = [fitted.skills.index(skill) for skill in model.skills]
+    return SkillMoments.from_draws(theta[:, :, used]), (places, names)
+
+
+class RepeatedSamplingResults:
+    """Results of a binomial model of repeated tries. Immutable; every table handed out is a new one.
+
+    Attributes
+    ----------
+    model : RepeatedSamplingModel
+    estimate : latentscale.downstream.repeated_fit.CountEstimate
+    moments : SkillMoments
+        Mean and covariance of the skills of the table's LLMs.
+    options : dict
+        size, seed, sources.
+    """
+
+    def __init__(self, model, estimate, moments, options):
+        self.__dict__.update(model=model, estimate=estimate, moments=moments, options=dict(options))
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
+
+    def __repr__(self):
+        state = "" if self.converged else ", NOT CONVERGED"
+        return f"<RepeatedSamplingResults: llf {self.llf:.4f}, {len(self.params)} parameters{state}>"
+
+    # --- estimates -------------------------------------------------------------------------------------------------
+
+    @property
+    def params(self):
+        """Loadings gamma, intercept b0, sd_item and sd_llm, Series (P,)."""
+        return pd.Series(self.estimate.vector, index=self.model.param_names, name="estimate")
+
+    def cov_params(self):
+        """Inverse observed information, DataFrame (P, P); of an sd_llm at zero NaN."""
+        return pd.DataFrame(self.estimate.cov, index=self.model.param_names, columns=self.model.param_names)
+
+    @property
+    def bse(self):
+        """Standard errors, Series (P,)."""
+        return pd.Series(np.sqrt(np.diag(self.estimate.cov)), index=self.model.param_names, name="std_err")
+
+    @property
+    def tvalues(self):
+        """Wald z statistics against zero, Series (P,)."""
+        return (self.params / self.bse).rename("z")
+
+    @property
+    def pvalues(self):
+        """Two-sided p-values, Series (P,), by the laws of ``conf_int``.
+
+        Of standard deviations NaN, as zero is the edge of their space.
+        """
+        values = [
+            np.nan if name.startswith("sd_") else 2.0 * self._law_of(name).sf(abs(z))
+            for name, z in self.tvalues.items()
+        ]
+        return pd.Series(values, index=self.model.param_names, name="p_value")
+
+    def _law_of(self, name):
+        """Law of an estimate over its standard error."""
+        spare = len(self.model.llms) - len(self.model.skills) - 1
+        return stats.t(spare) if name.startswith("loading[") and spare > 0 else stats.norm
+
+    def conf_int(self, alpha=0.05):
+        """Wald intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
+
+        Of loadings by the t law with n - K - 1 degrees of freedom, n LLMs and K loadings, as they are a regression over
+        LLMs; of standard deviations on the log scale.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the confidence level, in (0, 1).
+        """
+        if not 0.0 < alpha < 1.0:
+            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        quantile = [self._law_of(name).isf(0.5 * alpha) for name in self.params.index]
+        half = quantile * self.bse
+        out = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
+        for name in out.index[out.index.str.startswith("sd_")]:
+            if np.isfinite(half[name]):
+                factor = np.exp(half[name] / self.params[name])
+                out.loc[name] = self.params[name] / factor, self.params[name] * factor
+        return out
+
+    def parameter_table(self, alpha=0.05):
+        """One row per parameter: estimate, std_err, z, p_value, ci_lower, ci_upper."""
+        interval_ = self.conf_int(alpha).set_axis(["ci_lower", "ci_upper"], axis=1)
+        columns = [self.params, self.bse, self.tvalues, self.pvalues, interval_]
+        return pd.concat(columns, axis=1).rename_axis("parameter")
+
+    def t_test(self, hypothesis):
+        """Wald tests, one per restriction, as of a LatentSkillResults."""
+        return t_test(hypothesis, self.params, self.cov_params())
+
+    def wald_test(self, hypothesis):
+        """Joint Wald test, as of a LatentSkillResults."""
+        return wald_test(hypothesis, self.params, self.cov_params())
+
+    # --- fit ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def llf(self):
+        """Marginal log-likelihood of the successes given the benchmark scores."""
+        return self.estimate.loglike
+
+    @property
+    def converged(self):
+        """Whether the gradient vanishes and the information is positive definite."""
+        return not any(category is ConvergenceWarning for _, category in self.problems)
+
+    @property
+    def problems(self):
+        """What a reader must know of this fit: tuple of (message, category of warning)."""
+        found, distance = [], self.estimate.distance
+        if not np.isfinite(distance):
+            words = "The information is not positive definite: there are no standard errors. Name fewer skills."
+            found.append((words, ConvergenceWarning))
+        elif distance > _FAR:
+            found.append((f"The fit stopped {distance:.2g} standard errors from its optimum.", ConvergenceWarning))
+        if self.estimate.at_edge:
+            words = (
+                "sd_llm is estimated at zero: the skills' uncertainty alone is as much as the LLMs differ from the "
+                "regression. Standard errors and curves hold it there."
+            )
+            found.append((words, BoundaryWarning))
+        return tuple(found)
+
+    # --- items and LLMs --------------------------------------------------------------------------------------------
+
+    @property
+    def _counts(self):
+        return Counts(self.model.successes, self.model.tries)
+
+    def item_intercepts(self):
+        """Items' intercepts b_q given the data: DataFrame by item with mean, sd, successes, tries.
+
+        The larger b_q the easier the item; -b_q is its difficulty. At the estimates: their own error is not in sd.
+        """
+        mean, sd = item_summary(self._counts, self.moments, self.estimate)
+        sums = {"successes": self.model.successes.sum(axis=0), "tries": self.model.tries.sum(axis=0)}
+        return pd.DataFrame({"mean": mean, "sd": sd, **sums}, index=self.model.items)
+
+    def llm_propensities(self):
+        """gamma' theta_i + eps_i of the table's LLMs given the data: DataFrame by LLM.
+
+        Columns mean, sd (at the estimates), from_skills (gamma' theta_i at the mean of the skills given the benchmark
+        scores alone).
+        """
+        mean, sd, skills = llm_summary(self._counts, self.moments, self.estimate)
+        return pd.DataFrame({"mean": mean, "sd": sd, "from_skills": skills}, index=self.model.llms)
+
+    # --- pass@k ----------------------------------------------------------------------------------------------------
+
+    def pass_at_k(self, k=(1, 2, 5, 10, 20, 50, 100), data=None, items="table", alpha=0.05, size=1000, seed=0):
+        """Curves of pass@k: the mean over items of 1 - (1 - p)^k, with intervals.
+
+        Parameters
+        ----------
+        k : int or sequence of int
+            At least 1; beyond the numbers of tries a curve is extrapolated by the model.
+        data : table, optional
+            LLMs by family and covariates, as for ``fit.predict``; those of the table are known by name and family and
+            keep their successes. By default the LLMs of the table.
+        items : {"table", "new"}
+            The mean over the table's items, or over the law of items.
+        alpha : float
+            One minus the level of the intervals, in (0, 1).
+        size : int
+            Draws.
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            One row per LLM and k: llm, k, mean, mean_ci_lower, mean_ci_upper (fractions, of the expected pass@k, from
+            the uncertainty of estimates, skills, effects of LLMs and items), obs_ci_lower, obs_ci_upper (of an unbiased
+            estimate, were the same tries made anew) and observed, the unbiased estimate from the table. The last three
+            are NaN for new LLMs, for those that did not face every item, for k above a number of tries, and for
+            ``items="new"``.
+
+        Raises
+        ------
+        DataError
+            For k that are not whole numbers of at least 1, or unknown options.
+        """
+        k = _read_k(k)
+        if items not in ITEMS:
+            raise DataError(f"items is one of {', '.join(ITEMS)}, not {items!r}.")
+        if not 0.0 < alpha < 1.0:
+            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        if not self.converged and not np.isfinite(self.estimate.distance):
+            raise DataError("There are no standard errors, and so no intervals of pass@k: see fit.problems.")
+        moments, (places, names) = (
+            (self.moments, (np.arange(len(self.model.llms)), self.model.llms))
+            if data is None
+            else _moments(self.model, self.options, data)
+        )
+        counts = self._counts.padded(len(moments.mean) - len(self.model.llms))
+        draws = curve_draws(counts, moments, self.estimate, k, size, seed, items == "new")
+        expected, ends = draws.expected[:, places], interval(draws.expected[:, places], alpha)
+        estimates = interval(draws.estimates[:, places], alpha)
+        observed = self._observed(k, places) if items == "table" else np.full((len(places), len(k)), np.nan)
+        return pd.DataFrame(
+            {
+                "llm": np.repeat(np.asarray(names, dtype=object), len(k)),
+                "k": np.tile(k, len(places)),
+                "mean": expected.mean(axis=0).ravel(),
+                "mean_ci_lower": ends[0].ravel(),
+                "mean_ci_upper": ends[1].ravel(),
+                "obs_ci_lower": estimates[0].ravel(),
+                "obs_ci_upper": estimates[1].ravel(),
+                "observed": observed.ravel(),
+            }
+        )
+
+    def _observed(self, k, places):
+        """Unbiased estimates (m, len(k))."""
+        out = np.full((len(places), len(k)), np.nan)
+        for row, place in enumerate(places):
+            if place >= len(self.model.llms) or self.model.tries[place].min() < 1:
+                continue
+            for column, number in enumerate(k):
+                if number <= self.model.tries[place].min():
+                    tried = self.model.successes[place], self.model.tries[place]
+                    out[row, column] = np.mean(pass_at_k(*tried, number))
+        return out
+
+    def plot(self, llms=None, data=None, k=None, ax=None, alpha=0.05, **options):
+        """Curves of pass@k with bands and the observed unbiased estimates; see ``plots.repeated_sampling``.
+
+        Parameters
+        ----------
+        llms : sequence of str, optional
+            LLMs to plot; by default up to six, evenly spread from the best to the worst.
+        data : table, optional
+            New LLMs, as for ``pass_at_k``.
+        k : sequence of int, optional
+            By default some twenty from 1 to twice the largest number of tries, evenly spread on a log scale.
+        ax : matplotlib Axes, optional
+        alpha : float
+        **options
+            Of ``pass_at_k``.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        if k is None:
+            k = np.unique(np.round(np.geomspace(1, 2 * self.model.tries.max(), 24)).astype(int))
+        curves = self.pass_at_k(k, data, alpha=alpha, **options)
+        return plot_pass_at_k(curves, llms, ax, alpha, int(self.model.tries.max()))
+
+    # --- reports ---------------------------------------------------------------------------------------------------
+
+    def summary(self, alpha=0.05):
+        """statsmodels Summary; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
+        summary, model = SkillSummary(), self.model
+        left = [("LLMs:", f"{len(model.llms)}"), ("Items:", f"{len(model.items)}"), ("Tries:", f"{model.tries.sum()}")]
+        right = [
+            ("Log-likelihood:", f"{self.llf:.4f}"),
+            ("Successes:", f"{model.successes.sum()}"),
+            ("Converged:", "yes" if self.converged else "NO"),
+        ]
+        rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
+        summary.tables.append(SimpleTable(rows, title="Repeated sampling: binomial model on skills", txt_fmt=_PAIRS))
+        summary.tables.append(_coefficients(self.parameter_table(alpha), "", "Parameters", alpha))
+        notes = [f"WARNING: {message}" for message, _ in self.problems]
+        sources = " and ".join(sorted(self.options["sources"] & {"parameters", "family"})) or "nothing"
+        notes.append(f"Skills are integrated out given the benchmark scores; uncertain in them: {sources}.")
+        notes.append(
+            "Items by quadrature, LLMs by Laplace's approximation; standard deviations by restricted likelihood. "
+            f"Intervals of loadings by the t law, as they rest on {len(model.llms)} LLMs."
+        )
+        summary.add_extra_txt([line for n, note in enumerate(notes, 1) for line in _wrapped(f"[{n}] {note}")])
+        return summary
+
+
+def _read_k(k):
+    values = np.atleast_1d(np.asarray(k))
+    if values.dtype.kind not in "iu" or values.ndim != 1 or len(values) == 0 or (values < 1).any():
+        raise DataError(f"k is a whole number of tries of at least 1, or several of them; got {k!r}.")
+    return values.astype(np.int64)

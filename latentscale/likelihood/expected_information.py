@@ -1,0 +1,56 @@
+"""Scores of simulated families, whose outer product is the expected (Fisher) information.
+
+Data are simulated with the design and the missing cells of a model's own panel; scores are Laplace's, which at the
+parameters that the data come from have means of zero but for the error of the approximation.
+"""
+
+import numpy as np
+
+from ..boundary import inside
+from ..components.cells import Cells
+from ..components.response import simulate_scores
+from .laplace import laplace_by_family
+
+
+def simulated_cells(model, structure, rng):
+    """Cells with scores simulated at a Structure in users' covariates, without censoring."""
+    k = len(model.skills)
+    root = np.linalg.cholesky(structure.skill_cov)
+    skill = (rng.standard_normal((model.n_families, k)) @ root.T)[model.family_codes]
+    for number, tau in enumerate(structure.slope_sd):
+        z = rng.standard_normal((model.n_families, k))[model.family_codes]
+        skill = skill + model.random_design[:, number, None] * tau * z
+    if structure.kappa:
+        skill = skill + structure.kappa * rng.standard_normal(skill.shape) @ root.T
+    eta = (skill + model.design.x @ structure.slopes) @ structure.loadings.T + structure.intercepts
+    precision = np.broadcast_to(structure.precision, eta.shape)
+    y = simulate_scores(rng, eta, precision, structure.lower, structure.upper, structure.link, structure.outliers)
+    y = inside(y)  # a beta draw may round to 0 or 1
+    state = np.where(model.prepared.state >= 0, 0, -1).astype(np.int8)
+    edge, codes = model.prepared.edge, model.family_codes
+    return Cells.from_tables(y, state, edge, codes, model.design.x, model.random_design)
+
+
+def expected_information(model, structure, table, tables=100, seed=0, expected=False):
+    """Information of all families in the natural vector of a parameter table, shape (P, P).
+
+    Parameters
+    ----------
+    model : LatentSkillModel
+    structure : Structure
+        In users' covariates.
+    table : ParameterTable
+        May free parameters that the model's own holds fixed.
+    tables : int
+        Simulated tables; each entry of the information has a relative error of about sqrt(2 / (tables L)).
+    seed : int
+    expected : bool
+        Whether Laplace takes the determinant of the expected curvature, as fits without information do.
+    """
+    total = np.zeros((table.size, table.size))
+    for child in np.random.SeedSequence(seed).spawn(tables):
+        cells = simulated_cells(model, structure, np.random.default_rng(child))
+        _, scores, _ = laplace_by_family(structure, cells, shapes=table.shapes_free, expected=expected)
+        scores = scores[:, table.free]
+        total += scores.T @ scores
+    return total / tables

@@ -1,0 +1,93 @@
+"""Scores and information of single families, the likelihood's independent units."""
+
+import numpy as np
+
+from ..numerics.differences import jacobian
+from ..numerics.linalg import symmetrise
+from .adaptive_nodes import adaptive_by_family
+from .laplace import laplace_by_family
+from .laplace_hessian import laplace_hessian
+from .marginal import adapted_nodes, marginal
+from .modes import posterior_modes
+from .rules import Rule, require_laplace
+
+
+def family_loglikes(objective, v, rule):
+    """Log-likelihood of each family by the rule, without the penalty: array (L,)."""
+    structure, cells = objective.space.structure(v), objective.cells
+    require_laplace(objective.space.layout.llm_effects, rule.kind)
+    if rule.kind == "laplace":
+        return laplace_by_family(structure, cells, by_family=False)[0]
+    nodes = adapted_nodes(rule.standard(cells.n_families), posterior_modes(structure, cells))
+    return marginal(structure, cells, nodes, order=0).loglike
+
+
+def family_scores(objective, v, rule, start=None):
+    """Score of each family in the coordinates of the objective's space, without the penalty.
+
+    Parameters
+    ----------
+    objective : Objective
+    v : array (d,)
+    rule : Rule
+    start : Modes or array (L, D), optional
+        Where to start the search for the modes.
+
+    Returns
+    -------
+    array (L, d)
+        Rows sum to the gradient of the log-likelihood by the same rule.
+    """
+    space, cells = objective.space, objective.cells
+    structure = space.structure(v)
+    require_laplace(space.layout.llm_effects, rule.kind)
+    if rule.kind == "laplace":
+        _, scores, _ = laplace_by_family(structure, cells, start, objective.shapes)
+    else:
+        standard = rule.standard(cells.n_families)
+        _, scores, _ = adaptive_by_family(structure, cells, standard, start, objective.shapes)
+    return space.pull_back_rows(v, scores)
+
+
+def family_information(objective, v, rule):
+    """Minus the Hessian of each family's log-likelihood, shape (L, d, d).
+
+    Louis's identity on nodes held still, of draws on a grid in their place (``Rule.for_information``) where there is
+    one. For Laplace its closed form, family by family; fourth-order differences of its exact scores where LLMs have
+    residual skills or a family's curvature at its mode is not positive definite.
+    """
+    nodal = rule.for_information()
+    rule = rule if nodal.kind == "laplace" else nodal
+    space, cells = objective.space, objective.cells
+    structure = space.structure(v)
+    require_laplace(space.layout.llm_effects, rule.kind)
+    modes = posterior_modes(structure, cells)
+    if rule.kind == "laplace":
+        closed = modes.exact.all() and not space.layout.llm_effects
+        return (_closed_information if closed else _difference_information)(objective, v, modes)
+    nodes = adapted_nodes(rule.standard(cells.n_families), modes)
+    hessians = marginal(structure, cells, nodes, 2, objective.shapes, by_family=True).hessian
+    basis = space.jacobian(v)
+    return -symmetrise(np.swapaxes(basis, 0, 1) @ hessians @ basis)
+
+
+def _difference_information(objective, v, modes):
+    """Laplace's, by differences of the scores."""
+    step, rule = 1e-3 * np.maximum(1.0, np.abs(v)), Rule.build("laplace", objective.space.layout.n_effects)
+    flat = jacobian(lambda point: family_scores(objective, point, rule, modes).ravel(), v, step)
+    return -symmetrise(flat.reshape(objective.cells.n_families, len(v), len(v)))
+
+
+def _closed_information(objective, v, modes):
+    """Laplace's, in closed form in s and carried to v; single families have scores, so that the bend of s(v) counts."""
+    space, cells, entries = objective.space, objective.cells, objective.entries
+    structure = space.structure(v)
+    _, scores, modes = laplace_by_family(structure, cells, modes, objective.shapes)
+    step = 1e-4 * np.maximum(1.0, np.abs(v))
+    bend = jacobian(lambda point: space.pull_back_rows(point, scores).ravel(), v, step)
+    out = bend.reshape(cells.n_families, len(v), len(v))
+    basis = space.jacobian(v)[entries]
+    for family in range(cells.n_families):
+        own, mode = cells.part(family, family + 1), modes.part(cells, family, family + 1)
+        out[family] += basis.T @ laplace_hessian(structure, own, mode, objective.shapes, entries=entries) @ basis
+    return -symmetrise(out)

@@ -1,0 +1,64 @@
+"""Log-likelihood, score and Hessian at natural parameters, in the user's covariates and without penalty."""
+
+import numpy as np
+
+from ..numerics.differences import jacobian
+from ..numerics.linalg import symmetrise
+from .adaptive_nodes import adaptive
+from .laplace import laplace
+from .marginal import adapted_nodes, marginal
+from .modes import posterior_modes
+from .rules import Rule, require_laplace
+
+
+def _rule(model, integration, options):
+    require_laplace(model.llm_effects, integration)
+    return Rule.build(integration, model.table.layout.n_effects, **options)
+
+
+def natural_loglike(model, params, integration, options):
+    """Marginal log-likelihood at a natural vector (P,)."""
+    rule, cells = _rule(model, integration, options), model.user_cells
+    structure = model.table.structure(params)
+    if rule.kind == "laplace":
+        return laplace(structure, cells)[0]
+    nodes = adapted_nodes(rule.standard(cells.n_families), posterior_modes(structure, cells))
+    return float(marginal(structure, cells, nodes, order=0).loglike.sum())
+
+
+def natural_score(model, params, integration, options):
+    """Its gradient (P,)."""
+    return rule_score(model, params, _rule(model, integration, options))
+
+
+def rule_score(model, params, rule, start=None, table=None):
+    """Score by a Rule at a natural vector (P,) of ``table``, by default the model's own."""
+    cells, table = model.user_cells, model.table if table is None else table
+    structure, shapes = table.structure(params), table.shapes_free
+    if rule.kind == "laplace":
+        return laplace(structure, cells, start, shapes)[1][table.free]
+    return adaptive(structure, cells, rule.standard(cells.n_families), start, shapes)[1][table.free]
+
+
+def natural_hessian(model, params, integration, options):
+    """Its second derivatives (P, P)."""
+    rule, cells, table = _rule(model, integration, options), model.user_cells, model.table
+    structure = table.structure(params)
+    modes = posterior_modes(structure, cells)
+    if rule.kind == "laplace":
+        step = _step(table, params)
+        return symmetrise(jacobian(lambda point: rule_score(model, point, rule, modes, table), params, step))
+    nodes = adapted_nodes(rule.standard(cells.n_families), modes)
+    hessian = marginal(structure, cells, nodes, 2, table.shapes_free).hessian
+    return symmetrise(hessian[np.ix_(table.free, table.free)])
+
+
+def _step(table, params):
+    """Steps of differences, which must not leave the parameter space: asymptotes may lie close to its edge."""
+    full = np.zeros(table.layout.size)
+    full[table.free] = params
+    step = 1e-3 * np.maximum(0.1, np.abs(full))
+    for name in ("lower", "upper"):
+        where = table.layout.slices[name]
+        step[where] = 1e-3 * full[where] * (1.0 - full[where])
+    return step[table.free]

@@ -1,0 +1,247 @@
+"""The penalised log-likelihood as a function of the free vector u, by Laplace or on frozen nodes."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ..components.complete import effect_loadings, fixed_part, layout_of
+from ..components.response import cell_parameters, cell_terms, derivative_names
+from .adaptive_nodes import adaptive
+from .family_batches import over_parts, total
+from .laplace import laplace
+from .laplace_hessian import HessianTotal, hessian_shares
+from .louis import CovarianceBlock, add_blocks, add_covariance, chain_blocks
+from .marginal import Nodes, adapted_nodes, marginal
+from .modes import MODE_TOLERANCE, Modes, posterior_modes
+from .rules import require_laplace
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The objective at u.
+
+    Attributes
+    ----------
+    value : float
+        Penalised log-likelihood, what is maximised.
+    loglike : float
+        Log-likelihood without the penalty.
+    gradient : array (P,) or None
+        Of ``value`` in u.
+    hessian : array (P, P) or None
+        Of ``value`` in u; without the second derivatives of s(u) where they vanish at the optimum.
+    posterior : array (L, M) or None
+        Posterior weights of the nodes.
+    """
+
+    value: float
+    loglike: float
+    gradient: np.ndarray = None
+    hessian: np.ndarray = None
+    posterior: np.ndarray = None
+
+
+_NOWHERE = Evaluation(-np.inf, -np.inf)
+
+
+class Objective:
+    """Penalised log-likelihood of a parameter space on a set of cells.
+
+    Parameters
+    ----------
+    space : ParameterSpace or RestrictedSpace
+    cells : Cells
+    penalty : Penalty
+    mode_tolerance : float
+        Newton decrement at which Laplace's search for modes stops; its square bounds the error left.
+    expected : bool
+        Whether Laplace takes the determinant of the expected curvature, which has no poles.
+    """
+
+    def __init__(self, space, cells, penalty, mode_tolerance=MODE_TOLERANCE, expected=False):
+        self.space, self.cells, self.penalty = space, cells, penalty
+        self.mode_tolerance, self.expected = mode_tolerance, expected
+        self.shapes = space.table.shapes_free
+
+    def laplace(self, u, start=None):
+        """Evaluation and modes; the value is -inf where there is no Laplace approximation.
+
+        ``start`` is where the search for the modes begins, Modes or effects of families.
+        """
+        return self._with_modes(u, partial(laplace, **self._laplace_options()), start)
+
+    def _laplace_options(self):
+        return {"shapes": self.shapes, "tolerance": self.mode_tolerance, "expected": self.expected}
+
+    def _with_modes(self, u, function, *by_family):
+        """Evaluation and modes from a function that gives log-likelihood, score and modes of a part."""
+        s = self.space.structural(u)
+        try:
+            found = list(over_parts(partial(function, self.space.layout.unflatten(s)), self.cells, *by_family))
+        except np.linalg.LinAlgError:  # Sigma is singular to double precision
+            return _NOWHERE, None
+        modes = Modes.joined([part[-1] for part in found], self.cells)
+        return self._evaluation(u, s, *total(part[:2] for part in found)), modes
+
+    def laplace_hessian(self, u, modes=None):
+        """Hessian in u of the penalised Laplace log-likelihood; may be NaN. Not for residual skills of LLMs."""
+        s = self.space.structural(u)
+        options = self._laplace_options()
+        function = partial(_hessian_shares, self.space.layout.unflatten(s), options=options, entries=self.entries)
+        whole, score = HessianTotal(self.space.layout, self.entries), 0.0
+        for part_score, shares in over_parts(function, self.cells, modes, large=True):
+            if shares is None:
+                return np.full((self.space.size, self.space.size), np.nan)
+            score = score + part_score
+            for share in shares:
+                whole.add(share)
+        return self._in_u(u, s, score + self.penalty.terms(s)[1], whole.hessian())
+
+    @property
+    def entries(self):
+        """The entries of s that are free: what Hessians are taken in on their way to u."""
+        return np.flatnonzero(self.space.table.free)
+
+    def _in_u(self, u, s, score, hessian):
+        """A Hessian in the free entries of s, whose memory takes the penalty's up, carried to u."""
+        more = self.penalty.sparse_hessian(s)[self.entries][:, self.entries].tocoo()
+        hessian[more.row, more.col] += more.data
+        return self.space.pull_back_hessian(u, hessian, score)
+
+    def modes(self, u, start=None):
+        """Posterior modes of all families at u; ``start`` as in ``laplace``."""
+        function = partial(posterior_modes, self.space.structure(u))
+        return Modes.joined(list(over_parts(function, self.cells, start)), self.cells)
+
+    def nodes(self, u, standard, start=None):
+        """Standard nodes adapted to every family's posterior at u, and the modes."""
+        structure = self.space.structure(u)
+        require_laplace(structure.kappa != 0.0)
+        found = list(over_parts(partial(_adapted, structure), self.cells, standard, start))
+        return Nodes.joined([nodes for nodes, _ in found]), Modes.joined([modes for _, modes in found], self.cells)
+
+    def moving(self, u, standard, start=None):
+        """Evaluation on nodes adapted anew at every u, with the exact gradient (``adaptive``), and the modes."""
+        require_laplace(self.space.structure(u).kappa != 0.0)
+        return self._with_modes(u, partial(adaptive, shapes=self.shapes), standard, start)
+
+    def _evaluation(self, u, s, loglike, score):
+        penalty, gradient = self.penalty.terms(s)
+        if not (np.isfinite(loglike) and np.isfinite(score).all()):
+            return _NOWHERE
+        return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient))
+
+    def frozen(self, u, nodes, order=1, posterior=None):
+        """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
+        function = partial(_frozen, order=order, shapes=self.shapes)
+        evaluation, weights = self._on_nodes(u, function, order, nodes, posterior)
+        return replace(evaluation, posterior=weights)
+
+    def adapted(self, u, standard, order=1, start=None):
+        """Evaluation on nodes adapted at u and held still there, and the modes; the nodes are not kept."""
+        return self._on_nodes(u, partial(_adapted_frozen, order=order, shapes=self.shapes), order, standard, start)
+
+    def _on_nodes(self, u, function, order, *by_family):
+        """Evaluation from a function that gives log-likelihood, score, Hessian and one more thing of a part."""
+        s = self.space.structural(u)
+        structure = self.space.layout.unflatten(s)
+        require_laplace(structure.kappa != 0.0)
+        others = []
+
+        def sums():
+            for *numbers, other in over_parts(partial(function, structure), self.cells, *by_family, large=order == 2):
+                others.append(other)
+                yield numbers
+
+        try:
+            loglike, score, hessian = total(sums())
+        except np.linalg.LinAlgError:
+            return _NOWHERE, None
+        other = Modes.joined(others, self.cells) if isinstance(others[0], Modes) else np.concatenate(others)
+        penalty, gradient = self.penalty.terms(s)
+        if not np.isfinite(loglike):
+            return _NOWHERE, other
+        if order == 0:
+            return Evaluation(loglike + penalty, loglike), other
+        score = score + gradient
+        if order == 2:
+            hessian = self._in_u(u, s, score, hessian[np.ix_(self.entries, self.entries)])
+        return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score), hessian), other
+
+    def complete(self, u, modes):
+        """Hessian in u of the complete-data log-likelihood with all effects held at their modes; may not be finite."""
+        s = self.space.structural(u)
+        structure = self.space.layout.unflatten(s)
+        if modes.llm is not None:
+            function = partial(_complete_with_llms, structure, shapes=self.shapes)
+            (hessian,) = total(over_parts(function, self.cells, modes))
+            hessian = hessian[np.ix_(self.entries, self.entries)]
+        else:
+            function = partial(_complete_blocks, structure, shapes=self.shapes)
+            blocks, cov = total(over_parts(function, self.cells, modes))
+            hessian = add_blocks(np.zeros((len(self.entries),) * 2), self.space.layout, blocks, self.entries)
+            add_covariance(hessian, self.space.layout, cov, self.entries)
+        return self._in_u(u, s, np.zeros(len(s)), hessian)
+
+
+def _hessian_shares(structure, cells, modes, options, entries):
+    """Score in s of a part, and what it brings to the Hessian; None where there is none."""
+    _, score, modes = laplace(structure, cells, modes, **options)
+    if not modes.exact.all():
+        return score, None
+    return score, list(hessian_shares(structure, cells, modes, options["shapes"], options["expected"], entries))
+
+
+def _adapted(structure, cells, standard, start):
+    modes = posterior_modes(structure, cells, start)
+    return adapted_nodes(standard, modes), modes
+
+
+def _frozen(structure, cells, nodes, posterior, order, shapes):
+    out = marginal(structure, cells, nodes, order, shapes, posterior)
+    return float(out.loglike.sum()), out.score, out.hessian, out.posterior
+
+
+def _adapted_frozen(structure, cells, standard, start, order, shapes):
+    nodes, modes = _adapted(structure, cells, standard, start)
+    return *_frozen(structure, cells, nodes, None, order, shapes)[:3], modes
+
+
+def _complete_blocks(structure, cells, modes, shapes):
+    """Complete-data Hessian of a part, in blocks of benchmarks and of Sigma."""
+    mean_skill, base = fixed_part(structure, cells)
+    effects = modes.by_cell(cells)
+    eta = base + np.einsum("cd,cd->c", effect_loadings(structure, cells), effects)
+    terms = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 2, shapes)
+    one, both = np.ones((len(eta), 1)), (effects[:, :, None] * effects[:, None, :]).reshape(len(eta), -1)
+    moments = np.hstack([one, effects, both])
+    sums = {name: terms[name] * (moments if "e" in name else one) for name in derivative_names(2, shapes)}
+    prior = CovarianceBlock(structure.skill_cov, effects.shape[1])
+    cov = prior.hessian(modes.alpha.T @ modes.alpha, len(modes.alpha))
+    return chain_blocks(structure, cells, mean_skill, sums), cov
+
+
+def _complete_with_llms(structure, cells, modes, shapes):
+    """Hessian in s with the residual skills e_i held too, in a tuple: they are covariates whose slopes are kappa I.
+
+    What Sigma says of e_i is left out; the metric that this is for does not need it.
+    """
+    single, llm = np.zeros((len(modes.alpha), 1)), modes.llm
+    nodes = Nodes(modes.alpha[:, None, :], single, None)
+    k, p = len(structure.skill_cov), len(structure.slopes)
+    skills = np.zeros((len(cells.design), k))
+    skills[cells.llm_rows] = llm
+    weights = np.ones(nodes.log_weight.shape)
+    wider = replace(structure, slopes=np.vstack([structure.slopes, structure.kappa * np.eye(k)]), llm_sd=None)
+    cells = cells.with_design(np.hstack([cells.design, skills]))
+    hessian = marginal(wider, cells, nodes, 2, shapes, weights).hessian
+    layout, large = layout_of(structure), layout_of(wider)
+    carry = np.zeros((large.size, layout.size))
+    for name in layout.slices:
+        if name == "llm_sd":
+            carry[np.diag(large.index("slopes")[p:]), layout.slices[name]] = 1.0
+        else:
+            where = large.index(name)[:p] if name == "slopes" else large.index(name)
+            carry[where.ravel(), layout.index(name).ravel()] = 1.0
+    return (carry.T @ hessian @ carry,)

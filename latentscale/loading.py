@@ -1,0 +1,192 @@
+"""Loading fits that were saved; ``latentscale.results.saving`` describes the file. Nothing in it is executed."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pandas as pd
+
+from .components.identification import Anchored, Confirmatory, Echelon
+from .errors import DataError
+from .estimation.fit import Estimate
+from .inference.covariance import Covariance
+from .likelihood.rules import IntegrationError, Rule
+from .model import LatentSkillModel
+from .panel import BenchmarkPanel
+from .parameters.restrictions import Restriction
+from .results.latent_skill import LatentSkillResults
+from .results.saving import FORMAT, FORMAT_VERSION, MODEL_OPTIONS
+from .sloth.fit import SlothEstimate, check_options, law_pieces, model_piece, user_parts
+from .sloth.model import BenchmarkLaws, SlothModel
+from .sloth.results import SlothResults
+from .sloth.storage import SCALARS, mean_loss, stored_array, stored_piece
+
+_READABLE = (2, 3, 4)  # older ones lack options that came later, and the class, which is LatentSkillModel
+_SAME_LOSS = 1e-8  # relative; the loss at the estimate, computed again
+
+
+def _or_nan(value):
+    return np.nan if value is None else value
+
+
+def load(path):
+    """Read a fit that ``fit.save(path)`` wrote. Executes no code from the file.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    LatentSkillResults or SlothResults
+
+    Raises
+    ------
+    DataError
+        If the file is absent, truncated, of another kind, or of a newer format.
+    """
+    content, arrays = _read(path)
+    try:
+        panel = _panel_from(content["panel"])
+        kind = content["model"].get("class", "LatentSkillModel")
+        if kind not in _READERS:
+            raise DataError(f"it holds a {kind}, which is no model")
+        return _READERS[kind](content, arrays, panel)
+    except (
+        KeyError,
+        TypeError,
+        IndexError,
+        ValueError,
+        AttributeError,
+    ) as error:  # DataError is a ValueError
+        raise DataError(f"{path} is damaged or was edited: {error}.") from error
+
+
+def _latent_skill_from(content, arrays, panel):
+    model = _model_from(content["model"], panel)
+    if model.param_names != content["param_names"]:
+        raise DataError("its parameters do not belong to its model")
+    estimate = _estimate_from(content["estimate"], arrays, model)
+    covariance = Covariance(stored_array(arrays, "covariance", (model.table.size,) * 2), **content["covariance"])
+    return LatentSkillResults(model, estimate, covariance)
+
+
+def _sloth_from(content, arrays, panel):
+    specification = dict(content["model"])
+    model = {"SlothModel": SlothModel, "BenchmarkLaws": BenchmarkLaws}[specification.pop("class")](
+        panel, **specification
+    )
+    stored, options = content["estimate"], content["estimate"]["options"]
+    check_options(**{**options, "cov_type": content["covariance"]["kind"]})
+    bare = law_pieces(model) if model.per_benchmark else [model_piece(model)]
+    pieces = tuple(stored_piece(piece, arrays, number, options["link_sd"]) for number, piece in enumerate(bare))
+    loss = mean_loss(pieces, options["delta"])
+    if not np.isclose(loss, stored["loss"], rtol=_SAME_LOSS, atol=0.0):
+        raise DataError(f"the mean Huber loss at its estimate is {loss:.6g}, not the {stored['loss']:.6g} it states")
+    starts = pd.DataFrame(stored["starts"])
+    estimate = SlothEstimate(
+        *user_parts(model, pieces), **{name: stored[name] for name in SCALARS},
+        runaway=tuple((family, benchmark) for family, benchmark in stored["runaway"]),
+        starts=starts.set_index(["benchmark", "start"] if model.per_benchmark else "start"), pieces=pieces,
+        options=options, seconds=_or_nan(stored["seconds"]),
+    )  # fmt: skip
+    return SlothResults(model, estimate, cov_type=content["covariance"]["kind"])
+
+
+_READERS = {"LatentSkillModel": _latent_skill_from, "SlothModel": _sloth_from, "BenchmarkLaws": _sloth_from}
+
+
+def _read(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read("fit.json"))
+            with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise DataError(f"There is no saved fit at {path}.") from error
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        raise DataError(
+            f"{path} cannot be read as a saved fit: it is truncated or of another kind. Save the fit again."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DataError(f"{path} is not a saved latentscale fit.")
+    if content.get("format_version") not in _READABLE:
+        raise DataError(
+            f"{path} has format {content.get('format_version')}, this version of latentscale reads up to "
+            f"{FORMAT_VERSION}; "
+            f"it was written by latentscale {content.get('latentscale')}."
+        )
+    return content, arrays
+
+
+def _panel_from(content):
+    columns = {}
+    for column in content["columns"]:
+        values, kind = column["values"], column["kind"]
+        if kind == "datetime":
+            columns[column["name"]] = pd.to_datetime(pd.Series(values, dtype=object), format="ISO8601")
+        else:
+            dtype = {"bool": bool, "int": np.int64, "float": float, "text": object}[kind]
+            columns[column["name"]] = pd.Series(values, dtype=dtype)
+    return BenchmarkPanel(
+        pd.DataFrame(columns),
+        benchmarks=content["benchmarks"],
+        family=content["family"],
+        llm=content["llm"],
+        chance=content["chance"],
+        boundary=content["boundary"],
+        rounding=content["rounding"],
+    )
+
+
+def _model_from(content, panel):
+    skills = content["skills"]
+    if skills["form"] == "anchored":
+        form = Anchored(skills["anchors"], skills["correlated"])
+    elif skills["form"] == "echelon":
+        form = Echelon(skills["pivots"], skills["names"])
+    else:
+        frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
+        form = Confirmatory(frame, skills["correlated"])
+    random_slopes = content["random_slopes"] or None
+    return LatentSkillModel(
+        panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], random_slopes,
+        **{name: content[name] for name in MODEL_OPTIONS if name in content},
+    )  # fmt: skip
+
+
+def _estimate_from(content, arrays, model):
+    size, labels = model.table.size, content["restriction"]
+    restriction = kept = None
+    if labels is not None:
+        matrix = stored_array(arrays, "restriction", (len(labels), size))
+        restriction = Restriction(matrix, stored_array(arrays, "restriction_value", (len(labels),)), tuple(labels))
+        kept = stored_array(arrays, "kept", (size - restriction.rank,), np.int64)
+        if len(np.unique(kept)) < len(kept) or kept.min(initial=0) < 0 or kept.max(initial=0) >= size:
+            raise DataError("the array 'kept' does not name coordinates")
+    left = size if kept is None else len(kept)
+    shapes = {"params": (size,), "free": (size,), "gradient": (left,), "information": (left, left)}
+    for name, shape in shapes.items():
+        stored_array(arrays, name, shape)
+    model.table.read(arrays["params"])
+    starts = pd.DataFrame(content["starts"])
+    starts.index.name = "start"
+    return Estimate(
+        params=arrays["params"], free=arrays["free"], loglike=content["loglike"], penalised=content["penalised"],
+        information=arrays["information"], distance=_or_nan(content["distance"]), gradient=arrays["gradient"],
+        converged=content["converged"], rule=Rule(**content["rule"]),
+        error=IntegrationError(
+            _or_nan(content["llf_se"]), _or_nan(content["llf_difference"]), arrays.get("params_se")
+        ),
+        starts=starts, evaluations=content["evaluations"], options=content["options"],
+        seconds=_or_nan(content["seconds"]), restriction=restriction, kept=kept,
+    )  # fmt: skip

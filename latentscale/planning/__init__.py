@@ -1,0 +1,1 @@
+"""Planning of training runs and evaluations: compute-optimal allocation, elasticities, the next evaluation."""

@@ -1,0 +1,224 @@
+"""Which evaluation next: the benchmark whose score would tell most of a target."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+
+from ..errors import DataError
+from ..prediction.skills import JointDraws, read_request, read_sources
+from ..tables import read_table, some
+from .expected_gain import expected_spread, joint_scores, simulated_log_density
+
+FEWEST = 50  # effective draws given a score below which a warning is due
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NextEvaluation:
+    """What one more score of each LLM would tell of a target.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per LLM and candidate, the best candidate of each LLM first: llm, candidate, sd_now (of the target,
+        given what is known), sd_after (expected, given the candidate's score), reduction (expected share of the
+        variance that goes), reduction_se (Monte Carlo standard error), ess (median effective draws given a score); with
+        costs also cost and reduction_per_cost, which then decides the order.
+    target : str
+        In words.
+    """
+
+    table: pd.DataFrame
+    target: str
+
+    def __post_init__(self):
+        object.__setattr__(self, "table", self.table.copy())
+
+    def __str__(self):
+        shown = self.table.drop(columns="ess").to_string(index=False, float_format=lambda value: f"{value:.3f}")
+        return f"Expected uncertainty of {self.target} after one more score\n{shown}"
+
+    __repr__ = __str__
+
+    def best(self):
+        """The best candidate of each LLM: Series by LLM."""
+        return self.table.drop_duplicates("llm").set_index("llm")["candidate"]
+
+
+def next_evaluation(
+    fit, data=None, target=None, candidates=None, costs=None, size=4000, outcomes=200, seed=0,
+    uncertainty=("parameters", "family"),
+):  # fmt: skip
+    """How much the score of each benchmark that an LLM lacks would reduce the uncertainty of a target.
+
+    Scores are simulated from their predictive law given all that is known, and draws of the target are reweighted by
+    each simulated score's likelihood (``latentscale.planning.expected_gain``).
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+    data : table, optional
+        LLMs by family and covariates as for ``predict``, with the benchmark scores that are known; by default the LLMs
+        in the likelihood that lack a score.
+    target : str, dict or DownstreamResults
+        A skill; a benchmark, meaning its expected score (without the noise of one evaluation); a weighted mix of skills
+        or of benchmarks, as a dict from names to weights; or the expected score of a regression on this fit's skills.
+    candidates : sequence of str, optional
+        Benchmarks that may be run, all by default. Those that an LLM has are left out.
+    costs : dict of str to float, optional
+        Cost of each candidate, positive, in any unit.
+    size : int
+        Draws.
+    outcomes : int
+        Simulated scores a candidate.
+    seed : int
+    uncertainty : sequence of {"parameters", "family"}
+        Sources of the target's uncertainty that count.
+
+    Returns
+    -------
+    NextEvaluation
+
+    Raises
+    ------
+    DataError
+        For an unknown target, candidate or option, costs that are missing or not positive, or if no LLM lacks a
+        candidate's score.
+
+    Warns
+    -----
+    UserWarning
+        If few draws agree with simulated scores, so that the expectations are noisy.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
+    >>> fit = ls.LatentSkillModel(panel, skills=ls.Echelon(["bbh", "ifeval"])).fit(integration="laplace", starts=1)
+    >>> llm = pd.DataFrame({"model": ["new"], "family": ["new"], "params_b": [7.0], "tokens_t": [4.0], "mmlu": [0.65]})
+    >>> next_evaluation(fit, llm, target="ifeval", candidates=["bbh", "ifeval"], outcomes=50).best()["new"]
+    'ifeval'
+    """
+    sources = read_sources(uncertainty) - {"score"}
+    if not sources:
+        raise DataError("uncertainty must name 'parameters' or 'family': there is nothing else to reduce.")
+    if isinstance(outcomes, bool) or not isinstance(outcomes, int | np.integer) or not 2 <= outcomes <= size:
+        raise DataError(f"outcomes is a whole number between 2 and size = {size!r}; got {outcomes!r}.")
+    model = fit.model
+    wanted, costs = _read_candidates(candidates, model.benchmarks), _read_costs(costs, candidates, model.benchmarks)
+    request = _read_llms(model, data)
+    joint, values_of, words = _target(fit, target, request, size, seed, sources)
+    mu, phi, theta = joint_scores(joint, sources)
+    values, known = values_of(mu, theta), _known_scores(joint)
+    phi, rows = np.broadcast_to(phi, (len(mu), phi.shape[1])), []
+    children = np.random.SeedSequence([int(seed), 5]).spawn(len(request))
+    for i, (llm, child) in enumerate(zip(request.llms, children, strict=True)):
+        rng = np.random.default_rng(child)
+        for j in (j for j in wanted if not known[i, j]):
+            density, own = simulated_log_density(mu[:, i, j], phi[:, j], model.outliers, outcomes, rng)
+            found = expected_spread(values[:, i], density, own)
+            rows.append({"llm": llm, "candidate": model.benchmarks[j], **vars(found)})
+    if not rows:
+        raise DataError("No LLM lacks the score of a candidate: there is nothing left to evaluate.")
+    table = _ordered(pd.DataFrame(rows), costs)
+    poor = table[table["ess"] < FEWEST]
+    if len(poor):
+        pairs = some(f"{row.candidate} of {row.llm} ({row.ess:.0f})" for row in poor.itertuples())
+        warnings.warn(
+            f"Few draws agree with simulated scores (median effective number): {pairs}. Their expectations are noisy; "
+            "ask for more draws (size=).",
+            UserWarning,
+            stacklevel=2,
+        )
+    return NextEvaluation(table, words)
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def _read_llms(model, data):
+    """Request for the LLMs, conditioning on what scores there are."""
+    if data is not None:
+        present = [name for name in model.benchmarks if name in read_table(data).columns]
+        return read_request(model, data, bool(present))
+    return read_request(model)
+
+
+def _read_candidates(candidates, benchmarks):
+    """Positions of the candidates."""
+    if candidates is None:
+        return list(range(len(benchmarks)))
+    names = [candidates] if isinstance(candidates, str) else list(candidates)
+    unknown = [name for name in names if name not in benchmarks]
+    if unknown or not names or len(set(names)) < len(names):
+        raise DataError(f"candidates are benchmarks of the fit, {list(benchmarks)}, each once; got {names}.")
+    return [benchmarks.index(name) for name in names]
+
+
+def _read_costs(costs, candidates, benchmarks):
+    if costs is None:
+        return None
+    names = list(benchmarks) if candidates is None else np.atleast_1d(candidates).tolist()
+    if not isinstance(costs, Mapping):
+        raise DataError(f"costs is a dict from benchmarks to positive numbers, not {type(costs).__name__}.")
+    missing, unknown = [name for name in names if name not in costs], [name for name in costs if name not in benchmarks]
+    bad = [name for name, cost in costs.items() if not (isinstance(cost, Real) and 0.0 < cost < np.inf)]
+    if missing or unknown or bad:
+        raise DataError(
+            f"costs gives each candidate a positive number; missing {missing}, unknown {unknown}, not positive {bad}."
+        )
+    return {name: float(cost) for name, cost in costs.items()}
+
+
+def _target(fit, target, request, size, seed, sources):
+    """Joint draws, a function of (mu, theta) that gives draws of the target (S, n), and the target in words."""
+    if hasattr(target, "as_target"):  # results of a DownstreamModel, which stand above this module
+        joint, values, words = target.as_target(fit, request, size, seed, sources)
+        return joint, lambda mu, theta: values, words
+    model = fit.model
+    weights = target if isinstance(target, Mapping) else {target: 1.0}
+    skills, benchmarks = list(model.skills), list(model.benchmarks)
+    bad = [name for name, weight in weights.items() if not (isinstance(weight, Real) and np.isfinite(weight))]
+    names = list(weights)
+    of_skills = bool(names) and all(name in skills for name in names)
+    if bad or not any(weights.values()) or not (of_skills or all(name in benchmarks for name in names)):
+        raise DataError(
+            f"target is a skill, {skills}; a benchmark, {benchmarks}; a dict from skills or from benchmarks to "
+            f"numbers, not all zero; or results of a DownstreamModel. Got {target!r}."
+        )
+    known = skills if of_skills else benchmarks
+    vector = np.zeros(len(known))
+    for name, weight in weights.items():
+        vector[known.index(name)] = weight
+    kind = "skill" if of_skills else "the expected score of"
+    words = " + ".join(f"{weight:g} {name}" for name, weight in weights.items()) if len(names) > 1 else names[0]
+    joint = JointDraws(fit, request, size, seed, sources=sources)
+    return joint, lambda mu, theta: (theta if of_skills else mu) @ vector, f"{kind} {words}"
+
+
+def _known_scores(joint):
+    """Which scores of the request's LLMs are conditioned on, bool (n, J)."""
+    request, evidence = joint.request, joint.evidence
+    out = np.zeros((len(request), len(joint.structure.loadings)), dtype=bool)
+    if evidence.cells is None:
+        return out
+    for place, key in enumerate(zip(request.families, request.llms, strict=True)):
+        row = evidence.rows.get(key)
+        if row is not None:
+            out[place, evidence.cells.item[evidence.cells.row == row]] = True
+    return out
+
+
+def _ordered(table, costs):
+    """Rows of each LLM from the best candidate to the worst."""
+    by = "reduction"
+    if costs is not None:
+        table["cost"] = table["candidate"].map(costs)
+        table["reduction_per_cost"] = table["reduction"] / table["cost"]
+        by = "reduction_per_cost"
+    order = pd.Series({llm: place for place, llm in enumerate(dict.fromkeys(table["llm"]))})
+    table = table.assign(_place=table["llm"].map(order)).sort_values(["_place", by], ascending=[True, False])
+    return table.drop(columns="_place").reset_index(drop=True)

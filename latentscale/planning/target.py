@@ -1,0 +1,269 @@
+"""A planner's target as a function of covariates, under one or many parameter values.
+
+A target is a weighted sum of parts. A part is a skill, or the expected score of a benchmark,
+
+    E[mu_j] = c_j + (d_j - c_j) E[F_j(b_j + lambda_j' theta)],  theta = alpha + B' x,
+
+over the law of the family effects: N(0, Sigma) for a family that was never seen, the posterior for a known one, taken
+as normal with its mean and covariance; and over the residual skills of an LLM, where the model has them.
+lambda_j' theta is then normal too, and its law one-dimensional, so that 21 Gauss-Hermite nodes have the integral to
+1e-6 (learned links, whose third derivatives jump: to 1e-4). Its mean is linear in x with the *combined slopes*
+B lambda_j; without random slopes its variance is the same at every x.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy import special
+from scipy.special import expit
+
+from ..components.cells import Cells
+from ..components.complete import effects_cov
+from ..likelihood.marginal import adapted_nodes, marginal
+from ..likelihood.modes import posterior_modes
+from ..likelihood.rules import Rule
+from ..numerics import monotone
+
+NODES = 21  # of a one-dimensional average over families
+_MOST_ENTRIES = 4_000_000  # of an array of linear predictors; draws are taken in slices of that
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Normal laws of a family's effects (alpha, and with random slopes z), one for each of S parameter values.
+
+    Attributes
+    ----------
+    mean : array (S, D)
+    cov : array (S, D, D)
+    """
+
+    mean: np.ndarray
+    cov: np.ndarray
+
+
+def unseen_effects(structures):
+    """Effects of a family drawn from the distribution of families."""
+    cov = np.stack([effects_cov(structure) for structure in structures])
+    return Effects(np.zeros(cov.shape[:2]), cov)
+
+
+def family_cells(model, code):
+    """Cells of one family of a LatentSkillModel, in users' covariates."""
+    rows, prepared = model.family_codes == code, model.prepared
+    return Cells.from_tables(
+        prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(int(rows.sum()), dtype=int),
+        model.design.x[rows], model.random_design[rows],
+    )  # fmt: skip
+
+
+def known_effects(structures, cells, rule):
+    """Mean and covariance of the posterior of one family's effects.
+
+    With residual skills of LLMs those of the normal law at its mode, the residuals profiled out.
+
+    Parameters
+    ----------
+    structures : list of S Structures
+    cells : Cells
+        Of that family alone.
+    rule : Rule
+        Of the fit; beyond four dimensions a rule of 512 Sobol draws.
+    """
+    if rule.n_skills > 4:
+        rule = Rule.build("monte_carlo", rule.n_skills, draws=64)
+    rule = rule.finer() if rule.kind == "laplace" else rule
+    standard, start = rule.standard(1), None
+    means, covs = [], []
+    for structure in structures:
+        modes = posterior_modes(structure, cells, start)
+        # the parameters are all near one estimate, and so are the modes
+        start = modes if start is None else start
+        if structure.kappa:
+            means.append(modes.alpha[0])
+            covs.append(np.linalg.inv(modes.curvature[0]))
+            continue
+        nodes = adapted_nodes(standard, modes)
+        alpha, weight = nodes.alpha[0], marginal(structure, cells, nodes, order=0).posterior[0]
+        mean = weight @ alpha
+        means.append(mean)
+        covs.append((weight[:, None] * (alpha - mean)).T @ (alpha - mean))
+    return Effects(np.array(means), np.array(covs))
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target under S parameter values.
+
+    Attributes
+    ----------
+    weights : array (T,)
+        Of its parts; positive.
+    slopes : array (S, p, T)
+        Combined slopes B lambda_t, the family's own slopes in them.
+    offset : array (S, T)
+        Mean linear predictor at x = 0.
+    spread : array (S, T, 1 + r, T, 1 + r)
+        Covariance of the parts' linear predictors, a form in (1, v) for the covariates v of random slopes about their
+        means.
+    random : int array (r,)
+        Terms with random slopes.
+    centre : array (r,)
+        Their means.
+    lower, upper : array (S, T) or None
+        Asymptotes; None for skills, whose value is the linear predictor itself.
+    link : array (S, T, G) or None
+    """
+
+    weights: np.ndarray
+    slopes: np.ndarray
+    offset: np.ndarray
+    spread: np.ndarray
+    random: np.ndarray
+    centre: np.ndarray
+    lower: np.ndarray = None
+    upper: np.ndarray = None
+    link: np.ndarray = None
+
+    @property
+    def size(self):
+        """S."""
+        return len(self.slopes)
+
+    @property
+    def is_linear(self):
+        """Whether a larger combined index is a larger target at every x.
+
+        True for skills, whose mixes are linear in x. True for a single benchmark without random slopes: for a normal
+        alpha whose law does not depend on x, E[F(m + lambda' alpha)] increases in m as F does, so that what is best
+        for one family is best for the average over families.
+        """
+        return self.lower is None or (len(self.weights) == 1 and len(self.random) == 0)
+
+    def index(self, x):
+        """Weighted mean linear predictor at x (S or 1, n, p), shape (S, n)."""
+        return self.parts(x) @ self.weights
+
+    def parts(self, x):
+        """Mean linear predictors of the parts, (S, n, T)."""
+        return np.matmul(x, self.slopes) + self.offset[:, None, :]
+
+    def at(self, rows):
+        """The target under some of the parameter values."""
+        kept = ("weights", "random", "centre")
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Target(
+            **{name: value if value is None or name in kept else value[rows] for name, value in values.items()}
+        )
+
+    def value(self, x):
+        """Expected target at x (S or 1, n, p), shape (S, n): a skill's units, or scores in [0, 1] times weights."""
+        if self.lower is None:
+            return self.index(x)
+        step = max(1, _MOST_ENTRIES // (x.shape[1] * len(self.weights) * NODES * (1 if self.link is None else 12)))
+        if self.size <= step:
+            return self._averages(x)
+        slices = [slice(first, first + step) for first in range(0, self.size, step)]
+        return np.concatenate([self.at(rows)._averages(x if len(x) == 1 else x[rows]) for rows in slices])
+
+    def _averages(self, x):
+        z, weight = special.roots_hermitenorm(NODES)
+        sd = np.sqrt(np.maximum(np.einsum("sntt->snt", self.covariance(x)), 0.0))
+        eta = self.parts(x)[..., None] + sd[..., None] * z
+        return np.einsum("sntq,q,t->sn", self._means(eta), weight / weight.sum(), self.weights)
+
+    def covariance(self, x):
+        """Covariance of the parts' linear predictors over families, (S, n, T, T)."""
+        v = x[..., self.random] - self.centre
+        form = np.concatenate([np.ones((*v.shape[:-1], 1)), v], axis=-1)
+        form = np.broadcast_to(form, (self.size, *form.shape[1:]))
+        return np.einsum("sna,stauc,snc->sntu", form, self.spread, form, optimize=True)
+
+    def _means(self, eta):
+        """mu at eta (S, n, T, Q)."""
+        if self.link is not None:
+            rho = monotone.slopes(self.link)[:, None, :, None, :]
+            eta = np.sum(monotone.basis(eta, 0).E * rho, axis=-1)
+        low = self.lower[:, None, :, None]
+        return low + (self.upper[:, None, :, None] - low) * expit(eta)
+
+    def draw(self, x, rng):
+        """The target for one family each, drawn from its law: x (S or 1, n, p) gives (S, n)."""
+        values, vectors = np.linalg.eigh(self.covariance(x))
+        root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+        z = rng.standard_normal((self.size, 1, len(self.weights)))
+        eta = self.parts(x) + np.einsum("sntu,snu->snt", root, np.broadcast_to(z, root.shape[:2] + z.shape[2:]))
+        means = eta if self.lower is None else self._means(eta[..., None])[..., 0]
+        return means @ self.weights
+
+
+def make_target(structures, effects, weights, random, centre, items=None):
+    """Target of a LatentSkillModel.
+
+    Parameters
+    ----------
+    structures : list of S Structures
+        In users' covariates.
+    effects : Effects
+    weights : array (K,) or (T,)
+        Of all skills, or of the benchmarks ``items``.
+    random : int array (r,)
+    centre : array (r,)
+    items : int array (T,), optional
+        None for a skill, or a mix of skills, which is one part.
+    """
+    def stack(name):
+        return np.stack([getattr(structure, name) for structure in structures])
+
+    slopes, tau = stack("slopes"), stack("slope_sd")
+    count, k = len(structures), slopes.shape[2]
+    if items is None:
+        directions, base = np.broadcast_to(weights, (count, 1, k)), np.zeros((count, 1))
+    else:
+        directions, base = stack("loadings")[:, items], stack("intercepts")[:, items]
+    # lambda on alpha, and tau lambda on the z of each random slope: (S, T, 1 + r, K)
+    spread = np.concatenate([directions[:, :, None], directions[:, :, None] * tau[:, None]], axis=2)
+    cov = effects.cov.reshape(count, len(random) + 1, k, len(random) + 1, k)
+    moved = np.einsum("stak,sak->sta", spread, effects.mean.reshape(count, -1, k))
+    combined = np.einsum("spk,stk->spt", slopes, directions)
+    combined[:, random] += moved[:, :, 1:].transpose(0, 2, 1)
+    offset = base + moved[:, :, 0] - moved[:, :, 1:] @ centre
+    form = np.einsum("stak,sakbl,subl->staub", spread, cov, spread, optimize=True)
+    # the residual skills of a new LLM, kappa e with e ~ N(0, Sigma)
+    kappa = np.array([structure.kappa for structure in structures])
+    own = np.einsum("stk,skl,sul->stu", directions, stack("skill_cov"), directions, optimize=True)
+    form[:, :, 0, :, 0] += kappa[:, None, None] ** 2 * own
+    if items is None:
+        return Target(np.ones(1), combined, offset, form, random, centre)
+    link = stack("link")[:, items]
+    return Target(
+        np.asarray(weights, dtype=float), combined, offset, form, random, centre,
+        stack("lower")[:, items], stack("upper")[:, items], link if link.shape[2] else None,
+    )  # fmt: skip
+
+
+def make_sloth_target(parts, response, code, weights, items=None):
+    """Target of a SlothModel or BenchmarkLaws, at its estimate.
+
+    Parameters
+    ----------
+    parts : Parts
+        As reported.
+    response : Response
+    code : int or None
+        Family; None where intercepts are shared.
+    weights, items
+        As for ``make_target``.
+    """
+    effects = np.zeros(parts.slopes.shape[1]) if code is None else parts.effects[code]
+    if items is None:
+        combined, offset = (parts.slopes @ weights)[None, :, None], np.array([[effects @ weights]])
+        nothing = np.zeros((1, 1, 1, 1, 1))
+        return Target(np.ones(1), combined, offset, nothing, np.zeros(0, dtype=int), np.zeros(0))
+    loadings, phi, count = parts.loadings[items], parts.phi, len(items)
+    link = phi[items, : response.n_link][None] if response.n_link else None
+    return Target(
+        np.asarray(weights, dtype=float), (parts.slopes @ loadings.T)[None],
+        (parts.intercepts[items] + loadings @ effects)[None], np.zeros((1, count, 1, count, 1)),
+        np.zeros(0, dtype=int), np.zeros(0), response.lower(phi)[items][None], response.upper(phi)[items][None], link,
+    )  # fmt: skip

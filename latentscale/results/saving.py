@@ -1,0 +1,160 @@
+"""Saving fits: one zip file of JSON and plain arrays, which executes nothing when read.
+
+Format 4; 2 and 3 are read too. Members: ``fit.json`` (format, version of latentscale, the panel's options and table
+column by column, the model's class and specification, scalars and options of the estimate, kind of the covariance) and
+``arrays.npz`` (no pickled objects):
+
+- of a LatentSkillModel params, free, information, gradient, covariance, and where there are any params_se, the
+  restriction's matrix and value and the coordinates kept under it;
+- of a SlothModel or BenchmarkLaws for each problem solved, one or one a benchmark, ``vector_0`` (the optimiser's
+  coordinates), ``penalty_0`` (weights of the squares in the objective) and ``transform_0`` (of covariates).
+
+Reading (``latentscale.loading``) rebuilds the panel and the model from the table, with the same checks as for any table
+of a user, and attaches the estimate. Standard errors and rotations of Huber-loss fits are computed again. Formulas may
+only do arithmetic on columns (see ``latentscale.components.scaling``).
+"""
+
+import io
+import json
+import os
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .._version import __version__
+from ..components.identification import Anchored, Echelon
+from ..errors import DataError
+
+FORMAT = "latentscale fit"
+FORMAT_VERSION = 4
+MODEL_OPTIONS = ("link", "link_sd", "shrink_effects", "shrink_slopes", "outliers", "llm_effects", "family_covariates")
+MODEL_OPTIONS += ("avoid_zero_sd",)
+ESTIMATE_ARRAYS = ("params", "free", "information", "gradient")
+
+
+def save_fit(fit, path):
+    """Write a fit; the file appears whole or not at all."""
+    if hasattr(fit, "source"):
+        raise DataError(
+            "Rotated results are not saved: save the fit (rotated.source.save) and rotate it again; the same seed "
+            "gives the same rotation."
+        )
+    path = Path(path)
+    estimate = fit.estimate
+    arrays = {name: getattr(estimate, name) for name in ESTIMATE_ARRAYS}
+    if estimate.error.params_se is not None:
+        arrays["params_se"] = estimate.error.params_se
+    arrays["covariance"] = fit.covariance.matrix
+    restriction = estimate.restriction
+    if restriction is not None:
+        arrays |= {"restriction": restriction.matrix, "restriction_value": restriction.value, "kept": estimate.kept}
+    content = {
+        "panel": panel_content(fit.model.panel),
+        "model": _model_content(fit.model),
+        "param_names": fit.model.param_names,
+        "estimate": {
+            "loglike": estimate.loglike,
+            "penalised": estimate.penalised,
+            "distance": or_null(estimate.distance),
+            "converged": estimate.converged,
+            "evaluations": estimate.evaluations,
+            "seconds": or_null(estimate.seconds),
+            "rule": asdict(estimate.rule),
+            "llf_se": or_null(estimate.error.se),
+            "llf_difference": or_null(estimate.error.difference),
+            "starts": starts_content(estimate.starts),
+            "options": estimate.options,
+            "restriction": None if restriction is None else list(restriction.labels),
+        },
+        "covariance": {"kind": fit.covariance.kind, "description": fit.covariance.description},
+    }
+    write_fit(path, content, arrays)
+
+
+def write_fit(path, content, arrays):
+    head = {"format": FORMAT, "format_version": FORMAT_VERSION, "latentscale": __version__}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("fit.json", json.dumps({**head, **content}, allow_nan=False))
+            archive.writestr("arrays.npz", buffer.getvalue())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def plain(value):
+    """A number of numpy's as one of Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def starts_content(starts):
+    """Columns of a table of starts; JSON has no NaN."""
+    return {name: [None if value != value else value for value in column.tolist()] for name, column in starts.items()}
+
+
+def or_null(value):
+    """JSON has no NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def panel_content(panel):
+    table = panel.to_frame()
+    return {
+        "columns": [_column_content(table[name]) for name in table.columns],
+        "benchmarks": list(panel.benchmarks),
+        "family": panel.family if isinstance(panel.family, str) else list(panel.family),
+        "llm": panel.llm,
+        "chance": panel.chance.to_dict(),
+        "rounding": panel.rounding.to_dict(),
+        "boundary": panel.boundary,
+    }
+
+
+def _column_content(column):
+    """Name, kind and values of a column; JSON's doubles are exact."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return {"name": column.name, "kind": "bool", "values": column.tolist()}
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return {"name": column.name, "kind": "int", "values": column.tolist()}
+    missing = column.isna()
+    if pd.api.types.is_float_dtype(column.dtype):
+        kind, values = "float", column.tolist()
+    elif pd.api.types.is_datetime64_any_dtype(column.dtype):
+        kind, values = "datetime", [str(value) for value in column]
+    else:
+        kind, values = "text", [value if isinstance(value, bool) else str(value) for value in column]
+    return {
+        "name": column.name,
+        "kind": kind,
+        "values": [None if gone else value for value, gone in zip(values, missing, strict=True)],
+    }
+
+
+def _model_content(model):
+    form = model.form
+    if isinstance(form, Anchored):
+        skills = {"form": "anchored", "anchors": form.anchors, "correlated": form.correlated}
+    elif isinstance(form, Echelon):
+        skills = {"form": "echelon", "pivots": list(form.pivots), "names": list(form.names)}
+    else:
+        frame = form.loadings
+        values = [[None if np.isnan(value) else value for value in row] for row in frame.to_numpy()]
+        skills = {
+            "form": "confirmatory", "benchmarks": list(frame.index), "skills": list(frame.columns),
+            "loadings": values, "correlated": form.correlated,
+        }  # fmt: skip
+    return {
+        "class": "LatentSkillModel",
+        "skills": skills,
+        "scaling": model.scaling,
+        "asymptotes": model.asymptotes,
+        "asymptote_sd": model.asymptote_sd,
+        **{name: getattr(model, name) for name in MODEL_OPTIONS},
+        "random_slopes": list(model.random_terms),
+    }

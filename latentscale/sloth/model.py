@@ -1,0 +1,304 @@
+"""SlothModel: latent skills with fixed family intercepts and a Huber loss (Maia Polo et al. 2024); BenchmarkLaws."""
+
+import warnings
+from functools import cached_property
+
+import numpy as np
+
+from ..components.link import ASYMPTOTES, LINKS, Response
+from ..components.scaling import build_design, within_family_constants
+from ..errors import DataError, IdentificationError
+from ..models.latent_skill import TRANSLOG
+from ..models.rows import PanelModel, Rows
+from ..numerics.linalg import null_space
+from ..panel import BenchmarkPanel
+from .fit import fit_sloth
+from .results import SlothResults
+
+COMPUTE = "log(params_b * tokens_t)"
+
+
+class _HuberModel(PanelModel):
+    """What SlothModel and BenchmarkLaws share: rows, covariates, families, response."""
+
+    per_benchmark = False
+
+    def __init__(self, panel, scaling, family_intercepts, link, asymptotes, positive_slopes):
+        if not isinstance(panel, BenchmarkPanel):
+            raise DataError(f"{type(self).__name__} takes a BenchmarkPanel, not {type(panel).__name__}.")
+        for name, value, known in (("link", link, LINKS), ("asymptotes", asymptotes, ASYMPTOTES)):
+            if value not in known:
+                raise DataError(f"{name} is one of {', '.join(known)}, not {value!r}.")
+        for name, value in (("family_intercepts", family_intercepts), ("positive_slopes", positive_slopes)):
+            if not isinstance(value, bool | np.bool_):
+                raise DataError(f"{name} is True or False, not {value!r}.")
+        self.panel, self.scaling, self.link, self.asymptotes = panel, scaling, link, asymptotes
+        self.family_intercepts, self.positive_slopes = bool(family_intercepts), bool(positive_slopes)
+        scores = panel.scores
+        has_score = scores.notna().any(axis=1).to_numpy()
+        if not has_score.any():
+            raise DataError("No LLM has a score.")
+        self.design = build_design(scaling, panel.table, has_score)
+        keep, names = self.design.keep, np.asarray(panel.llms)
+        self.rows = Rows(keep, tuple(names[has_score & ~keep]), tuple(names[~has_score]))
+        self.y = scores.to_numpy(dtype=float)[keep]
+        self.y.flags.writeable = False
+        self.families, self.family_codes = np.unique(panel.families[keep].to_numpy(), return_inverse=True)
+        self.response = Response(link, asymptotes, panel.chance.to_numpy(dtype=float))
+        self._check_scores()
+        self._check_families()
+
+    @property
+    def n_llms(self):
+        """LLMs in the loss."""
+        return len(self.y)
+
+    @property
+    def nobs(self):
+        """Observed scores in the loss."""
+        return int(np.count_nonzero(~np.isnan(self.y)))
+
+    @cached_property
+    def thin_families(self):
+        """Families with intercepts of their own and scores on fewer benchmarks than there are skills, tuple of str."""
+        if not self.family_intercepts:
+            return ()
+        seen = np.zeros((self.n_families, len(self.benchmarks)), dtype=bool)
+        np.logical_or.at(seen, self.family_codes, ~np.isnan(self.y))
+        return tuple(map(str, self.families[seen.sum(axis=1) < self.n_skills]))
+
+    @cached_property
+    def positive(self):
+        """Which slopes may not be negative, bool (p,); None if all may: products of terms always may."""
+        return np.array([":" not in term for term in self.terms]) if self.positive_slopes else None
+
+    def _check_scores(self):
+        seen = np.count_nonzero(~np.isnan(self.y), axis=0)
+        empty = [name for name, count in zip(self.benchmarks, seen, strict=True) if count == 0]
+        if empty:
+            raise DataError(
+                f"The benchmarks {empty} have no score among the {self.n_llms} LLMs with covariates; leave them out."
+            )
+
+    def _check_families(self):
+        if not self.family_intercepts:
+            return
+        flat = within_family_constants(self.design.x, self.terms, self.family_codes)
+        advice = "leave it out of the scaling, or share the intercepts (family_intercepts=False)."
+        if flat:
+            raise IdentificationError(
+                f"Within every family all LLMs have the same {', '.join(map(repr, flat))}, so that its slope cannot be "
+                f"told from the family intercepts: {advice}"
+            )
+        self._check_within(np.arange(self.n_llms), "")
+
+    def _check_within(self, rows, where):
+        """Covariates about their family means must have full rank over these LLMs."""
+        x, codes = self.design.x[rows], self.family_codes[rows]
+        _, codes = np.unique(codes, return_inverse=True)
+        means = np.zeros((codes.max() + 1, x.shape[1]))
+        np.add.at(means, codes, x)
+        within = x - (means / np.bincount(codes)[:, None])[codes]
+        spread = np.sqrt(np.mean(within**2, axis=0))
+        scale = np.where(spread > 1e-10 * np.maximum(np.abs(x).max(axis=0), 1.0), spread, np.inf)
+        flat = null_space(within / scale, 1e-9) if len(within) >= x.shape[1] else np.ones((x.shape[1], 1))
+        if not flat.shape[1]:
+            return
+        weight = np.abs(flat).max(axis=1)
+        involved = [term for term, size in zip(self.terms, weight, strict=True) if size > 1e-6]
+        raise IdentificationError(
+            f"Within families the terms {involved} do not vary apart from each other{where}, so that their slopes "
+            "cannot be told from each other or from the family intercepts: leave one out of the scaling, or share the "
+            "intercepts (family_intercepts=False)."
+        )
+
+
+class SlothModel(_HuberModel):
+    """Sloth: benchmark scores from a few skills that grow with size and tokens, families with intercepts of their own.
+
+    For LLM i of family l and benchmark j::
+
+        mu_ij = c_j + (d_j - c_j) F_j(lambda_j' theta_i + b_j),  theta_i = a_l + B' x_i,
+
+    with fixed a_l, fitted by the least mean Huber loss of y_ij - mu_ij over the observed scores, as they are (scores of
+    0 and 1 are not moved).
+
+    Parameters
+    ----------
+    panel : BenchmarkPanel
+        LLMs lacking a covariate of ``scaling``, or every score, are dropped; the summary counts them.
+    scaling : str
+        Formula of the covariates x in the panel's columns; the default is the translog production function.
+    n_skills : int
+        K, from 1 to the number of benchmarks.
+    family_intercepts : bool
+        Whether each family has its own intercepts a_l; if not, all share one, which the b_j carry.
+    link : {"logistic", "monotone"}
+        F_j the logistic function, or the logistic function of a monotone spline of each benchmark's own
+        (``latentscale.numerics.monotone``).
+    asymptotes : {"chance", "lower", "both"}
+        ``"chance"``: c_j the guessing level and d_j = 1. ``"lower"``: c_j estimated. ``"both"``: c_j and d_j
+        estimated. Estimated asymptotes are weakly penalised: logit c_j about logit max(chance, .005), logit d_j about
+        3.5, with standard deviation 2, the loss taken for minus the log-density of a Laplace law of mean absolute
+        error .02.
+    positive_slopes : bool
+        Keep the slopes of main effects (terms that are no products) from being negative, in the axes fitted.
+
+    Raises
+    ------
+    DataError
+        If the table or an option cannot be used; the message says what to do.
+    IdentificationError
+        If slopes are not determined, as for a covariate that is constant within every family.
+
+    References
+    ----------
+    Maia Polo, F., Somerstep, S., Choshen, L., Sun, Y. and Yurochkin, M. (2024). Sloth: scaling laws for LLM skills to
+    predict multi-benchmark performance across families. arXiv 2412.06540.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> model = ls.SlothModel(ls.BenchmarkPanel(ls.load_leaderboard()), n_skills=2)
+    >>> model
+    <SlothModel: 184 LLMs, 65 families, 12 benchmarks, 2 skills, logistic link>
+    >>> bool(model.fit(starts=1, cov_type="none").loss < 0.03)
+    True
+    """
+
+    def __init__(
+        self, panel, scaling=TRANSLOG, n_skills=3, family_intercepts=True, link="logistic", asymptotes="chance",
+        positive_slopes=False,
+    ):  # fmt: skip
+        super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
+        n_items = len(self.benchmarks)
+        whole = isinstance(n_skills, int | np.integer) and not isinstance(n_skills, bool)
+        if not whole or not 1 <= n_skills <= n_items:
+            raise DataError(f"n_skills is a whole number from 1 to the {n_items} benchmarks; got {n_skills!r}.")
+        self.n_skills = int(n_skills)
+        if self.n_llms <= self.n_skills:
+            raise DataError(f"{self.n_skills} skills need more than {self.n_llms} LLMs; take fewer skills.")
+        self.skills = tuple(f"skill{number + 1}" for number in range(self.n_skills))
+
+    def __repr__(self):
+        skills = "1 skill" if self.n_skills == 1 else f"{self.n_skills} skills"
+        shared = "" if self.family_intercepts else ", shared intercepts"
+        return (
+            f"<SlothModel: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} benchmarks, "
+            f"{skills}, {self.link} link{shared}>"
+        )
+
+    def fit(self, **options):
+        """Minimise the mean Huber loss; ``latentscale.sloth.fit.fit_sloth`` lists all options.
+
+        Parameters
+        ----------
+        delta : float
+            Where the loss goes over from square to absolute value; .01 by default, one percentage point.
+        starts : int
+            10 by default: one from the data, the others from randomly weighted data and at random.
+        seed : int
+        n_jobs : int, optional
+            Starts in parallel; the numbers do not depend on it. By default one, or what a surrounding ``ls.parallel``
+            says.
+        progress : bool
+        cov_type : {"cluster", "llm", "none"}
+            Sandwich covariance with families (the default) or LLMs as independent units.
+        ridge : float, optional
+            Weight of a ridge on intercepts, loadings and slopes of whitened covariates. By default none if the loss has
+            a minimum; else a small one, which the summary states and a warning explains. 0 forces none.
+
+        Returns
+        -------
+        SlothResults
+
+        Raises
+        ------
+        DataError
+            For options that make no sense.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the loss has no minimum, naming families and benchmarks, or if it was not reached.
+        """
+        return _fitted(self, options)
+
+
+class BenchmarkLaws(_HuberModel):
+    """A scaling law for each benchmark alone: mu_ij = c_j + (d_j - c_j) F_j(a_lj + B_j' x_i).
+
+    The case of Sloth in which each benchmark is its own skill. Laws are fitted one by one; with the default scaling
+    they are the FLOPs-only laws, with ``"log(params_b) * log(tokens_t)"`` laws in size and tokens.
+
+    Parameters
+    ----------
+    panel : BenchmarkPanel
+    scaling : str
+        Formula of the covariates; the default is the log of 6 s t up to a constant.
+    family_intercepts : bool
+        An intercept for each family and benchmark, or one for each benchmark.
+    link, asymptotes : str
+        As for ``SlothModel``.
+
+    Raises
+    ------
+    DataError, IdentificationError
+        As ``SlothModel`` does; for every benchmark covariates must vary within the families it was seen in.
+
+    Examples
+    --------
+    >>> import latentscale as ls
+    >>> ls.BenchmarkLaws(ls.BenchmarkPanel(ls.load_leaderboard())).fit(ridge=1e-3).slopes.shape
+    (1, 12)
+    """
+
+    per_benchmark = True
+
+    def __init__(
+        self, panel, scaling=COMPUTE, family_intercepts=True, link="logistic", asymptotes="chance",
+        positive_slopes=False,
+    ):  # fmt: skip
+        super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
+        self.skills = self.benchmarks
+        self.n_skills = len(self.benchmarks)
+        for item, benchmark in enumerate(self.benchmarks):
+            self._check_law(benchmark, np.flatnonzero(~np.isnan(self.y[:, item])))
+
+    def _check_law(self, benchmark, rows):
+        if self.family_intercepts:
+            self._check_within(rows, f" among the LLMs with a score on {benchmark}")
+            return
+        x = self.design.x[rows]
+        spread = x.std(axis=0)
+        flat = len(x) <= x.shape[1] or (spread <= 1e-10 * np.abs(x).max(axis=0)).any()
+        if flat or null_space((x - x.mean(axis=0)) / spread, 1e-9).shape[1]:
+            raise IdentificationError(
+                f"The {len(x)} LLMs with a score on {benchmark} do not determine the slopes of {list(self.terms)}: "
+                "take a simpler scaling, or leave the benchmark out."
+            )
+
+    def __repr__(self):
+        shared = "" if self.family_intercepts else ", shared intercepts"
+        return (
+            f"<BenchmarkLaws: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} benchmarks, "
+            f"{self.link} link{shared}>"
+        )
+
+    def fit(self, **options):
+        """Minimise the mean Huber loss of every benchmark; options as for ``SlothModel.fit``.
+
+        Every law starts from its data only: ``starts``, ``seed`` and ``n_jobs`` change nothing.
+
+        Returns
+        -------
+        SlothResults
+        """
+        return _fitted(self, options)
+
+
+def _fitted(model, options):
+    results = SlothResults(model, fit_sloth(model, **options))
+    for problem in results.problems:
+        warnings.warn(problem.message, problem.category, stacklevel=3)
+    return results

@@ -1,0 +1,128 @@
+"""The summary of a Sloth fit: a statsmodels Summary in blocks."""
+
+import numpy as np
+from statsmodels.iolib.table import SimpleTable
+
+from ..results.summary import _MATRIX, _PAIRS, SkillSummary, _coefficients, _number, _wrapped
+from .fit import SCORE_SCALE
+
+
+def summarise_sloth(fit, alpha=0.05):
+    """Summary of SlothResults; see ``SlothResults.summary``."""
+    summary, table = SkillSummary(), fit.parameter_table(alpha)
+    summary.tables.append(_header(fit))
+    laws = fit.model.per_benchmark
+    if not laws:
+        summary.tables.append(_loadings(fit, table))
+    title = "Slopes of benchmarks" if laws else "Slopes of skills"
+    summary.tables.append(_coefficients(table, "slope[", title, alpha))
+    if table.index.str.startswith("corr[").any():
+        summary.tables.append(_coefficients(table, "corr[", "Correlations of skills over LLMs", alpha))
+    summary.tables.append(_benchmarks(fit, table))
+    if fit.model.link == "monotone":
+        summary.tables.append(_links(fit))
+    summary.add_extra_txt(
+        [line for number, note in enumerate(_notes(fit), 1) for line in _wrapped(f"[{number}] {note}")]
+    )
+    return summary
+
+
+def _header(fit):
+    model, estimate, starts = fit.model, fit.estimate, fit.starts
+    name = "laws of single benchmarks" if model.per_benchmark else f"Sloth, K = {model.n_skills}"
+    rotation = fit.report.rotation
+    left = [
+        ("Model:", name),
+        ("Rotation:", "none" if rotation is None else f"{rotation.method}{'' if rotation.oblique else ', orthogonal'}"),
+        ("Scaling:", model.scaling),
+        ("Intercepts:", "by family" if model.family_intercepts else "shared"),
+        ("Link:", model.link),
+        ("Asymptotes:", model.asymptotes),
+        ("LLMs:", f"{fit.n_llms}"),
+        ("Families:", f"{fit.n_families}"),
+    ]
+    right = [
+        ("Mean Huber loss:", f"{fit.loss:.6f}"),
+        ("Penalised:", f"{fit.loss_penalised:.6f}"),
+        ("delta:", f"{estimate.options['delta']:g}"),
+        ("Parameters:", f"{fit.df_model}"),
+        ("Scores:", f"{fit.nobs}"),
+        ("Starts at best:", f"{int(starts['reached_best'].sum())} of {len(starts)}"),
+        ("Converged:", "yes" if fit.converged else "NO"),
+        ("Largest derivative:", f"{estimate.gradient:.1e}"),
+    ]
+    rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
+    return SimpleTable(rows, title="Huber-loss scaling model", txt_fmt=_PAIRS)
+
+
+def _loadings(fit, table):
+    """Benchmarks by skills, standard errors beneath."""
+    rows, stubs = [], []
+    for benchmark in fit.model.benchmarks:
+        part = table.loc[[f"loading[{benchmark},{skill}]" for skill in fit.model.skills]]
+        rows.append([_number(value) for value in part["estimate"]])
+        rows.append([f"({_number(value)})" if np.isfinite(value) else "( )" for value in part["std_err"]])
+        stubs += [benchmark, ""]
+    return SimpleTable(rows, list(fit.model.skills), stubs, title="Loadings (standard errors)", txt_fmt=_MATRIX)
+
+
+def _benchmarks(fit, table):
+    """Per benchmark: scores, mean absolute residual, intercept and asymptotes."""
+    model, ends, residuals = fit.model, fit.asymptotes, fit.residuals()
+    header = ["scores", "mean |residual|", "intercept", "s.e.", "lower", "s.e.", "upper", "s.e."]
+    rows = []
+    for benchmark in model.benchmarks:
+        row = [str(int(residuals[benchmark].count())), _number(residuals[benchmark].abs().mean())]
+        values = {"intercept": fit.intercepts[benchmark], **ends.loc[benchmark]}
+        for word, value in values.items():
+            name = f"{word}[{benchmark}]"
+            if name in table.index:
+                row += [_number(value, 3), f"({_number(table.loc[name, 'std_err'], 3)})"]
+            else:
+                row += ["", "by family"] if word == "intercept" else [f"{value:g}", "(fixed)"]
+        rows.append(row)
+    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
+
+
+def _links(fit):
+    frame = fit.link_table
+    rows = [[_number(value, 3) for value in row] for row in frame.to_numpy()]
+    header = [f"{centre:g}" for centre in frame.columns]
+    title = "Slopes of links about eta ="
+    return SimpleTable(rows, header, list(frame.index), title=title, txt_fmt=_MATRIX)
+
+
+def _notes(fit):
+    model, rows, estimate = fit.model, fit.model.rows, fit.estimate
+    notes = [f"WARNING: {problem.message}" for problem in fit.problems]
+    dropped = len(rows.no_covariate) + len(rows.no_score)
+    notes.append(
+        f"Dropped {dropped} of {len(rows.keep)} LLMs: {len(rows.no_covariate)} without a covariate, "
+        f"{len(rows.no_score)} without a score. Scores are used as they are."
+    )
+    if fit.cov_type != "none":
+        own = "; those of family intercepts take LLMs as independent" if model.family_intercepts else ""
+        notes.append(f"Standard errors: {fit.covariance.description}{own}; residuals are taken to be centred.")
+    if not model.per_benchmark:
+        notes.append(
+            "Over the LLMs skills have mean 0, variance 1, and a positive correlation with the scaling's first term."
+        )
+    if fit.ridge > 0.0:
+        notes.append(
+            f"Ridge: {fit.ridge:g} / (2 n) times the sum of squares of intercepts, loadings and slopes of "
+            f"{'scaled' if model.positive_slopes else 'whitened'} covariates, n the number of scores."
+        )
+    if model.link == "monotone":
+        notes.append(
+            f"Links are shrunk to the logistic one: {SCORE_SCALE:g} / (2 n {estimate.options['link_sd']:g}^2) times "
+            "the sum of squares of their log-slope coordinates. A link is steeper than logistic where its slope is "
+            "above 1, and straight on the logit scale beyond the ends of the table."
+        )
+    if model.asymptotes != "chance":
+        notes.append(
+            f"Estimated asymptotes are weakly penalised: {SCORE_SCALE:g} / (2 n 2^2) times squared distances of logits "
+            "from max(chance, .005), and of upper ones from 3.5."
+        )
+    if model.positive_slopes:
+        notes.append("Slopes of main effects are kept from being negative; standard errors hold those at zero there.")
+    return notes
