@@ -1,5 +1,6 @@
 """Names of parameters, and which of them are free."""
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -7,21 +8,16 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from . import kinds
+from .named import Parameters
 from .structure import Layout
 
-BLOCKS = {
-    "loadings": "loading",
-    "intercepts": "intercept",
-    "slopes": "slope",
-    "skill_cov": "cov",
-    "precision": "precision",
-    "lower": "lower",
-    "upper": "upper",
-    "slope_sd": "slope_sd",
-    "link": "link",
-    "outliers": "outliers",
-    "llm_sd": "llm_sd",
-}
+# blocks of the structural vector whose entries are all of one kind
+_BLOCKS = {
+    "loadings": kinds.LOADING, "intercepts": kinds.INTERCEPT, "slopes": kinds.SLOPE, "precision": kinds.PRECISION,
+    "lower": kinds.LOWER, "upper": kinds.UPPER, "slope_sd": kinds.SLOPE_SD, "link": kinds.LINK,
+    "outliers": kinds.OUTLIERS, "llm_sd": kinds.LLM_SD,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,9 @@ class ParameterTable:
         fixed, where = np.array(self.fixed, dtype=float), self.layout.slices["outliers"]
         fixed[where] = np.nan_to_num(fixed[where])
         object.__setattr__(self, "fixed", fixed)
+        labels = (*self.benchmarks, *self.skills, *self.terms)
+        if any("," in str(label) for label in labels):  # names join labels by commas: the same one may come up twice
+            _ = self.all_parameters
 
     @cached_property
     def layout(self):
@@ -83,42 +82,50 @@ class ParameterTable:
         return int(self.free.sum())
 
     @cached_property
+    def all_parameters(self):
+        """Every entry of s with its name, kind and labels: Parameters (S,)."""
+        return Parameters.of(entry for block in self.layout.slices for entry in self._block_entries(block))
+
+    @cached_property
+    def parameters(self):
+        """The free ones, in the order of the natural vector: Parameters (P,), their positions those in s."""
+        return Parameters(one for one, free in zip(self.all_parameters, self.free, strict=True) if free)
+
+    @property
     def all_names(self):
         """Name of every entry of s, as in ``loading[mmlu,math]``; ``corr`` where both variances are 1."""
-        pairs = {
-            "loadings": [(b, k) for b in self.benchmarks for k in self.skills],
-            "slopes": [(t, k) for t in self.terms for k in self.skills],
-            "slope_sd": [(t, k) for t in self.random_terms for k in self.skills],
-            "link": [(b, number + 1) for b in self.benchmarks for number in range(self.n_link)],
-        }
-        names = []
-        for block, word in BLOCKS.items():
-            if block == "skill_cov":
-                names += self._covariance_names()
-            elif block in pairs:
-                names += [f"{word}[{a},{b}]" for a, b in pairs[block]]
-            elif block == "llm_sd":
-                names += [word] * self.llm_effects
-            else:
-                names += [f"{word}[{b}]" for b in self.benchmarks]
-        return tuple(names)
-
-    def _covariance_names(self):
-        where = self.layout.slices["skill_cov"]
-        rows, columns = self.layout.triangle
-        values = self.fixed[where]
-        unit = values[rows == columns] == 1.0
-        names = []
-        for a, b in zip(rows, columns, strict=True):
-            word = "corr" if unit[a] and unit[b] and a != b else "cov"
-            # the earlier skill is named first: corr[math,reasoning], not corr[reasoning,math]
-            names.append(f"{word}[{self.skills[b]},{self.skills[a]}]")
-        return names
+        return self.all_parameters.names
 
     @cached_property
     def names(self):
         """Names of the free parameters, in the order of the natural vector."""
-        return [name for name, free in zip(self.all_names, self.free, strict=True) if free]
+        return list(self.parameters.names)
+
+    def _block_entries(self, block):
+        """(kind, labels) of the entries of a block of s, in its order."""
+        if block == "skill_cov":
+            return self._covariance_entries()
+        labels = {
+            "loadings": itertools.product(self.benchmarks, self.skills),
+            "slopes": itertools.product(self.terms, self.skills),
+            "slope_sd": itertools.product(self.random_terms, self.skills),
+            "link": itertools.product(self.benchmarks, range(1, self.n_link + 1)),
+            "llm_sd": [()] * self.llm_effects,
+        }.get(block, [(benchmark,) for benchmark in self.benchmarks])
+        return [(_BLOCKS[block], each) for each in labels]
+
+    def _covariance_entries(self):
+        """Those of the lower triangle of Sigma: variances, and correlations or covariances."""
+        rows, columns = self.layout.triangle
+        values = self.fixed[self.layout.slices["skill_cov"]]
+        unit = values[rows == columns] == 1.0
+        entries = []
+        for a, b in zip(rows, columns, strict=True):
+            kind = kinds.CORRELATION if unit[a] and unit[b] else kinds.COVARIANCE
+            kind = kinds.VARIANCE if a == b else kind
+            # the earlier skill is named first: corr[math,reasoning], not corr[reasoning,math]
+            entries.append((kind, (self.skills[b], self.skills[a])))
+        return entries
 
     def natural(self, structure):
         """Structure -> natural vector."""
@@ -175,7 +182,7 @@ class ParameterTable:
         structure = self.structure(vector)
         if np.any(structure.precision <= 0):
             low = structure.precision <= 0
-            names = [f"precision[{b}]" for b, bad in zip(self.benchmarks, low, strict=True) if bad]
+            names = [kinds.PRECISION.name_of(b) for b, bad in zip(self.benchmarks, low, strict=True) if bad]
             raise DataError(f"A precision must be positive: {names}.")
         wrong = (structure.lower < 0) | (structure.upper > 1) | (structure.lower >= structure.upper)
         if wrong.any():
