@@ -20,6 +20,7 @@ test: $(EDITABLE)
 lint: $(EDITABLE)
 	$(BIN)/ruff check .
 	$(BIN)/python tests/lint/sizes.py
+	$(BIN)/python -m mypy
 
 # -E: pages are written anew, as sidebars of unchanged ones would stay behind.
 docs: $(DOCUMENTED)

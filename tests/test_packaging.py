@@ -63,7 +63,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     data = {f"latentscale/data/{path.name}" for path in (ROOT / "data").iterdir() if path.is_file()}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "latentscale").rglob("*.py")}
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "latentscale/report/templates").iterdir()}
-    assert {name for name in names if not name.endswith("/")} == data | modules | templates
+    # py.typed tells type checkers that the annotations of the package are meant for them
+    wanted = data | modules | templates | {"latentscale/py.typed"}
+    assert {name for name in names if not name.endswith("/")} == wanted
     assert all(name.startswith("latentscale/") for name in names)
 
 

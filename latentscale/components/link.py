@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from ..numerics import monotone
-from ..numerics.special import logistic_pair
+from ..numerics.logistic import logistic_pair
 from .penalty import UPPER_CENTRE, starting_lower
 
 LINKS = ("logistic", "monotone")

@@ -13,7 +13,8 @@ from scipy.special import expit
 
 from ..numerics import compiled, monotone
 from ..numerics.beta import BetaTerms, log_density_terms, log_tail_terms
-from ..numerics.special import gamma_derivatives, logistic_pair
+from ..numerics.log_gamma import gamma_derivatives
+from ..numerics.logistic import logistic_pair
 
 LINK = "123456"
 OUTLIER_PRECISION = 0.1  # that of outliers over that of other scores

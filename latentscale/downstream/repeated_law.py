@@ -18,7 +18,7 @@ from scipy import special
 
 from ..errors import DataError
 from ..numerics.linalg import cholesky_or_none, symmetrise
-from ..numerics.special import logistic_pair
+from ..numerics.logistic import logistic_pair
 
 NODES = 11  # Gauss-Hermite, for an item's intercept
 DECREMENT = 1e-10

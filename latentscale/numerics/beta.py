@@ -1,66 +1,82 @@
-"""The beta law in mean and precision: log-density, censored tails, and their derivatives.
+"""The beta law in mean and precision: log-density, probabilities of rounded scores at 0 and 1, and derivatives.
 
-Y ~ Beta(a, b) with a = mu phi, b = (1 - mu) phi. Everything is first differentiated in (a, b), where the
-formulas are short, and then carried to (mu, phi) by one chain rule.
+A score is Y ~ Beta(a, b) with shapes a = mu phi and b = (1 - mu) phi, mean mu and precision phi. Derivatives are taken
+in (a, b), where the formulas are short, and the chain rule carries them to (mu, phi).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .special import gamma_derivatives, gamma_pair
+from .log_gamma import gamma_derivatives, gamma_pair
 
-# A shape below this is a mean at the far end of doubles (|eta| > 230); the log-density there is beyond -200 and
-# only ever seen by a line search, which must be told a finite number. Third derivatives still fit in a double.
+# A shape below this belongs to a mean that nearly underflows (|eta| > 230), where the log-density is below -200. Only a
+# line search ever asks for it, and needs a finite number. Third derivatives still fit in a double at this shape.
 SMALLEST_SHAPE = 1e-100
 
-# A tail needs some edge * phi terms of its series. A precision beyond this many terms, when scores vary far
-# less than they were rounded, is only ever seen by a line search too; it counts as the precision at the limit.
+# The series of a tail needs about edge * phi terms. A precision that would need more terms than this makes scores vary
+# far less than they were rounded; only a line search asks for it, and is given the value at the limit.
 _MOST_TERMS = 2000.0
 
 
 class BetaTerms(NamedTuple):
-    """Log-likelihood f of one score and its derivatives in the mean m and the precision p.
+    """Log-likelihood f of single scores and its derivatives, in the mean (m) and in the precision (p).
 
-    Arrays of one shape; those beyond the order asked for are None.
+    Each field is named after the variables in which f is differentiated: ``mmp`` is d^3 f / d mu^2 d phi. All arrays
+    have one shape; those beyond the order that was asked for are None.
     """
 
     f: np.ndarray
-    m: np.ndarray = None
-    p: np.ndarray = None
-    mm: np.ndarray = None
-    mp: np.ndarray = None
-    pp: np.ndarray = None
-    mmm: np.ndarray = None
-    mmp: np.ndarray = None
+    m: np.ndarray | None = None
+    p: np.ndarray | None = None
+    mm: np.ndarray | None = None
+    mp: np.ndarray | None = None
+    pp: np.ndarray | None = None
+    mmm: np.ndarray | None = None
+    mmp: np.ndarray | None = None
 
 
-_IN_PHI = {0: (), 1: ("p",), 2: ("p", "mp", "pp"), 3: ("p", "mp", "pp", "mmp")}
+# the derivatives of each order that involve the precision
+_IN_PHI: dict[int, tuple[str, ...]] = {0: (), 1: ("p",), 2: ("p", "mp", "pp"), 3: ("p", "mp", "pp", "mmp")}
 
 
-def shapes(mu, nu, phi):
-    """a = mu phi and b = nu phi, kept above the smallest shape; nu is 1 - mu without cancellation."""
+def shapes(mu: np.ndarray, nu: np.ndarray, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shapes a = mu phi and b = nu phi, neither below ``SMALLEST_SHAPE``.
+
+    ``nu`` is 1 - mu, which the caller computes without cancellation.
+    """
     return np.maximum(mu * phi, SMALLEST_SHAPE), np.maximum(nu * phi, SMALLEST_SHAPE)
 
 
-def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
-    """Derivatives of the beta log-density at scores y strictly inside (0, 1).
+def log_density_terms(
+    mu: np.ndarray,
+    nu: np.ndarray,
+    phi: np.ndarray,
+    at_phi: tuple[np.ndarray, ...],
+    log_y: np.ndarray,
+    log1m_y: np.ndarray,
+    order: int,
+) -> BetaTerms:
+    """Return the beta log-density and its derivatives at C scores y strictly inside (0, 1), each with M means.
 
     Parameters
     ----------
     mu, nu : arrays (C, M)
-        Mean and one minus the mean; best in Fortran order.
+        Mean and one minus the mean; fastest in Fortran order.
     phi, log_y, log1m_y : arrays (C, 1)
-        Precision, log y, log(1 - y).
+        Precision, log y and log(1 - y).
     at_phi : tuple of arrays (C, 1)
         ``gamma_derivatives(phi, 2)``, which a caller with few distinct precisions computes once.
     order : int, 0 to 3
+        The highest derivative that is wanted.
 
     Returns
     -------
     BetaTerms
+        Arrays (C, M).
     """
-    both = np.empty((2, *mu.shape[::-1])).swapaxes(1, 2)  # cells innermost, where the parameters vary
+    # scores are the innermost axis in memory, along which the parameters vary
+    both = np.empty((2, *mu.shape[::-1])).swapaxes(1, 2)
     a, b = both
     np.multiply(mu, phi, out=a)
     np.multiply(nu, phi, out=b)
@@ -95,26 +111,34 @@ def log_density_terms(mu, nu, phi, at_phi, log_y, log1m_y, order):
     return BetaTerms(f, m, p, mm, mp, pp, mmm, mmp)
 
 
-def log_tail_terms(mu, nu, phi, edge, upper, order):
-    """Derivatives of log P(Y <= edge), or of log P(Y >= 1 - edge) where ``upper``.
+def log_tail_terms(
+    mu: np.ndarray, nu: np.ndarray, phi: np.ndarray, edge: np.ndarray, upper: np.ndarray, order: int
+) -> BetaTerms:
+    """Return the log-probability of scores that were rounded to 0 or 1, with its derivatives.
+
+    It is log P(Y <= edge), or log P(Y >= 1 - edge) where ``upper``.
 
     Parameters
     ----------
     mu, nu : arrays (C, M)
+        Mean and one minus the mean.
     phi, edge : arrays (C, 1)
-        Precision; half the rounding unit, in (0, 1/2].
+        Precision, and half the rounding unit, in (0, 1/2].
     upper : bool array (C, 1)
+        Whether the score was rounded to 1.
     order : int, 0 to 3
+        The highest derivative that is wanted.
 
     Returns
     -------
     BetaTerms
+        Arrays (C, M).
     """
     limit = _MOST_TERMS / edge
     if np.any(phi > limit):
         terms = log_tail_terms(mu, nu, np.minimum(phi, limit), edge, upper, order)
-        still = {name: np.where(phi > limit, 0.0, getattr(terms, name)) for name in _IN_PHI[order]}
-        return terms._replace(**still)
+        constant = {name: np.where(phi > limit, 0.0, getattr(terms, name)) for name in _IN_PHI[order]}
+        return terms._replace(**constant)
     a, b = shapes(mu, nu, phi)
     w = _log_lower_tail(np.where(upper, b, a), np.where(upper, a, b), edge, order)
     mean, rest = np.where(upper, nu, mu), np.where(upper, mu, nu)
@@ -134,17 +158,16 @@ def log_tail_terms(mu, nu, phi, edge, upper, order):
         return BetaTerms(w[0], sign * m, p, mm, sign * mp, pp)
     w_aaa, w_aab, w_abb, w_bbb = w[6:]
     mmm = phi**3 * (w_aaa - 3.0 * w_aab + 3.0 * w_abb - w_bbb)
-    mmp = 2.0 * phi * q + phi**2 * (
-        mean * (w_aaa - 2.0 * w_aab + w_abb) + rest * (w_aab - 2.0 * w_abb + w_bbb)
-    )
+    mmp = 2.0 * phi * q + phi**2 * (mean * (w_aaa - 2.0 * w_aab + w_abb) + rest * (w_aab - 2.0 * w_abb + w_bbb))
     return BetaTerms(w[0], sign * m, p, mm, sign * mp, pp, sign * mmm, mmp)
 
 
-def _log_lower_tail(a, b, edge, order):
-    """log I_e(a, b) and its partial derivatives: w, a, b, aa, ab, bb, aaa, aab, abb, bbb up to ``order``.
+def _log_lower_tail(a: np.ndarray, b: np.ndarray, edge: np.ndarray, order: int) -> list[np.ndarray]:
+    """Return w = log I_e(a, b), e the edge, and its partial derivatives up to ``order``.
 
-    I_e(a, b) = e^a (1-e)^b / (a B(a, b)) S, with the series of positive terms
-    S = sum_n e^n (a+b)_n / (a+1)_n, whose derivatives are sums of the same terms.
+    They come in the order w, a, b, aa, ab, bb, aaa, aab, abb, bbb. The regularised incomplete beta function is
+    I_e(a, b) = e^a (1-e)^b / (a B(a, b)) S with S = sum_n e^n (a+b)_n / (a+1)_n, where (x)_n is the rising factorial.
+    The terms of S are positive, and its derivatives are sums of the same terms with other weights.
     """
     s = _log_series(a + b, a + 1.0, edge, order)
     at_a, at_b, at_ab = (gamma_derivatives(x, order) for x in (a + 1.0, b, a + b))
@@ -168,13 +191,17 @@ def _log_lower_tail(a, b, edge, order):
     return out
 
 
-def _log_series(p, q, edge, order):
-    """log S and its derivatives in (p, q): s, p, q, pp, pq, qq, ppp, ppq, pqq, qqq up to ``order``."""
+def _log_series(p: np.ndarray, q: np.ndarray, edge: np.ndarray, order: int) -> list[np.ndarray]:
+    """Return log S and its derivatives in p and q up to ``order``, where S = sum_n e^n (p)_n / (q)_n, e the edge.
+
+    They come in the order s, p, q, pp, pq, qq, ppp, ppq, pqq, qqq.
+    """
     p, q, edge = np.broadcast_arrays(p, q, edge)
     term = np.ones_like(p)
-    power = np.zeros((6, *p.shape))  # d log term: p, q, pp, qq, ppp, qqq (mixed ones are zero)
+    # derivatives of the logarithm of the term: p, q, pp, qq, ppp, qqq (the mixed ones are zero)
+    power = np.zeros((6, *p.shape))
     sums = np.zeros((10, *p.shape))
-    scale = np.zeros_like(p)  # log of what the terms were divided by, so that no sum overflows
+    scale = np.zeros_like(p)  # logarithm of the number by which the terms were divided, so that no sum overflows
     n = 0
     while True:
         up, uq, upp, uqq, uppp, uqqq = power
@@ -198,8 +225,11 @@ def _log_series(p, q, edge, order):
     return _cumulants(sums / sums[0], scale + np.log(sums[0]), order)
 
 
-def _cumulants(r, log_sum, order):
-    """Derivatives of log S from those of S divided by S."""
+def _cumulants(r: np.ndarray, log_sum: np.ndarray, order: int) -> list[np.ndarray]:
+    """Return the derivatives of log S, given those of S divided by S.
+
+    The formulas are those by which cumulants follow from moments.
+    """
     _, p, q, pp, pq, qq, ppp, ppq, pqq, qqq = r
     out = [log_sum, p, q, pp - p * p, pq - p * q, qq - q * q]
     out += [

@@ -1,16 +1,19 @@
 """Derivatives by central differences with Richardson extrapolation."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 
-def jacobian(function, x, step):
-    """Jacobian of a vector function by fourth-order central differences.
+def jacobian(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return the Jacobian of a vector function by fourth-order central differences.
 
     Parameters
     ----------
     function : callable
-        (n,) -> (m,)
+        Takes an array (n,) and returns an array (m,).
     x : array (n,)
+        The point at which to differentiate.
     step : array (n,)
         Step of each coordinate; the error is of order step^4.
 

@@ -1,24 +1,30 @@
-"""Rotation of loadings: the best of many starts, brought to stationarity at machine precision, and its derivative.
+"""Rotation of loadings to simple structure, and the derivative of the rotated loadings in those before rotation.
 
-Loadings A (J, K) of uncorrelated factors become L = A (T^-1)' with factor correlations Phi = T'T, T having columns
-of length one, so that L Phi L' = A A'. T is orthogonal for orthogonal rotations. A start is taken near a minimum by
-gradient projection (Jennrich 2001, 2002; statsmodels), then by Newton's method in the coordinates X of
-T -> T (I + X), columns rescaled: off-diagonal for oblique rotations, skew-symmetric for orthogonal ones.
+Loadings A (J, K) of uncorrelated factors become L = A (T^-1)' with factor correlations Phi = T'T. The columns of T have
+length one, so that L Phi L' = A A' and the factors keep unit variance; T is orthogonal for orthogonal rotations. From
+each of many starts gradient projection (Jennrich 2001, 2002; statsmodels) comes near a local minimum of the criterion,
+and Newton's method reaches it to machine precision. Its coordinates are X in T -> T (I + X), with the columns rescaled
+afterwards: the off-diagonal entries of X for oblique rotations, and a skew-symmetric X for orthogonal ones.
 """
 
 import warnings
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from .linalg import symmetrise
 from .rotation_criteria import RotationSettings, read_settings
-from .rotation_search import LocalMinimum, Point, best_of_starts, newton
+from .rotation_search import End, LocalMinimum, Point, best_of_starts, newton
 
-_RANK = 1e-10
-_COLLAPSED = 1e-8
-_FLAT = 1e-9
+if TYPE_CHECKING:
+    import pandas as pd
+
+_RANK = 1e-10  # singular values and sums this small, relatively, count as zero
+_COLLAPSED = 1e-8  # two factors of promax have become one if the regression is conditioned worse than its reciprocal
+_FLAT = 1e-9  # a curvature this small, relative to the largest, counts as zero
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,45 +34,47 @@ class Rotation:
     Attributes
     ----------
     loadings : array or DataFrame (J, K)
-        L = A (T^-1)'.
+        Rotated loadings L = A (T^-1)'.
     correlation : array or DataFrame (K, K)
         Factor correlations Phi = T'T, exactly the identity for orthogonal rotations.
     transform : array (K, K)
-        T, columns of length one.
+        T, with columns of length one.
     criterion : float
-        Smallest value over the starts, of the row-normalised loadings if ``normalize``; for promax that of its
+        The smallest value over the starts, of the row-normalised loadings if ``normalize``; for promax that of its
         varimax step.
     minima : tuple of LocalMinimum
-        Distinct local minima, ascending, with the number of starts that ended in each.
+        The distinct local minima in ascending order, with the number of starts that ended in each.
     failed : int
-        Starts that did not reach a local minimum: not stationary in time, or factors that became one.
+        Number of starts that reached no local minimum, because the steps did not suffice or two factors became one.
     converged : bool
-        Whether ``transform`` is stationary and the curvature there positive in every direction.
+        Whether ``transform`` is a stationary point with positive curvature in every direction.
     settings : RotationSettings
-        Method and options.
+        The method and its options.
     varimax : array (K, K), optional
-        Transform of the varimax step of promax, columns in the order of ``transform``.
+        Transform of the varimax step of promax, with columns in the order of those of ``transform``.
     """
 
-    loadings: np.ndarray
-    correlation: np.ndarray
+    loadings: "np.ndarray | pd.DataFrame"
+    correlation: "np.ndarray | pd.DataFrame"
     transform: np.ndarray
     criterion: float
-    minima: tuple
+    minima: tuple[LocalMinimum, ...]
     failed: int
     converged: bool
     settings: RotationSettings
-    varimax: np.ndarray = None
+    varimax: np.ndarray | None = None
 
     @property
-    def method(self):
+    def method(self) -> str:
+        """The method of rotation, such as ``"geomin"``."""
         return self.settings.method
 
     @property
-    def oblique(self):
+    def oblique(self) -> bool:
+        """Whether the factors may correlate."""
         return self.settings.oblique
 
-    def __str__(self):
+    def __str__(self) -> str:
         j, k = self.loadings.shape
         kind = "oblique" if self.oblique else "orthogonal"
         kaiser = ", rows normalised" if self.settings.normalize else ""
@@ -80,7 +88,7 @@ class Rotation:
             others = ", ".join(f"{value:.6g} ({count})" for value, count in self.minima[1:6])
             lines.append(f"Other minima (starts): {others}{', ...' if len(self.minima) > 6 else ''}")
         with np.printoptions(precision=3, suppress=True, linewidth=120):
-            # zero is added so that no zero has a minus
+            # adding zero turns -0.0 into 0.0
             lines += ["Loadings:", str(self.loadings.round(3) + 0.0)]
             lines += ["Factor correlations:", str(self.correlation.round(3) + 0.0)] if self.oblique else []
         return "\n".join(lines)
@@ -88,11 +96,11 @@ class Rotation:
     __repr__ = __str__
 
 
-def canonical_order(loadings):
-    """Order and signs of columns: sums of squared loadings descending, each column's sum positive.
+def canonical_order(loadings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order and the signs of columns that make sums of squares descend and column sums positive.
 
-    A sum of zero up to rounding leaves the sign to the largest loading; columns with equal sums of squares stay
-    as they are.
+    Where a column's sum is zero up to rounding, its largest loading is made positive. Columns with equal sums of
+    squares keep their order.
 
     Parameters
     ----------
@@ -101,7 +109,7 @@ def canonical_order(loadings):
     Returns
     -------
     permutation : int array (K,)
-        Column ``permutation[k]`` comes k-th.
+        Column ``permutation[k]`` takes the k-th place.
     signs : array (K,)
         1 or -1 for each column of ``loadings[:, permutation]``.
 
@@ -119,52 +127,53 @@ def canonical_order(loadings):
 
 
 def rotate(
-    matrix,
-    method="geomin",
-    oblique=True,
-    normalize=False,
-    starts=100,
-    seed=0,
+    matrix: npt.ArrayLike,
+    method: str = "geomin",
+    oblique: bool = True,
+    normalize: bool = False,
+    starts: int = 100,
+    seed: int = 0,
     *,
-    gamma=0.0,
-    epsilon=0.01,
-    power=4,
-    target=None,
-    weights=None,
-):
-    """Rotate loadings to simple structure: the best of many starts.
+    gamma: float = 0.0,
+    epsilon: float = 0.01,
+    power: float = 4,
+    target: npt.ArrayLike | None = None,
+    weights: npt.ArrayLike | None = None,
+) -> Rotation:
+    """Rotate loadings to simple structure; the result is the best of many starts.
 
     Parameters
     ----------
     matrix : array (J, K), J >= K
         Loadings A of uncorrelated factors with unit variance, of full column rank.
     method : {"geomin", "oblimin", "quartimin", "varimax", "promax", "target"}
-        Criterion, see Notes.
+        The criterion, see Notes.
     oblique : bool
-        Whether factors may correlate. varimax is orthogonal whatever is said here; promax is oblique only.
+        Whether factors may correlate. Varimax is always orthogonal, whatever the value; promax is always oblique and
+        refuses False.
     normalize : bool
-        Kaiser's normalisation: the criterion sees rows divided by their lengths. A target is compared with the
-        normalised loadings; promax normalises its varimax step only.
+        Kaiser's normalisation: the criterion is applied to rows divided by their lengths. A target is compared with
+        the normalised loadings; promax normalises in its varimax step only.
     starts : int
-        The identity and ``starts - 1`` random orthogonal matrices.
+        Number of starts, which are the identity and ``starts - 1`` random orthogonal matrices.
     seed : int
-        Start r uses the r-th child, whatever the number of starts.
+        Start r uses the r-th child of this seed, whatever the number of starts.
     gamma : float
-        Of oblimin: 0 is quartimin, negative values give less correlated factors.
+        Option of oblimin: 0 is quartimin, and negative values give less correlated factors.
     epsilon : float
-        Of geomin, positive; small values give sharper structure and more local minima.
+        Option of geomin, positive: small values give sharper structure and more local minima.
     power : float
-        Of promax, above 1.
+        Option of promax, above 1.
     target : array (J, K)
-        Of method ``"target"``, NaN where unspecified.
+        Option of method ``"target"``, NaN where it is unspecified.
     weights : array (J, K), optional
-        0 where the target is unspecified, 1 elsewhere.
+        Option of method ``"target"``: 0 where the target is unspecified, 1 elsewhere.
 
     Returns
     -------
     Rotation
-        Columns in ``canonical_order``. A target says order and signs itself, except for the sign of a column whose
-        specified entries are all zero, which is canonical.
+        Columns are in ``canonical_order``. A target determines order and signs itself, except for the sign of a column
+        whose specified entries are all zero, which is canonical too.
 
     Raises
     ------
@@ -178,11 +187,16 @@ def rotate(
 
     Notes
     -----
-    Criteria, of l_jk: geomin sum_j prod_k (l_jk^2 + epsilon)^(1/K); oblimin 1/4 sum_{k != m} (sum_j l_jk^2 l_jm^2 -
-    gamma / J sum_j l_jk^2 sum_j l_jm^2); varimax -1/4 sum_jk (l_jk^2 - mean_j l_jk^2)^2; target sum over specified
-    entries of (l_jk - h_jk)^2. Promax (Hendrickson and White 1964) follows R's ``stats::promax``: regress
-    V |V|^(power - 1) on the varimax loadings V and rescale to unit factor variances; R normalises rows in the varimax
-    step by default, which here is ``normalize=True``.
+    The criteria, as functions of the rotated loadings l_jk, are
+
+    - geomin: sum_j prod_k (l_jk^2 + epsilon)^(1/K);
+    - oblimin: 1/4 sum_{k != m} (sum_j l_jk^2 l_jm^2 - gamma / J sum_j l_jk^2 sum_j l_jm^2);
+    - varimax: -1/4 sum_jk (l_jk^2 - mean_j l_jk^2)^2;
+    - target: the sum over specified entries h_jk of (l_jk - h_jk)^2.
+
+    Promax (Hendrickson and White 1964) follows R's ``stats::promax``: V |V|^(power - 1) is regressed on the varimax
+    loadings V, and the coefficients are rescaled to unit factor variances. R normalises rows in the varimax step by
+    default, which here takes ``normalize=True``.
 
     References
     ----------
@@ -218,7 +232,8 @@ def rotate(
     return replace(_canonical(rotation), minima=minima, failed=failed, converged=converged)
 
 
-def _complaint(settings, best):
+def _complaint(settings: RotationSettings, best: End) -> str:
+    """Return the message of the warning for a rotation that is not a proper minimum."""
     if not best.stationary:
         return (
             f"The {settings.method} rotation did not converge (criterion {best.value:.8g}): take more starts or "
@@ -230,13 +245,15 @@ def _complaint(settings, best):
     )
 
 
-def _whole(name, value, least):
+def _whole(name: str, value: Any, least: int) -> int:
+    """Check that an argument is a whole number, and return it."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise DataError(f"{name} must be a whole number, at least {least}; got {value!r}.")
     return int(value)
 
 
-def _read_matrix(matrix):
+def _read_matrix(matrix: npt.ArrayLike) -> np.ndarray:
+    """Check that loadings can be rotated, and return them as an array (J, K)."""
     try:
         matrix = np.array(matrix, dtype=float)
     except (TypeError, ValueError) as error:
@@ -256,8 +273,8 @@ def _read_matrix(matrix):
     return matrix
 
 
-def _row_lengths(matrix, settings):
-    """What the criterion divides rows by, (J, 1)."""
+def _row_lengths(matrix: np.ndarray, settings: RotationSettings) -> np.ndarray:
+    """Return the numbers (J, 1) by which rows are divided before the criterion is applied."""
     if not settings.normalize:
         return np.ones((len(matrix), 1))
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
@@ -267,8 +284,8 @@ def _row_lengths(matrix, settings):
     return lengths
 
 
-def _finished(matrix, settings, transform, value):
-    """Rotation from the transform of the search."""
+def _finished(matrix: np.ndarray, settings: RotationSettings, transform: np.ndarray, value: float) -> Rotation:
+    """Return the rotation that belongs to the transform T (K, K) at which the search ended."""
     first = None
     if settings.method == "promax":
         first, transform = transform, _promax(matrix @ transform, transform, settings.power)
@@ -283,15 +300,19 @@ def _finished(matrix, settings, transform, value):
     )
 
 
-def _promax_regression(loadings, power):
-    """Powers V |V|^(m-1) of varimax loadings, and their regression U on V."""
+def _promax_regression(loadings: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return P = V |V|^(power - 1) (J, K) of varimax loadings V, and the coefficients U (K, K) of its regression on V.
+
+    The columns of P are scaled to length one. The lengths of the columns of U do not matter, and without the scaling
+    powers of small loadings could look like a lack of rank.
+    """
     powers = loadings * np.abs(loadings) ** (power - 1.0)
-    # lengths of U's columns do not matter; powers of small loadings should not look like a lack of rank
     powers = powers / np.linalg.norm(powers, axis=0)
     return powers, np.linalg.lstsq(loadings, powers, rcond=None)[0]
 
 
-def _promax(loadings, transform, power):
+def _promax(loadings: np.ndarray, transform: np.ndarray, power: float) -> np.ndarray:
+    """Return promax's transform (K, K) from the varimax loadings and the transform of the varimax step."""
     if loadings.shape[1] == 1:
         return transform
     regression = _promax_regression(loadings, power)[1]
@@ -301,19 +322,19 @@ def _promax(loadings, transform, power):
     return transform @ (directions / np.linalg.norm(directions, axis=0))
 
 
-def _canonical(rotation):
-    """Columns in canonical order, as far as the criterion leaves it open.
+def _canonical(rotation: Rotation) -> Rotation:
+    """Put columns into canonical order with canonical signs, as far as the criterion leaves them open.
 
-    A target says where columns belong, but not the sign of one whose specified entries are all zero.
+    A target determines the order, but not the sign of a column whose specified entries are all zero.
     """
     permutation, signs = canonical_order(rotation.loadings)
     fixed = rotation.settings.fixed_signs
     if fixed is not None:
-        natural = np.empty_like(signs)
-        natural[permutation] = signs
-        permutation, signs = np.arange(len(signs)), np.where(fixed, 1.0, natural)
+        canonical_signs = np.empty_like(signs)
+        canonical_signs[permutation] = signs
+        permutation, signs = np.arange(len(signs)), np.where(fixed, 1.0, canonical_signs)
 
-    def columns(matrix):
+    def columns(matrix: Any) -> Any:
         return None if matrix is None else matrix[:, permutation] * signs
 
     return replace(
@@ -325,24 +346,27 @@ def _canonical(rotation):
     )
 
 
-def follow(matrix, rotation):
-    """The same local solution for loadings nearby: no other starts, no change of order or signs.
+def follow(matrix: npt.ArrayLike, rotation: Rotation) -> Rotation:
+    """Rotate loadings that are near those of a given rotation, and stay at the same local minimum.
+
+    The search starts at the given rotation only, and the order and the signs of the columns are kept.
 
     Parameters
     ----------
     matrix : array (J, K)
         Loadings near those that were rotated.
     rotation : Rotation
+        The rotation to follow.
 
     Returns
     -------
     Rotation
-        With ``minima`` and ``failed`` of this one search.
+        Its ``minima`` and ``failed`` are those of this one search.
 
     Raises
     ------
     DataError
-        As ``rotate`` does.
+        If the loadings cannot be rotated; see ``rotate``.
 
     Examples
     --------
@@ -360,38 +384,43 @@ def follow(matrix, rotation):
     return replace(out, failed=int(not end.stationary), converged=end.stationary and end.determined)
 
 
-def rotation_derivative(matrix, rotation, directions):
-    """Derivatives of the rotated loadings, the factor correlations and the transform in the loadings.
+def rotation_derivative(
+    matrix: npt.ArrayLike, rotation: Rotation, directions: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return derivatives of the rotated loadings, the factor correlations and the transform along changes of A.
 
-    The solution T(A) satisfies g(T, A) = 0, the gradient of the criterion along the directions in which T can turn;
-    by the implicit function theorem dT solves (dg/dT) dT = -(dg/dA) dA. Promax's regression is differentiated after
-    its varimax step.
+    At the solution T(A) the gradient g(T, A) of the criterion vanishes along all directions in which T can turn. By the
+    implicit function theorem the change dT solves (dg/dT) dT = -(dg/dA) dA. For promax this holds for the varimax step,
+    after which the regression is differentiated.
 
     Parameters
     ----------
     matrix : array (J, K)
         The loadings A that were rotated.
     rotation : Rotation
+        Their rotation.
     directions : array (n, J, K)
         Changes dA.
 
     Returns
     -------
     loadings : array (n, J, K)
+        Derivatives of L.
     correlation : array (n, K, K)
-        Zero for orthogonal rotations.
+        Derivatives of Phi, zero for orthogonal rotations.
     transform : array (n, K, K)
+        Derivatives of T.
 
     Raises
     ------
     IdentificationError
-        If the criterion is flat at the solution, which is then no function of A.
+        If the criterion is flat at the solution, which is then not a function of A.
 
     Examples
     --------
     >>> loadings = np.array([[0.8, 0.1], [0.7, 0.0], [0.1, 0.6], [0.2, 0.7]])
     >>> rotation = rotate(loadings, "varimax", starts=10)
-    >>> change = rotation_derivative(loadings, rotation, loadings[None])[0]  # a larger scale does not turn anything
+    >>> change = rotation_derivative(loadings, rotation, loadings[None])[0]  # a change of scale rotates nothing
     >>> bool(np.allclose(change[0], rotation.loadings))
     True
     """
@@ -403,19 +432,22 @@ def rotation_derivative(matrix, rotation, directions):
     if settings.normalize:
         change = change - scaled * np.sum(scaled * change, axis=-1, keepdims=True)
     start = rotation.transform if rotation.varimax is None else rotation.varimax
-    turn = _search_derivative(settings, scaled, start, change)
+    transform = _search_derivative(settings, scaled, start, change)
     if settings.method == "promax":
         loadings = matrix @ start
-        turn = _promax_derivative(loadings, start, directions @ start + matrix @ turn, turn, settings.power)
+        change = directions @ start + matrix @ transform
+        transform = _promax_derivative(loadings, start, change, transform, settings.power)
     inverse = np.linalg.inv(rotation.transform)
-    rotated = (directions - matrix @ inverse.T @ np.swapaxes(turn, 1, 2)) @ inverse.T
-    correlation = np.swapaxes(turn, 1, 2) @ rotation.transform
+    rotated = (directions - matrix @ inverse.T @ np.swapaxes(transform, 1, 2)) @ inverse.T
+    correlation = np.swapaxes(transform, 1, 2) @ rotation.transform
     correlation = correlation + np.swapaxes(correlation, 1, 2)
-    return rotated, correlation if settings.oblique else np.zeros_like(correlation), turn
+    return rotated, correlation if settings.oblique else np.zeros_like(correlation), transform
 
 
-def _search_derivative(settings, matrix, transform, directions):
-    """dT (n, K, K) of the minimiser of the criterion along changes of the (normalised) matrix."""
+def _search_derivative(
+    settings: RotationSettings, matrix: np.ndarray, transform: np.ndarray, directions: np.ndarray
+) -> np.ndarray:
+    """Return the derivatives dT (n, K, K) of the criterion's minimiser along changes (n, J, K) of the matrix."""
     if len(transform) == 1:
         return np.zeros((len(directions), 1, 1))
     criterion = settings.criterion
@@ -433,10 +465,16 @@ def _search_derivative(settings, matrix, transform, directions):
     return transform @ np.einsum("nm,nik->mik", steps, point.tangents)
 
 
-def _promax_derivative(loadings, transform, change, turn, power):
-    """dT (n, K, K) of promax from the change dV (n, J, K) of the varimax loadings and dT of the varimax step."""
+def _promax_derivative(
+    loadings: np.ndarray, transform: np.ndarray, change: np.ndarray, varimax_change: np.ndarray, power: float
+) -> np.ndarray:
+    """Return the derivatives dT (n, K, K) of promax's transform.
+
+    ``change`` (n, J, K) and ``varimax_change`` (n, K, K) are the derivatives of the varimax loadings and of the
+    transform of the varimax step.
+    """
     if len(transform) == 1:
-        return turn
+        return varimax_change
     powers, regression = _promax_regression(loadings, power)
     lengths = np.linalg.norm(loadings * np.abs(loadings) ** (power - 1.0), axis=0)
     steep = power * np.abs(loadings) ** (power - 1.0) / lengths * change
@@ -445,7 +483,7 @@ def _promax_derivative(loadings, transform, change, turn, power):
     right = np.swapaxes(change, 1, 2) @ residual + loadings.T @ (steep - change @ regression)
     slope = np.linalg.solve(loadings.T @ loadings, right)
     inverse = np.linalg.inv(regression)
-    directions, moved = inverse.T, np.swapaxes(-inverse @ slope @ inverse, 1, 2)
+    directions, rate = inverse.T, np.swapaxes(-inverse @ slope @ inverse, 1, 2)
     size = np.linalg.norm(directions, axis=0)
-    unit, moved = directions / size, moved / size
-    return turn @ unit + transform @ (moved - unit * np.sum(unit * moved, axis=1, keepdims=True))
+    unit, rate = directions / size, rate / size
+    return varimax_change @ unit + transform @ (rate - unit * np.sum(unit * rate, axis=1, keepdims=True))

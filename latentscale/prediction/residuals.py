@@ -13,8 +13,8 @@ from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..numerics import monotone
 from ..numerics.beta import shapes
+from ..numerics.logistic import logistic_pair
 from ..numerics.nodes import StandardNodes
-from ..numerics.special import logistic_pair
 from .posterior import family_posterior
 from .sampling import effect_draws
 

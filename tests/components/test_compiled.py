@@ -13,7 +13,7 @@ from scipy import special
 from latentscale.components.cells import Cells
 from latentscale.components.response import CellParameters, cell_terms, mean_score
 from latentscale.numerics import compiled
-from latentscale.numerics.special import gamma_derivatives
+from latentscale.numerics.log_gamma import gamma_derivatives
 
 pytestmark = pytest.mark.skipif(compiled._kernels() is None, reason="numba is not installed")
 

@@ -17,7 +17,7 @@ from latentscale.components.response import (
 )
 from latentscale.numerics import compiled, monotone
 from latentscale.numerics.differences import jacobian
-from latentscale.numerics.special import gamma_derivatives
+from latentscale.numerics.log_gamma import gamma_derivatives
 from latentscale.parameters.structure import Structure
 
 # a derivative -> the one it is a derivative of, and the variable

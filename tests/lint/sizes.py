@@ -41,7 +41,7 @@ EVERYWHERE = {"errors", "_version", "workers", "line_store"}
 # Libraries that are slow to import, or that users need not have: these may be imported where they are used.
 HEAVY = {"matplotlib", "jinja2", "distributed", "dask", "numba", "arviz", "hypothesis", "polars", "PIL"}
 # A module that imports such a library when it is imported itself.
-HEAVY_MODULES = {("latentscale", "numerics", "kernels")}
+HEAVY_MODULES = {("latentscale", "numerics", "compiled_beta")}
 LAZY_ROOMS = {"cli", "testing"}  # the command line answers --help without loading the package
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, stats
 
 from latentscale.numerics.beta import log_density_terms, log_tail_terms
-from latentscale.numerics.special import gamma_derivatives
+from latentscale.numerics.log_gamma import gamma_derivatives
 
 # each derivative, the one it is a derivative of, and the variable
 CHAIN = [("m", "f", "mu"), ("p", "f", "phi"), ("mm", "m", "mu"), ("mp", "m", "phi"), ("pp", "p", "phi")]

@@ -7,15 +7,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 
 from latentscale.numerics.differences import jacobian
-from latentscale.numerics.special import (
+from latentscale.numerics.log_gamma import (
     GAMMALN,
     PSI,
     TETRAGAMMA,
     TRIGAMMA,
     gamma_derivatives,
     gamma_pair,
-    logistic_pair,
 )
+from latentscale.numerics.logistic import logistic_pair
 
 X = np.exp(np.linspace(-25.0, 14.0, 3001))
 FINE = 2.0**-52

@@ -1,13 +1,15 @@
-"""Compiled loops: the beta log-density of scores under the logistic link, with its derivatives.
+"""Compiled loops for the beta log-density of scores under the logistic link, with its derivatives.
 
-The formulas are those of ``special.gamma_derivatives``, ``beta.log_density_terms`` and ``components.response``, point
-by point, so that nothing goes through memory but eta and the results. Logarithm and exponential are written out here:
-calls would keep the compiler from working on several points with one instruction. For the same reason a chunk of
-cells is copied into one array, within which the compiler can tell that inputs and results do not overlap.
+The formulas are those of ``log_gamma.gamma_derivatives``, ``beta.log_density_terms`` and ``components.response``. Here
+they are evaluated point by point, so that only eta and the results go through memory. The logarithm and the exponential
+are written out, because function calls would keep the compiler from treating several points with one instruction. For
+the same reason a chunk of cells is copied into one array, within which the compiler can tell that inputs and results do
+not overlap.
 
 Only ``numerics.compiled`` imports this module, because it imports numba.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import factorial
 
@@ -16,16 +18,19 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .beta import SMALLEST_SHAPE
-from .special import GAMMALN, HALF_LOG_2PI, LOWEST_ETA, PSI, TETRAGAMMA, TRIGAMMA
+from .log_gamma import GAMMALN, HALF_LOG_2PI, PSI, TETRAGAMMA, TRIGAMMA
+from .logistic import LOWEST_ETA
 
-CHUNK = 64
+CHUNK = 64  # cells that are copied and evaluated together
 
-# Contraction of a * b + c to one rounding is all that the compiler may do to the order of operations.
+# The compiler must keep the order of operations, but may compute a * b + c with one rounding instead of two.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 _inlined = njit(**_OPTIONS, forceinline=True)
 
 
 def _bitcast(source, target):
+    """Return a function for compiled code that reads the 64 bits of one type as a number of the other."""
+
     @intrinsic
     def bitcast(_, value):
         def codegen(context, builder, _, arguments):
@@ -38,31 +43,32 @@ def _bitcast(source, target):
 
 _bits, _number = _bitcast(types.float64, types.int64), _bitcast(types.int64, types.float64)
 
-# Added to a double below 2^51, this leaves the nearest integer in the last bits.
+# Adding this to a double below 2^51 leaves the nearest integer in the last bits of the sum.
 _ROUND = 1.5 * 2.0**52
 _ROUND_BITS = int(np.float64(_ROUND).view(np.int64))
 _MANTISSA = (1 << 52) - 1
 _ROOT_HALF_BITS = int(np.float64(np.sqrt(0.5)).view(np.int64))
-# log 2 in two parts, the first with so few digits that its product with an exponent is exact
+# log 2 as a sum of two numbers, the first with so few digits that its product with an exponent is exact
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _LOG2_E = 1.4426950408889634
-# log((1 + s) / (1 - s)) = 2 s + s^3 (...), s below 0.1716; the minimax coefficients of FreeBSD's libm
+# log((1 + s) / (1 - s)) = 2 s + s^3 (...) for |s| < 0.1716, with the minimax coefficients of FreeBSD's libm
 _LOG = (
     6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
     1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01,
 )  # fmt: skip
-_EXP = tuple(1.0 / factorial(power) for power in range(14))  # the remainder at log(2) / 2 is below 5e-18
+_EXP = tuple(1.0 / factorial(power) for power in range(14))  # the remainder of the series at log(2) / 2 is below 5e-18
 _CONSTANT = 2.0 * HALF_LOG_2PI
 
 
 @_inlined
 def _horner6(c, x):
+    """Return the polynomial of degree 5 with coefficients c, lowest power first."""
     return c[0] + x * (c[1] + x * (c[2] + x * (c[3] + x * (c[4] + x * c[5]))))
 
 
 @_inlined
 def _log(x):
-    """log x of a normal x > 0, within a unit of rounding."""
+    """Return log x to within a unit of rounding, for x > 0 that is not subnormal."""
     shifted = _bits(x) - _ROOT_HALF_BITS
     k = _number((shifted >> 52) + _ROUND_BITS) - _ROUND
     f = _number((shifted & _MANTISSA) + _ROOT_HALF_BITS) - 1.0  # x = 2^k (1 + f), 1 + f from sqrt(1/2) to sqrt(2)
@@ -75,7 +81,7 @@ def _log(x):
 
 @_inlined
 def _exp(x):
-    """exp x of -700 <= x <= 700, within a unit of rounding."""
+    """Return exp x to within a unit of rounding, for -700 <= x <= 700."""
     rounded = x * _LOG2_E + _ROUND
     k = rounded - _ROUND
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
@@ -86,7 +92,7 @@ def _exp(x):
 
 @_inlined
 def _gamma(x, tables):
-    """gammaln(x) - log(2 pi) / 2, psi, psi', psi''; see ``special.gamma_derivatives``."""
+    """Return gammaln(x) - log(2 pi) / 2, psi(x), psi'(x), psi''(x); see ``log_gamma.gamma_derivatives``."""
     z = x + 6.0
     log_z = _log(z)
     y = x * (x + 5.0)
@@ -112,27 +118,31 @@ def _gamma(x, tables):
 
 
 @lru_cache(None)
-def beta_logistic(order, asymptotes):
-    """The compiled function of an order, and the names of its results in their order.
+def beta_logistic(order: int, asymptotes: bool) -> tuple[Callable[..., None], tuple[str, ...]]:
+    """Return the compiled function for an order of derivatives, and the names of its results.
 
     Parameters
     ----------
     order : int, 0 to 3
+        The highest derivative that is wanted.
     asymptotes : bool
         Whether derivatives in the asymptotes c and d are wanted.
 
     Returns
     -------
-    (callable, tuple of str)
-        Called with eta (M, C), and arrays (C,): phi, gammaln(phi), psi(phi), psi'(phi), c, d, log y, log(1 - y); and
-        with an array (number of names, M, C) for the results.
+    function : callable
+        Its arguments are eta (M, C); the arrays (C,) phi, gammaln(phi), psi(phi), psi'(phi), c, d, log y and
+        log(1 - y); and an array (number of names, M, C), into which it writes the results.
+    names : tuple of str
+        What each of the results is: f, or the variables in which f is differentiated (e for eta, p for phi). "fisher"
+        is the expected second derivative in eta with its sign reversed, "fisher e" its derivative in eta.
     """
     names = ["f", *("e", "p")[: 2 * (order > 0)], *("ee", "ep", "pp", "fisher")[: 4 * (order > 1)]]
     names += ("eee", "eep", "fisher e", "fisher p")[: 4 * (order > 2)]
     if asymptotes and order:
         names += ["c", "d", *("ec", "ed", "pc", "pd", "cc", "cd", "dd")[: 7 * (order > 1)]]
         names += ("eec", "eed", "fisher c", "fisher d")[: 4 * (order > 2)]
-    # tables in the closure: the cache on disk keeps apart what was compiled from other coefficients
+    # The tables belong to the closure, so that the cache on disk is not used for functions with other coefficients.
     tables = tuple(tuple(map(float, table)) for table in (GAMMALN, PSI, TRIGAMMA, TETRAGAMMA))
     kernel = _kernel(order, asymptotes, len(names), tables)
     try:
@@ -142,7 +152,10 @@ def beta_logistic(order, asymptotes):
 
 
 def _kernel(order, asymptotes, n_names, tables):
-    """The function to compile; ``order`` and ``asymptotes`` are constants to the compiler, which drops the rest."""
+    """Return the function to compile.
+
+    ``order`` and ``asymptotes`` are constants to the compiler, which leaves out the branches that they exclude.
+    """
 
     def kernel(eta, phi, gammaln_phi, psi_phi, trigamma_phi, lower, upper, log_y, log1m_y, out):
         work = np.ones((9 + n_names) * CHUNK)
@@ -172,7 +185,10 @@ def _kernel(order, asymptotes, n_names, tables):
 
 @_inlined
 def _point(work, c, order, asymptotes, tables):
-    """One point: results after the first nine entries of ``work``, in the order of the names."""
+    """Evaluate cell c of a chunk at one eta.
+
+    ``work`` holds nine inputs and then the results in the order of the names, each for CHUNK cells.
+    """
     phi, log_y, log1m_y = work[c], work[c + 6 * CHUNK], work[c + 7 * CHUNK]
     eta = work[c + 8 * CHUNK]
     eta = LOWEST_ETA if eta < LOWEST_ETA else eta  # NaN passes
@@ -227,7 +243,7 @@ def _point(work, c, order, asymptotes, tables):
 
 @_inlined
 def _second(work, out, m, mm, mp, f, g, mean_e):
-    """First and second derivatives in the asymptotes."""
+    """Write the first and second derivatives that involve an asymptote."""
     work[out] = m * g
     work[out + CHUNK] = m * f
     work[out + 2 * CHUNK] = mm * mean_e * g - m * (f * g)
@@ -241,7 +257,7 @@ def _second(work, out, m, mm, mp, f, g, mean_e):
 
 @_inlined
 def _third(work, out, m, cubed, steep, bent, f, g):
-    """Third derivatives in the asymptotes, and those of ``fisher``."""
+    """Write the third derivatives that involve an asymptote, and the derivatives of ``fisher`` in the asymptotes."""
     f1, f2 = f * g, (f * g) * (g - f)
     work[out] = cubed * g - bent * f1 - m * f2
     work[out + CHUNK] = cubed * f + bent * f1 + m * f2
