@@ -1,5 +1,7 @@
-# make demo | test | lint | docs | clean. Choose the interpreter with PYTHON=python3.13.
+# make demo | test | check | fuzz | lint | docs | clean. Choose the interpreter with PYTHON=python3.13, the number of
+# processes that run tests with WORKERS=4, and options of the demo with DEMO="--integration laplace --starts 1".
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 
 # Both installs share one environment, so each removes the other's stamp.
@@ -9,13 +11,26 @@ DOCUMENTED := .venv/.installed-docs
 RECIPE := setup.cfg pyproject.toml
 SOURCES := $(shell find latentscale data -type f -not -name '*.pyc')
 
-.PHONY: demo test lint docs clean
+# An idle process takes tests from the other's list. One thread each: two processes of several would wait for each other.
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: demo test check fuzz lint docs clean
 
 demo: $(PLAIN)
-	$(BIN)/latentscale demo
+	$(BIN)/latentscale demo $(DEMO)
 
+# A sample of every room, the command line, a small demo and README's first example: minutes.
 test: $(EDITABLE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=30
+	$(TEST) -m "not slow and not study"
+
+# Everything that a change must pass.
+check: lint $(EDITABLE)
+	$(TEST) --durations=30
+	$(MAKE) docs
+
+# Property tests on examples that were never drawn before; a failure prints how to repeat it.
+fuzz: $(EDITABLE)
+	$(TEST) -m hypothesis --hypothesis-profile=random
 
 lint: $(EDITABLE)
 	$(BIN)/ruff check .

@@ -51,6 +51,7 @@ def test_a_protocol_with_stored_numbers(run, protocol, tmp_path):
     assert "--force" in again.stderr
 
 
+@pytest.mark.slow
 def test_the_shipped_table(run):
     result = run("--methods", "pca_d=1", "--no-progress")
     head = " ".join(result.stdout.splitlines()[0].split())

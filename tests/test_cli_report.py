@@ -44,6 +44,7 @@ def latentscale():
     return run
 
 
+@pytest.mark.slow
 def test_report_of_a_run(latentscale, fit, tmp_path):
     fit.save(tmp_path / "fit.lscale")
     result = latentscale("report", tmp_path)

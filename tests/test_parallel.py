@@ -107,7 +107,13 @@ def same(found, expected):
 
 @pytest.mark.parametrize(
     ("work", "tasks"),
-    [(multi_start, 3), (bootstrap, 5), (profiles, 2), (left_out, 3), (sloth, 4), (number_of_skills, 2)],
+    [
+        (multi_start, 3),
+        *(
+            pytest.param(*given, marks=pytest.mark.slow)
+            for given in ((bootstrap, 5), (profiles, 2), (left_out, 3), (sloth, 4), (number_of_skills, 2))
+        ),
+    ],
 )
 def test_a_cluster_gives_the_numbers_of_one_process(client, fit, work, tasks, monkeypatch):
     expected, sent = work(fit), []
@@ -118,7 +124,9 @@ def test_a_cluster_gives_the_numbers_of_one_process(client, fit, work, tasks, mo
     assert sent.count(workers._on_worker) >= tasks
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading", "sequential"])
+@pytest.mark.parametrize(
+    "backend", ["loky", *(pytest.param(name, marks=pytest.mark.slow) for name in ("threading", "sequential"))]
+)
 def test_so_do_the_backends_of_joblib(fit, backend):
     expected = left_out(fit)
     with ls.parallel(backend, n_jobs=2) as client:
@@ -268,6 +276,7 @@ class Means:
         return pd.DataFrame([self.means] * len(data), index=data["model"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victims", [["f3"], ["f2", "f3"]], ids=["one worker", "all at once"])
 def test_a_death_costs_the_tasks_of_the_worker(client, panel, tmp_path, victims):
     """Two tasks a worker are under way: one running, one next. With all workers the scattered data are lost as well."""

@@ -16,7 +16,6 @@ def _numbers(text):
     return [float(number) for number in re.findall(r"-?\d+\.\d+", text)]
 
 
-@pytest.mark.slow
 def test_the_example_prints_the_summary_that_readme_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(_blocks("python")[0], "README.md", "exec"), {})

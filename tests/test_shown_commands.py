@@ -26,7 +26,7 @@ RUNS = ROOT / "tests" / "reference" / "lm_eval" / "runs"
 NAMED = (
     "qwen2", "qwen2-instruct", "yi", "bloom", "pythia-deduped", "opt", "rwkv", "qwen1.5", "llama", "llama-2",
 )  # fmt: skip
-FAMILIES = 26
+FAMILIES, FEW = 26, 6
 SMALLER = {
     '"parametric", 400, n_jobs=2': '"parametric", 12',
     '"parametric", 400, store=': '"parametric", 4, store=',
@@ -86,7 +86,7 @@ def prepared(scores):
     fit = model.fit()
     new_llms = scores[scores["family"].isin(["qwen2", "yi"])].head(5).reset_index(drop=True)
     new_llms.loc[0, ["mmlu", "bbh"]] = float("nan")
-    few = scores[scores["family"].isin(NAMED)]
+    few = scores[scores["family"].isin(NAMED[:FEW])]
     llms = scores.head(4)[["family", "params_b", "tokens_t"]].assign(maker=list("aabb"))
     counts = load_repeated_sampling()
     return {

@@ -309,7 +309,7 @@ def bootstrap(
     Examples
     --------
     >>> import latentscale as ls
-    >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
+    >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
     >>> fit = ls.LatentSkillModel(panel, skills=1).fit(integration="laplace", starts=1)
     >>> replicates = bootstrap(fit, replications=10, seed=1)
     >>> replicates

@@ -166,6 +166,7 @@ def test_fisher_information_is_the_expected_curvature(cells, point):
     assert abs(terms["fisher"][0, 0] + terms["ee"].mean()) < 4.0 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_a_lower_order_gives_the_same_numbers(cells, point, order):
     full = cell_terms(point["e"], parameters(point), cells, slice(None), 3, "cd")

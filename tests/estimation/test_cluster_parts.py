@@ -41,6 +41,7 @@ def _numbers(objective, u):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_passes_on_a_cluster_give_the_same_digits(client, objective, problem):
     u = problem.points[0]
     expected = _numbers(objective, u)
@@ -81,6 +82,7 @@ def test_explicit_threads_stay_at_home(client, objective, problem, monkeypatch):
     assert np.isfinite(evaluation.value)
 
 
+@pytest.mark.slow
 def test_a_whole_fit(client, monkeypatch):
     monkeypatch.setattr(module, "PART_CELLS", 300)
     panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["bbh", "hellaswag", "gsm8k", "ifeval"])

@@ -15,15 +15,19 @@ from latentscale.likelihood.marginal import marginal
 from latentscale.likelihood.rules import Rule
 from latentscale.numerics.differences import jacobian
 
-POINTS = [0, 1]
+POINTS = [0, pytest.param(1, marks=pytest.mark.slow)]
 RULES = {
     "quadrature, 3 points": Rule.build("quadrature", 2, points=3),
     "quadrature, 5 points": Rule.build("quadrature", 2, points=5),
     "monte carlo, normal": Rule.build("monte_carlo", 2, draws=4, seed=1),
     "monte carlo, t": Rule.build("monte_carlo", 2, draws=4, t_df=6.0, seed=2),
 }
-CASES = [("quadrature, 3 points", 0), ("quadrature, 3 points", 1), ("quadrature, 5 points", 1)]
-CASES += [("monte carlo, normal", 0), ("monte carlo, t", 1)]
+CASES = [("quadrature, 3 points", 0)]
+CASES += [
+    pytest.param(*case, marks=pytest.mark.slow)
+    for case in (("quadrature, 3 points", 1), ("quadrature, 5 points", 1), ("monte carlo, normal", 0),
+                 ("monte carlo, t", 1))
+]  # fmt: skip
 
 
 def differences(function, u, step=1e-3):

@@ -36,6 +36,7 @@ def by_grid(model):
     return model.fit(integration="quadrature", points=15, starts=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["direct", "em"])
 def test_standard_errors_are_those_of_a_fine_grid(model, by_grid, driver):
     fit = model.fit(integration="monte_carlo", starts=1, seed=3, driver=driver)
@@ -60,6 +61,7 @@ def test_grids_where_they_are_small_and_laplace_elsewhere():
         assert rule.for_information() is rule
 
 
+@pytest.mark.slow
 def test_without_a_grid(model):
     """Six skills' worth of dimensions: the closed form is used, and agrees with the rule's own second derivatives."""
     random = ls.LatentSkillModel(model.panel, model.scaling, skills=model.form, random_slopes=True)

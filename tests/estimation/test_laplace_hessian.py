@@ -20,10 +20,10 @@ SHAPES = "cd123456"
 # skills, random slopes, learned links, outliers, censored scores
 CASES = {
     "one skill": (1, 0, False, 0.0, False),
-    "three skills, censored scores": (3, 0, False, 0.0, True),
-    "two skills, two random slopes": (2, 2, False, 0.0, False),
+    "three skills, censored scores": pytest.param((3, 0, False, 0.0, True), marks=pytest.mark.slow),
+    "two skills, two random slopes": pytest.param((2, 2, False, 0.0, False), marks=pytest.mark.slow),
     "learned links": (2, 0, True, 0.0, False),
-    "links, outliers and random slopes": (2, 1, True, 0.1, False),
+    "links, outliers and random slopes": pytest.param((2, 1, True, 0.1, False), marks=pytest.mark.slow),
 }
 
 

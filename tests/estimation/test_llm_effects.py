@@ -21,7 +21,7 @@ from latentscale.parameters.structure import Structure
 CASES = {
     "two skills": (2, 0, False),
     "one skill, one random slope": (1, 1, False),
-    "two skills, one random slope, links and outliers": (2, 1, True),
+    "two skills, one random slope, links and outliers": pytest.param((2, 1, True), marks=pytest.mark.slow),
 }
 FAMILY = np.array([0, 0, 0, 1, 2, 2, 2, 2, 3, 3, 1, 0])  # of unequal sizes, and rows not sorted by family
 
@@ -140,6 +140,7 @@ class TestLaplace:
         assert_allclose(near_zero[1][:-1], without[1], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_score_against_autograd(reference, make_problem):
     """The second implementation, families' effects and LLMs' in one dense vector."""
     problem = make_problem(2, n_families=3)

@@ -55,6 +55,7 @@ def _passes(objective, u, nodes):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("llms", [False, True], ids=["families", "families and LLMs"])
 def test_parts_add_up_to_the_whole_and_threads_change_no_digit(problem, monkeypatch, llms):
     objective, u = _with_llms(problem) if llms else (problem.objective, problem.points[0])

@@ -21,7 +21,7 @@ from latentscale.parameters.structure import Structure
 CASES = {
     "two skills, one slope": (2, 1, False),
     "one skill, two slopes": (1, 2, False),
-    "with links and outliers": (2, 1, True),
+    "with links and outliers": pytest.param((2, 1, True), marks=pytest.mark.slow),
 }
 
 

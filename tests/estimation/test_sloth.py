@@ -149,6 +149,7 @@ def test_laws_are_separable(small):
     assert [len(piece.rows) for piece in law_pieces(whole.model)] == list(np.sum(~np.isnan(whole.model.y), axis=0))
 
 
+@pytest.mark.slow
 def test_error_falls_as_families_are_added():
     errors = []
     for n_families in (15, 150):

@@ -1,6 +1,7 @@
 """Straight coordinates: there and back, derivatives, and shorter ways where benchmarks are many."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 from scale import simulated_model
 
@@ -33,6 +34,7 @@ def test_moving_all_loadings_of_a_skill_keeps_what_they_explain(problem):
     assert_allclose((after.loadings @ after.slopes.T)[free], (before.loadings @ before.slopes.T)[free], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_maximum_is_the_same_and_nearer(monkeypatch):
     """Sixty benchmarks; the coordinates are for a thousand parameters, and made to serve fewer."""
     model = simulated_model(200, 60, 40, 2)

@@ -65,7 +65,7 @@ def _same(one, other):
 # --- the same numbers, whatever happens ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["parametric", "family"])
+@pytest.mark.parametrize("kind", [pytest.param("parametric", marks=pytest.mark.slow), "family"])
 def test_numbers_depend_neither_on_jobs_nor_on_replications(fit, kind):
     one = bootstrap(fit, kind, replications=6, seed=3)
     _same(bootstrap(fit, kind, replications=6, seed=3, n_jobs=2), one)
@@ -82,6 +82,7 @@ RUN = """
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, fit):
     path, store = tmp_path / "fit.lscale", tmp_path / "store.jsonl"
     fit.save(path)
@@ -217,6 +218,7 @@ def test_replicates_that_do_not_converge_are_failures(fit, monkeypatch):
     assert "3 of them failed" in str(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constraints", [None, "loading[b,skill] = loading[c,skill]"])
 def test_later_attempts_reach_the_same_optimum(constraints, monkeypatch):
     """From the metric of the first end, and from a climb, without coordinates or in those of a restriction."""
@@ -400,6 +402,7 @@ def test_families_are_drawn_with_replacement(fit, monkeypatch):
     assert len({tuple(codes) for codes in drawn}) == 5
 
 
+@pytest.mark.slow
 def test_a_restricted_fit_stays_restricted():
     model = _model(_table())
     words = ["loading[b,skill] = loading[c,skill]", "slope[log(size),skill] = 0.4"]

@@ -20,6 +20,7 @@ from latentscale.numerics.differences import jacobian
 from latentscale.parameters.restrictions import natural_vector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integration", ["laplace", "quadrature", "monte_carlo"])
 def test_scores_and_information_of_families(forty_fit, integration):
     fit = forty_fit.model.fit(integration=integration, starts=1, points=5, draws=32, tolerance=1e-3)
@@ -34,6 +35,7 @@ def test_scores_and_information_of_families(forty_fit, integration):
     assert_allclose(information.sum(axis=0), fit.estimate.information, rtol=1e-3, atol=1e-3 * np.abs(information).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restricted", [False, True])
 def test_closed_form_of_families_is_that_of_differences(forty_fit, restricted):
     fit = forty_fit
@@ -122,6 +124,7 @@ def test_outer_product_needs_more_families_than_parameters(forty, forty_fit):
         fit.get_robust("opg")
 
 
+@pytest.mark.slow
 def test_fit_with_a_robust_covariance_and_its_file(forty_fit, tmp_path):
     with pytest.warns(UserWarning, match="families"):
         fit = forty_fit.model.fit(

@@ -190,6 +190,7 @@ def test_wald_test_does_not_depend_on_how_functions_are_coded(apply):
     assert_allclose(first.statistic, second.statistic, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_covariance_is_that_of_draws_when_estimates_are_precise(fit):
     """Parameters drawn from N(estimate, V / 10^4), carried through the function."""
     cov = 1e-4 * fit.cov_params()

@@ -119,6 +119,7 @@ class TestOptimum:
 
 
 class TestInformation:
+    @pytest.mark.slow
     def test_flat(self, table):
         free = ls.Confirmatory(pd.DataFrame(np.nan, index=["a"], columns=["one", "two"]))
         flat = fitted(table, free, **QUICK, allow_unidentified=True)

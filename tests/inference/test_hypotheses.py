@@ -36,6 +36,7 @@ def test_restricting_a_slope_to_zero_is_leaving_its_term_out(forty, forty_fit):
     assert (constrained.bse.drop(shared) == 0.0).all()
 
 
+@pytest.mark.slow
 def test_null_space_form(forty_fit):
     """Z (Z' I Z)^-1 Z' with the natural Hessian at the restricted estimate, for restrictions of every kind."""
     texts = ["precision[a] = precision[b]", "corr[first,second] = 0.3", f"slope[{SIZE},first] = slope[{TOKENS},second]"]
@@ -77,6 +78,7 @@ def test_named_tests_are_their_restrictions(forty_fit):
     assert list(forty_fit.test_no_interaction().table.index.get_level_values("part")) == ["jointly", "first", "second"]
 
 
+@pytest.mark.slow
 def test_wald_follows_the_covariance_in_use(forty_fit):
     robust = forty_fit.get_robust("cluster", correction="df")
     plain, other = forty_fit.test_no_interaction("all"), robust.test_no_interaction("all")
@@ -85,6 +87,7 @@ def test_wald_follows_the_covariance_in_use(forty_fit):
     assert any("Wald statistic only" in note for note in other.notes)
 
 
+@pytest.mark.slow
 def test_tests_of_a_restricted_fit_keep_its_restriction(forty_fit):
     first = f"slope[{PRODUCT},first] = 0"
     fit = forty_fit.model.fit(integration="laplace", starts=1, tolerance=1e-6, constraints=first)
@@ -96,6 +99,7 @@ def test_tests_of_a_restricted_fit_keep_its_restriction(forty_fit):
     assert np.isfinite(score.statistic)
 
 
+@pytest.mark.slow
 def test_random_slopes_that_are_not_there_are_not_found_and_those_that_are_are(forty, forty_fit):
     test = forty_fit.test_shared_slopes(method="all")
     assert test.df == 2

@@ -375,7 +375,12 @@ class TestFit:
             assert words in str(caught.value)
 
     @pytest.mark.parametrize(
-        ("integration", "options"), [("laplace", {}), ("quadrature", {"points": 7}), ("monte_carlo", {"draws": 32})]
+        ("integration", "options"),
+        [
+            ("laplace", {}),
+            pytest.param("quadrature", {"points": 7}, marks=pytest.mark.slow),
+            pytest.param("monte_carlo", {"draws": 32}, marks=pytest.mark.slow),
+        ],
     )
     def test_allowed(self, table, integration, options):
         """The maximum of a just-identified form, no standard errors, and a warning that names loadings."""
@@ -416,6 +421,7 @@ class TestFit:
         assert_allclose(fits[1].bse, fits[0].bse, rtol=1e-12)
         assert "allow_unidentified" not in fits[1].estimate.options
 
+    @pytest.mark.slow
     def test_constraints_may_identify(self, table):
         """Zeros that make anchors of two benchmarks: the anchored maximum, with standard errors."""
         held = ["loading[a,two] = 0", "loading[b,one] = 0"]

@@ -19,6 +19,7 @@ def slope(forty_fit):
     return forty_fit.profile(SLOPE)
 
 
+@pytest.mark.slow
 def test_ends_satisfy_the_likelihood_ratio_equation(forty_fit, slope):
     """Fitted again from scratch with the parameter held at each end, the deviance is the chi-square quantile."""
     for end in slope.interval:
@@ -49,6 +50,7 @@ def test_linear_combination_is_the_parameter_of_a_recoded_model(forty, forty_fit
     assert_allclose(combination.interval, single.interval, rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_intervals_of_several_do_not_depend_on_jobs(forty_fit, slope):
     one = forty_fit.conf_int(method="profile", parameters=[SLOPE, "precision[a]"])
     two = forty_fit.conf_int(method="profile", parameters=[SLOPE, "precision[a]"], n_jobs=2)
@@ -57,6 +59,7 @@ def test_intervals_of_several_do_not_depend_on_jobs(forty_fit, slope):
     assert_allclose(one.loc[SLOPE], slope.interval, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_restricted_fit_keeps_its_restriction(forty_fit):
     fit = forty_fit.model.fit(integration="laplace", starts=1, tolerance=1e-5, constraints=f"{SLOPE} = {OTHER}")
     found = fit.profile(SLOPE, points=2)

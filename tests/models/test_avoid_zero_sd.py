@@ -55,6 +55,7 @@ def test_an_estimate_of_zero_becomes_one_within_its_error_of_zero(fits):
     assert_allclose(penalty, np.sum(np.log(sds) - rate * sds), atol=0.1)
 
 
+@pytest.mark.slow
 def test_their_law_is_that_of_the_observed_information(table):
     """Logarithms, simulated against observed information, 30 families."""
     table = _table(5, slope_sd=0.3)

@@ -9,6 +9,7 @@ from latentscale.numerics import compiled
 SKILLS = {"math": "math_lvl_5", "instruction": "ifeval", "commonsense": "hellaswag", "reasoning": "bbh"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiled._kernels() is None, reason="numba is not installed")
 @pytest.mark.parametrize("options", [{"integration": "laplace"}, {"integration": "quadrature", "points": 3}])
 def test_a_fit_does_not_depend_on_how_loops_run(options, monkeypatch):

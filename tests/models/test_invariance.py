@@ -74,6 +74,7 @@ def test_standard_errors_do_not_depend_on_internal_scaling(fit):
     assert_allclose(fit.bse, direct, rtol=1e-4)  # the gradient left at the optimum is not exactly zero
 
 
+@pytest.mark.slow
 def test_just_identified_forms_reach_the_same_maximum(fit, panel):
     echelon = ls.LatentSkillModel(panel, skills=ls.Echelon(["b", "a"])).fit(**FIT)
     pattern = pd.DataFrame({"first": [np.nan, 0.0], "second": [0.0, np.nan]}, index=["c", "d"])

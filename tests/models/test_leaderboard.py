@@ -24,6 +24,7 @@ def test_two_skills_reach_the_best_known_optimum(leaderboard):
     assert model.fit(integration="quadrature", points=15, starts=2).llf >= KNOWN[2]
 
 
+@pytest.mark.slow
 def test_three_skills_find_a_better_optimum_than_was_known(leaderboard):
     """Most starts end at the known optimum, a fifth of them 2.8 units above it."""
     model = ls.LatentSkillModel(leaderboard, skills=ls.Echelon(["bbh", "ifeval", "hellaswag"]))
@@ -33,6 +34,7 @@ def test_three_skills_find_a_better_optimum_than_was_known(leaderboard):
     assert fit.converged
 
 
+@pytest.mark.slow
 def test_monte_carlo_agrees_with_quadrature_and_em_with_direct(leaderboard_model, leaderboard_quadrature):
     direct = leaderboard_model.fit(starts=1, draws=256)
     exact = leaderboard_model.loglike(direct.params, "quadrature", points=7)
@@ -46,6 +48,7 @@ def test_monte_carlo_agrees_with_quadrature_and_em_with_direct(leaderboard_model
     assert_allclose(direct.bse, leaderboard_quadrature.bse, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_n_jobs(leaderboard):
     model = ls.LatentSkillModel(leaderboard, skills=2)
     one, two = (model.fit(integration="laplace", starts=3, seed=4, n_jobs=jobs) for jobs in (1, 2))
@@ -53,6 +56,7 @@ def test_results_do_not_depend_on_n_jobs(leaderboard):
     assert_allclose(two.starts["loglike"], one.starts["loglike"], rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asymptotes", ["lower", "both"])
 def test_estimated_asymptotes(leaderboard, asymptotes):
     model = ls.LatentSkillModel(leaderboard, skills=2, asymptotes=asymptotes)
@@ -64,6 +68,7 @@ def test_estimated_asymptotes(leaderboard, asymptotes):
     assert ((fit.asymptotes["lower"] > 0) & (fit.asymptotes["lower"] < fit.asymptotes["upper"])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", ["censor"])
 def test_censored_zeros(leaderboard, boundary):
     panel = ls.BenchmarkPanel(ls.load_leaderboard(), boundary=boundary)

@@ -80,6 +80,7 @@ def _truth(model, rho=None):
 # --- the likelihood ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integration", ["laplace", "quadrature"])
 def test_score_is_the_derivative_of_the_log_likelihood(integration):
     panel = ls.BenchmarkPanel(ls.load_leaderboard(), ["hellaswag", "gsm8k", "bbh"])
@@ -107,6 +108,7 @@ def test_a_link_without_bends_is_logistic(four, plain, integration):
     assert_allclose(linked.table.structure(linked.table.read(params)).link, 0.0)
 
 
+@pytest.mark.slow
 def test_simulated_scores_have_normal_residuals():
     options = {"link": "monotone", "outliers": 0.15}
     model = _model(_world(80, 5), **options)
@@ -145,6 +147,7 @@ def _curve_errors(fit, params, truth):
     return np.sqrt(np.mean((own - mean_score(eta, 0.0, 1.0, structure.link)) ** 2, axis=0))
 
 
+@pytest.mark.slow
 def test_a_bent_link_is_recovered():
     truth = _model(_world(300, 4), link="monotone")
     params = _truth(truth, BENT)
@@ -178,6 +181,7 @@ def test_outliers_protect_from_wild_scores():
     assert np.all(np.abs(np.log(fits[0.1].precision / true_precision)) < np.abs(np.log(fits[0.0].precision / 100.0)))
 
 
+@pytest.mark.slow
 def test_stronger_shrinkage_leaves_smaller_effects_and_slopes(four):
     traces, explained = [], []
     for strength in (None, 1.0, 0.3, 0.1):
@@ -245,6 +249,7 @@ def test_a_fit_without_information_says_so(bare):
     assert bare.get_robust("none").bse.isna().all()
 
 
+@pytest.mark.slow
 def test_a_fit_that_stops_early_warns_without_information(four):
     model = ls.LatentSkillModel(four, skills=1, **ALL)
     fit = model.fit(**PREDICTING)
@@ -338,6 +343,7 @@ def test_fits_with_different_options_are_not_tested(four, plain, options, messag
         plain.lr_test(other)
 
 
+@pytest.mark.slow
 def test_nested_fits_with_links_are_tested(four):
     options = {"link": "monotone", "shrink_slopes": 2.0, "outliers": 0.1}
     larger = ls.LatentSkillModel(four, "log(params_b) + log(tokens_t)", 1, **options).fit(**PREDICTING)
@@ -399,6 +405,7 @@ def linked(four):
     return ls.LatentSkillModel(four, skills=form, link="monotone", shrink_effects=0.5).fit(**QUICK)
 
 
+@pytest.mark.slow
 def test_everything_else_works_with_a_link(linked):
     assert linked.converged
     assert linked.bse.notna().all()

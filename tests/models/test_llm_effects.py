@@ -95,6 +95,7 @@ def test_zero_is_the_model_without(fit, without):
     assert_allclose(score.drop("llm_sd"), without.score(params.drop("llm_sd"), "laplace"), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivatives_on_the_natural_scale(model, fit):
     rng = np.random.default_rng(1)
     point = fit.params * rng.uniform(0.9, 1.1, len(fit.params))
@@ -144,6 +145,7 @@ def _one_skill(families, kappa, seed):
     return _model(table, **options).fit(**QUICK | {"starts": 1})
 
 
+@pytest.mark.slow
 def test_just_identified_forms_reach_the_same_maximum(table, fit):
     # Laplace has no grid, and kappa^2 Sigma turns with the skills: equality is exact
     for skills in (2, ls.Echelon(["d", "c"])):
@@ -162,6 +164,7 @@ def test_order_of_rows_families_benchmarks_and_skills(table, model, fit):
     assert_allclose(_model(families).loglike(fit.params, "laplace"), same, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_rescaled_covariates(table, fit):
     shift = np.log(1000.0)
     rescaled = table.assign(params_b=1000.0 * table["params_b"], tokens_t=1000.0 * table["tokens_t"])
@@ -174,6 +177,7 @@ def test_rescaled_covariates(table, fit):
     assert_allclose(other.bse["llm_sd"], fit.bse["llm_sd"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_likelihood_ratio_against_no_residual_skills(fit, smaller):
     test = fit.lr_test(smaller)
     row = test.table.iloc[0]
@@ -189,6 +193,7 @@ def test_likelihood_ratio_against_no_residual_skills(fit, smaller):
         smaller.lr_test(fit)
 
 
+@pytest.mark.slow
 def test_no_joint_test_of_random_slopes_and_residual_skills(table, smaller):
     both = _model(table, random_slopes="log(params_b)").fit(integration="laplace", starts=1)
     with pytest.raises(ls.DataError, match="tested by themselves"):
@@ -248,6 +253,7 @@ class TestFitsThatOnlyPredict:
         assert_allclose(quick.params["llm_sd"], fit.params["llm_sd"], atol=0.5 * fit.bse["llm_sd"])
         assert self._distance(quick, fit.estimate.information) < 0.05
 
+    @pytest.mark.slow
     def test_with_random_slopes(self):
         model = _model(_table(24, 3, slope_sd=0.5), random_slopes="log(params_b)")
         quick = model.fit(**QUICK)
@@ -323,6 +329,7 @@ class TestResults:
         assert interval["lower"] < fit.params["llm_sd"] < interval["upper"]
         assert fit.conf_int(alpha=1e-12).loc["llm_sd", "lower"] == 0.0
 
+    @pytest.mark.slow
     def test_profile_interval(self, table):
         fit = _model(table, skills=1, benchmarks=["a", "c", "e"], scaling="log(params_b)").fit(**FIT)
         interval = fit.conf_int(method="profile", parameters=["llm_sd"]).loc["llm_sd"]

@@ -32,7 +32,14 @@ def _feasible(model, seed):
 
 
 @pytest.mark.parametrize(("integration", "options"), RULES)
-@pytest.mark.parametrize(("form", "asymptotes"), [("anchored", "both"), ("orthogonal", "lower"), ("echelon", "chance")])
+@pytest.mark.parametrize(
+    ("form", "asymptotes"),
+    [
+        pytest.param("anchored", "both", marks=pytest.mark.slow),
+        pytest.param("orthogonal", "lower", marks=pytest.mark.slow),
+        ("echelon", "chance"),
+    ],
+)
 def test_score_is_the_derivative_of_loglike(panel, integration, options, form, asymptotes):
     model = ls.LatentSkillModel(panel, skills=FORMS[form], asymptotes=asymptotes)
     for seed in range(2):

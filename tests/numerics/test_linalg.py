@@ -47,7 +47,7 @@ def test_cholesky_or_none(stack):
     assert cholesky_or_none(stack[2]) is None
 
 
-@pytest.mark.parametrize("size", [3, 1_700])  # in one strip and in several
+@pytest.mark.parametrize("size", [3, pytest.param(1_030, marks=pytest.mark.slow)])  # in one strip of 1,000 rows, in two
 def test_inverses_from_a_factor(size):
     root = np.random.default_rng(2).standard_normal((size, size + 20))
     matrix = root @ root.T / size + np.eye(size)
@@ -61,7 +61,7 @@ def test_inverses_from_a_factor(size):
     assert_allclose(extreme_eigenvalues(matrix, inverse), [smallest, largest], rtol=1e-9)
 
 
-@pytest.mark.parametrize("size", [4, 1_100])
+@pytest.mark.parametrize("size", [4, pytest.param(1_030, marks=pytest.mark.slow)])
 def test_congruence(size):
     rng = np.random.default_rng(3)
     matrix = symmetrise(rng.standard_normal((size, size)))

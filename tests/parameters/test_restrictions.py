@@ -40,7 +40,16 @@ CURVED = [
 ]
 
 
-@pytest.mark.parametrize("texts", [LINEAR, CURVED, CURVED[1:3], [*CURVED, "slope[log(params_b),reasoning] = 0.5"]])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        LINEAR,
+        *(
+            pytest.param(curved, marks=pytest.mark.slow)
+            for curved in (CURVED, CURVED[1:3], [*CURVED, "slope[log(params_b),reasoning] = 0.5"])
+        ),
+    ],
+)
 def test_every_point_satisfies_the_restriction(model, point, texts):
     restriction = read_restriction(texts, model.param_names)
     space = RestrictedSpace.near(model.space, model.recoding, restriction, point)

@@ -235,6 +235,7 @@ def test_instruct_needs_its_columns(fit):
         fit.plot_instruct(base_family="params_b")
 
 
+@pytest.mark.slow
 def test_contours_hold_their_share_of_the_draws(fit):
     ax = fit.plot_family_posterior(["qwen2", "falcon"], ["math", "reasoning"], size=1000, seed=3)
     means = fit.family_effects()["mean"]

@@ -206,6 +206,7 @@ def test_fits_without_errors_with_slopes_residuals_and_links():
     assert (curve["mean_se"] > 0.0).all()
 
 
+@pytest.mark.slow
 def test_rotated_fits_have_the_scores_of_their_source(planned):
     rotated = planned.rotate()
     options = {"families": ["f001", UNSEEN], "points": 3, "size": 100}

@@ -111,6 +111,7 @@ def test_scores_agree_with_differences_of_the_likelihood(fit):
     assert_allclose(curvature, jacobian(lambda z: problem.penalty(z)[1], zeta, step), atol=1e-8)
 
 
+@pytest.mark.slow
 def test_integration_rules_agree(fit, results):
     other = DownstreamModel(fit, "humaneval").fit(integration="laplace")
     assert abs(results.estimate.difference) < 1e-3
@@ -125,6 +126,7 @@ def test_integration_rules_agree(fit, results):
 # --- standard errors ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_estimate_moves_with_the_first_stage_as_the_covariance_says(fit, results):
     law = parameter_law(fit)
     root = carried_root(law)
@@ -143,6 +145,7 @@ def test_the_estimate_moves_with_the_first_stage_as_the_covariance_says(fit, res
     assert_allclose(total, results.estimate.own_cov + moved @ moved.T, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_without_the_first_stages_parameters_standard_errors_are_smaller(fit, results):
     known = DownstreamModel(fit, "humaneval").fit(uncertainty=())
     assert_allclose(known.bse, results.parameter_table()["std_err_known"], rtol=1e-3)
@@ -185,6 +188,7 @@ def test_recovery_and_coverage_where_plugging_in_is_biased():
 # --- predictions -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_predictions_are_tables_like_those_of_benchmarks(fit, results):
     frame = results.get_prediction(size=500).summary_frame()
     assert list(frame.columns[:8]) == COLUMNS
@@ -200,6 +204,7 @@ def test_predictions_are_tables_like_those_of_benchmarks(fit, results):
     assert (results.get_prediction(size=500).draws.scores == 0.0).any()  # squeezing is undone: zeros are possible
 
 
+@pytest.mark.slow
 def test_a_familys_own_scores_of_the_target_are_conditioned_on(fit, results):
     """Against importance weights on posterior draws given the benchmarks alone."""
     family = "qwen1.5"
@@ -245,6 +250,7 @@ def test_unseen_families_are_wider_and_scores_of_theirs_narrow_them(fit, results
 # --- options -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fewer_skills_asymptotes_and_shrinkage(fit, results):
     one = DownstreamModel(fit, "humaneval", skills=fit.model.skills[:1]).fit(integration="laplace")
     assert one.llf < results.llf
@@ -260,6 +266,7 @@ def test_fewer_skills_asymptotes_and_shrinkage(fit, results):
     assert "shrunk" in str(shrunk.summary())
 
 
+@pytest.mark.slow
 def test_zeros_are_squeezed_or_censored(fit, results):
     assert results.model.prepared.boundary_counts["humaneval"] == 12
     censored = DownstreamModel(fit, "humaneval", boundary="censor").fit(integration="laplace")

@@ -30,6 +30,7 @@ def llms():
 # --- numbers -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.3, 1.0, 4.0])
 def test_the_normal_case_is_exact(noise):
     """theta ~ N(0, 1), y = theta + noise e: the variance after is noise^2 / (1 + noise^2)."""
@@ -67,6 +68,7 @@ def test_densities_are_those_of_the_beta_law(outliers):
     assert_allclose(density, np.log(law), rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_reweighting_agrees_with_conditioning_on_simulated_scores(fit, llms):
     """Brute force: each simulated score is put into the table, and the posterior is drawn again."""
     new = llms.iloc[[0]]

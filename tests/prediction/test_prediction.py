@@ -245,6 +245,7 @@ def test_boundary_scores_are_refused_where_the_fit_refused_them():
 # --- contrasts and posteriors ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_posteriors_report_moments_quantiles_and_draws(fit):
     posteriors = fit.family_posteriors()
     moments, exact = posteriors.moments(), fit.family_effects()
@@ -281,6 +282,7 @@ def test_contrasts_of_families(fit):
         fit.contrast("f001", "f998")
 
 
+@pytest.mark.slow
 def test_arviz_data(fit):
     arviz = pytest.importorskip("arviz")
     data = fit.family_posteriors().to_arviz(size=1000)

@@ -40,7 +40,7 @@ def results(fit):
 # --- the unbiased estimate -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 400), st.data())
 def test_pass_at_k_is_the_ratio_of_binomial_coefficients(n, data):
     c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
@@ -143,6 +143,7 @@ def _simulated(seed, n=14, items=40, tries=30, error=0.2):
     return Counts(successes, np.full_like(successes, tries)), _moments(mean, error, paired=True), u, b
 
 
+@pytest.mark.slow
 def test_many_llms_and_items_recover_the_parameters():
     counts, moments, u, b = _simulated(3, n=60, items=80)
     found = fit_counts(counts, moments)
@@ -173,6 +174,7 @@ def test_intervals_cover_with_few_llms():
     assert_allclose(np.mean(sd), TRUTH[4], atol=4.0 * np.std(sd) / np.sqrt(25))
 
 
+@pytest.mark.slow
 def test_errors_of_skills_are_integrated_out():
     """Taken as known, skills with error give smaller loadings: the classical attenuation."""
     ratios = []
@@ -187,6 +189,7 @@ def test_errors_of_skills_are_integrated_out():
     assert plugged < 0.8 * integrated
 
 
+@pytest.mark.slow
 def test_effects_of_llms_that_are_not_there_are_estimated_at_zero(fit):
     rng = np.random.default_rng(8)
     theta = fit.skills()
@@ -225,6 +228,7 @@ def test_curves_of_the_tables_llms_follow_the_observed_estimates(results):
     assert inside.mean() > 0.85  # 24 LLMs, three correlated points each
 
 
+@pytest.mark.slow
 def test_curves_of_new_llms_are_wide_and_know_their_family(fit, results):
     frame = fit.model.panel.to_frame().set_index("model")
     relative = frame.loc[["qwen1.5-7b"]].reset_index()

@@ -109,6 +109,7 @@ def test_quantile_residuals_are_independent_within_families_and_of_what_they_are
     assert np.abs(z).max() < 3.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.6, 1.7])
 def test_a_wrong_precision_is_detected(calibration, factor):
     values = [
@@ -143,6 +144,7 @@ def test_residuals_about_posterior_means_are_too_small(simulate):
     assert abs(_cells(model, structure).values.std() - 1.0) < 0.08
 
 
+@pytest.mark.slow
 def test_posterior_means_depend_on_residuals_that_draws_do_not_depend_on(simulate, build):
     """Families of two LLMs, so that a score has weight in its own fitted value."""
     z = {"quantile": [], "response": []}
@@ -156,6 +158,7 @@ def test_posterior_means_depend_on_residuals_that_draws_do_not_depend_on(simulat
     assert np.sum(z["response"]) > 3.3 * np.sqrt(3.0)
 
 
+@pytest.mark.slow
 def test_random_slopes_are_drawn_too(simulate):
     model, structure = simulate(60, 3, random_slopes="log(size)")
     cells = model.user_cells
@@ -169,6 +172,7 @@ def test_random_slopes_are_drawn_too(simulate):
 # --- draws -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_draws_have_the_moments_of_the_posterior(simulate):
     model, structure = simulate(12, 0)
     cells, size = model.user_cells, 20_000
@@ -210,6 +214,7 @@ def test_seeds_and_sizes(simulate):
     assert len(np.unique(many[:, 0, 0].round(6))) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", ["squeeze", "censor"])
 def test_a_family_does_not_depend_on_the_others(build, simulate, boundary):
     model, structure = simulate(12, 0, shift=-1.0, boundary=boundary, rounding=0.1)
@@ -254,6 +259,7 @@ def test_tables_have_the_shape_of_the_scores(simulate, kind):
         _frame(model, structure, "deviance")
 
 
+@pytest.mark.slow
 def test_response_and_pearson_residuals_against_brute_force(simulate):
     """Effects drawn from the prior, weighted by scipy's beta densities; scores drawn from scipy's beta law."""
     model, structure = simulate(12, 5)
@@ -288,6 +294,7 @@ def test_squeezed_scores_are_those_of_the_likelihood(build):
     assert np.isfinite(_frame(model, structure).to_numpy()[model.prepared.state >= 0]).all()
 
 
+@pytest.mark.slow
 def test_censored_scores_are_calibrated_and_stay_beyond_the_edge(simulate):
     uniforms, values = [], []
     for seed in range(2):
@@ -308,6 +315,7 @@ def test_censored_scores_are_calibrated_and_stay_beyond_the_edge(simulate):
     assert_allclose((response.values + response.fitted)[low], 0.05, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_scores_censored_above_mirror_those_below(simulate):
     model, structure = simulate(40, 1, shift=2.0, boundary="censor", rounding=0.1)
     cells, found = model.user_cells, _cells(model, structure)

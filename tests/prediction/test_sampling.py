@@ -28,6 +28,7 @@ def _exact(structure, cells, points=31):
     return found.mean, found.sd, corr
 
 
+@pytest.mark.slow
 def test_moments_equal_quadrature_to_three_digits(simulated):
     model, truth = simulated
     structure, cells = model.table.structure(truth.to_numpy()), model.user_cells
@@ -47,6 +48,7 @@ def test_effective_sizes_are_high_near_normal_posteriors_and_reported(simulated)
     assert_allclose([one.weight.sum() for one in found], 1.0, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_slice_steps_leave_the_posterior_as_it_is(simulated, monkeypatch):
     model, truth = simulated
     structure, cells = model.table.structure(truth.to_numpy()), model.user_cells
@@ -101,6 +103,7 @@ def test_resampling_keeps_the_moments(simulated):
     assert_allclose(drawn.std(axis=0), sd, rtol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kappa", [0.3, 1.0])
 def test_residual_skills_equal_random_slopes_on_dummies(simulated, kappa):
     """With Sigma = I, kappa e_i is a random slope on the LLM's place in its family, of standard deviation kappa."""

@@ -7,7 +7,7 @@ unchanged. A form of identification is one that no A but reflections keeps.
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -19,7 +19,7 @@ from latentscale.likelihood.rules import Rule
 from latentscale.testing import panels, parameters, patterns, rotations, specifications, transformations
 from latentscale.testing.loading_patterns import free_turns, has_full_rank, n_restrictions
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=40)
 FEW = settings(QUICK, max_examples=20)
 POLICIES = st.sampled_from(["squeeze", "censor"])
 VARY = st.sampled_from([None, True])
@@ -102,6 +102,7 @@ def with_units(model, structure):
     return structure.transformed(np.diag(np.sqrt(variances)))
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), specifications(n_skills=st.integers(2, 3), boundary=POLICIES))
 def test_transformations_leave_an_identified_form_or_change_nothing(data, model):
@@ -148,6 +149,7 @@ def model_of(data, form):
     return data.draw(specifications(benchmarks=names, skills=form, scaling="log(params_b)", boundary_scores=0.0))
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), generic_forms())
 def test_rank_agrees_with_counting_on_generic_patterns(data, form):
@@ -160,6 +162,7 @@ def test_rank_agrees_with_counting_on_generic_patterns(data, form):
     assert report.excess == max(0, excess)
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), patterns(st.integers(3, 6), st.integers(2, 3), identified=None))
 def test_rank_of_the_information_agrees_with_the_algebra_of_the_pattern(data, form):
@@ -176,6 +179,7 @@ def test_rank_of_the_information_agrees_with_the_algebra_of_the_pattern(data, fo
         assert len(report.flat_directions) == turns
 
 
+@pytest.mark.slow
 @FEW
 @given(st.data(), patterns(st.integers(4, 6), st.integers(2, 3), identified=False))
 def test_rank_catches_what_counting_does_not_and_scores_vanish_along_flat_directions(data, form):
@@ -195,6 +199,7 @@ def test_rank_catches_what_counting_does_not_and_scores_vanish_along_flat_direct
     assert_allclose(along, 0.0, atol=1e-8 * np.abs(score[:, None] * rank.directions).sum(axis=0).max())
 
 
+@pytest.mark.slow
 @FEW
 @given(st.data(), specifications(n_skills=st.integers(2, 3), identified=True))
 def test_identification_is_that_of_the_form_whatever_the_panel(data, model):
@@ -230,6 +235,7 @@ def reordered(draw, model):
     return ls.LatentSkillModel(other, model.scaling, model.form, model.asymptotes, random_slopes=vary)
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), specifications(boundary=POLICIES, asymptotes=ASYMPTOTES, random_slopes=VARY))
 def test_orders_and_names_do_not_change_the_likelihood(data, model):
@@ -246,6 +252,7 @@ def test_orders_and_names_do_not_change_the_likelihood(data, model):
     assert_allclose(other.score(params.to_dict(), "laplace")[score.index], score, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @FEW
 @given(st.data(), specifications(identified=None))
 def test_orders_and_names_do_not_change_identification(data, model):

@@ -6,14 +6,15 @@ import math
 import numpy as np
 import pandas as pd
 import polars as pl
-from hypothesis import HealthCheck, event, given, settings
+import pytest
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.errors import DataError
 from latentscale.panel import BOUNDARIES, BenchmarkPanel
 
-QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=100)
 THOROUGH = settings(QUICK, max_examples=300)
 
 NAMES = st.sampled_from(["model", "family", "benchmark", "score", "mmlu", "bbh", "size"])
@@ -174,12 +175,14 @@ def check_panel_or_refusal(builder, table, options):
         assert panel.prepare(np.ones(panel.n_llms, dtype=bool)).y.shape == panel.scores.shape
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(spoilt_tables(long=False), st.just({"benchmarks": ["mmlu", "bbh"]}) | OPTIONS)
 def test_wide_tables_make_a_panel_or_a_data_error(table, options):
     check_panel_or_refusal(BenchmarkPanel, table, options)
 
 
+@pytest.mark.slow
 @THOROUGH
 @given(spoilt_tables(long=True), st.just({}) | OPTIONS)
 def test_long_tables_make_a_panel_or_a_data_error(table, options):
@@ -258,6 +261,7 @@ def test_order_of_rows_is_irrelevant(data, table, boundary):
     assert moved.boundary_counts == prepared.boundary_counts
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), sound_tables())
 def test_long_wide_and_polars_agree(data, table):

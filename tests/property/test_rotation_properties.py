@@ -1,7 +1,8 @@
 """Rotations to simple structure leave the law of the scores as it is, and do not depend on the coordinates given."""
 
 import numpy as np
-from hypothesis import HealthCheck, event, given, settings
+import pytest
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -10,7 +11,7 @@ from latentscale.likelihood.laplace import laplace
 from latentscale.numerics.rotation import canonical_order, rotate
 from latentscale.testing import parameters, rotations, specifications, transformations
 
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=30)
 FEW = settings(QUICK, max_examples=20)
 # each with a minimum that the loadings below determine
 CRITERIA = st.sampled_from([
@@ -35,6 +36,7 @@ def simple_loadings(draw):
     return loadings
 
 
+@pytest.mark.slow
 @QUICK
 @given(st.data(), simple_loadings(), CRITERIA)
 def test_a_rotation_does_not_depend_on_the_coordinates_it_starts_from(data, loadings, options):

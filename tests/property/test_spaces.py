@@ -1,7 +1,7 @@
 """Parameter spaces of random identification forms: feasible everywhere, and nothing lost on a round trip."""
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -11,7 +11,7 @@ from latentscale.parameters.space import ParameterSpace
 from latentscale.parameters.table import ParameterTable
 from latentscale.testing import patterns
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=60)
 
 
 @st.composite

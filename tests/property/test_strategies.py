@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, event, find, given, settings
+from hypothesis import Phase, event, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 from numpy.testing import assert_allclose, assert_array_equal
@@ -25,9 +25,9 @@ from latentscale.testing import (
 )
 from latentscale.testing.loading_patterns import free_turns, has_full_rank, n_restrictions
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=50)
 FEW = settings(QUICK, max_examples=20)
-FRESH = settings(database=None, derandomize=True, max_examples=500, deadline=None)
+FRESH = settings(database=None, derandomize=True, max_examples=500)
 FIRST = settings(FRESH, phases=[Phase.generate])  # any that will do, not the simplest
 POLICIES = st.sampled_from(["squeeze", "censor", "error"])
 
@@ -69,6 +69,7 @@ def test_panels_have_few_missing_and_few_boundary_scores(panel):
     assert panel.boundary != "error" or not at_boundary
 
 
+@pytest.mark.slow
 def test_a_smaller_table_is_a_part_of_a_larger_one():
     """So that families and benchmarks can go while what a test fails on stays."""
     least = find(panels(), lambda panel: panel.n_llms >= 6 and panel.n_benchmarks >= 3, settings=FRESH)
@@ -147,12 +148,14 @@ def test_every_kind_of_unidentified_pattern_is_drawn(n_skills, enough, alike):
 # --- models and parameters ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @FEW
 @given(st.data(), specifications(), st.integers(0, 100))
 def test_specifications_are_identified_everywhere(data, model, seed):
     assert_identified(model, data.draw(parameters(model)), points=1, seed=seed)
 
 
+@pytest.mark.slow
 @FEW
 @given(specifications(identified=False))
 def test_unidentified_specifications_are_told(model):
@@ -160,6 +163,7 @@ def test_unidentified_specifications_are_told(model):
         assert_identified(model, points=1)
 
 
+@pytest.mark.slow
 @FEW
 @given(
     specifications(
@@ -237,11 +241,13 @@ def test_permutations_are_among_the_rotations():
 # --- without hypothesis -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_package_does_not_import_hypothesis():
     code = "import sys, latentscale; assert not {'hypothesis', 'latentscale.testing'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_what_to_install_is_said_where_hypothesis_is_missing():
     code = "import sys; sys.modules['hypothesis'] = None; import latentscale.testing"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

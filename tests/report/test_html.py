@@ -101,6 +101,7 @@ def test_tables_have_heads_and_names(plain_page):
         assert len({len(row) for row in rows}) == 1, attributes["id"]
 
 
+@pytest.mark.slow
 def test_the_same_fit_gives_the_same_file(plain_fit, plain_page, tmp_path):
     again = plain_fit.report(tmp_path / "again.html", size=200)
     assert again.read_bytes() == plain_page.read_bytes()

@@ -186,6 +186,7 @@ def test_numeric_covariates_beyond_the_data_are_warned_of():
         compute_optimal(fit, 1e23, "gsm8k", covariates={"year": 2030}, interval="none")
 
 
+@pytest.mark.slow
 def test_sandwich_and_rotated_fits(two_skills):
     plain = compute_optimal(two_skills, 1e23, "gsm8k", interval="delta")
     wider = compute_optimal(two_skills.get_robust("cluster"), 1e23, "gsm8k", interval="delta")

@@ -265,6 +265,7 @@ def test_saved_fits_come_back_the_same(fit, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skills", [3, ls.Confirmatory(pd.DataFrame({"s": [1.0]}, index=["bbh"]))])
 def test_other_forms_come_back_too(fit, skills, tmp_path):
     model = ls.LatentSkillModel(fit.model.panel, skills=skills, asymptotes="both")

@@ -16,6 +16,7 @@ def geomin(fit):
     return fit.rotate("geomin", starts=20)
 
 
+@pytest.mark.slow
 def test_law_predictions_and_criteria_stay(fit, geomin):
     assert_allclose(geomin.loadings @ geomin.slopes.T.set_axis(geomin.loadings.columns), fit.loadings @ fit.slopes.T)
     assert_allclose(

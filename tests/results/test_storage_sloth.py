@@ -47,6 +47,7 @@ def edited(path, change=lambda content: None, arrays=None):
         archive.writestr("arrays.npz", buffer.getvalue())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_saved_fits_come_back_the_same(fits, name, tmp_path):
     fit, path = fits[name], tmp_path / "fit.lscale"

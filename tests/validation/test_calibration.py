@@ -62,6 +62,7 @@ def run(panel, tmp_path_factory):
     return again
 
 
+@pytest.mark.slow
 def test_a_right_law_is_calibrated_and_a_narrow_one_is_not(run):
     table = run.calibration()
     right, narrow = table.loc["right"], table.loc["narrow"]
@@ -79,12 +80,14 @@ def test_a_right_law_is_calibrated_and_a_narrow_one_is_not(run):
     assert np.isnan(right["log_score"])  # a law without a formula
 
 
+@pytest.mark.slow
 def test_by_benchmark(run):
     table = run.calibration(by="benchmark")
     assert table.index.names == ["method", "benchmark"]
     assert (table["n"] == 300).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["coverage", "pit"])
 def test_pictures(run, kind):
     axes = run.plot_calibration(kind)
@@ -98,6 +101,7 @@ def test_pictures(run, kind):
     pyplot.close(axes.figure)
 
 
+@pytest.mark.slow
 def test_unknown_pictures_and_laws_are_refused(run, panel):
     with pytest.raises(ls.DataError, match="'coverage' or 'pit'"):
         plot_calibration(run.errors, "scatter")

@@ -23,6 +23,7 @@ def compared():
         return ls.leave_family_out(methods, panel, GROUPS, n_train=1, alphas=())
 
 
+@pytest.mark.slow
 def test_its_fits_converge_without_a_warning(compared):
     fits = compared.fits[compared.fits["method"] == "default"]
     assert len(fits) == len(GROUPS)
@@ -30,6 +31,7 @@ def test_its_fits_converge_without_a_warning(compared):
     assert (fits["failure"] == "").all()
 
 
+@pytest.mark.slow
 def test_it_predicts_better(compared):
     """By a margin that no rounding or seed decides: measured were 2.6 against 6.1 and 8.5 points."""
     error = compared.mae()
@@ -37,6 +39,7 @@ def test_it_predicts_better(compared):
     assert error["default"] < 0.7 * error["components"]
 
 
+@pytest.mark.slow
 def test_it_has_no_standard_errors():
     panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=ls.BENCHMARKS[:6])
     fit = ls.default_specification().fit(panel)

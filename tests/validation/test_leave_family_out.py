@@ -353,6 +353,7 @@ class TestReusedStarts:
         fit = {"integration": "laplace", "starts": 2, "cov_type": "none", **fit}
         return ls.Specification(ls.LatentSkillModel, fit=fit, name="ours", skills=1)
 
+    @pytest.mark.slow
     def test_estimates_are_those_of_the_split(self, six):
         plain, reused = (ls.leave_family_out(self.spec(), six, self.GROUPS, reuse_starts=on) for on in (False, True))
         columns = ["predicted", "lower_95", "upper_95"]
