@@ -12,9 +12,9 @@ A quantity is a number, a text, or a table of numbers and texts by labels. Numbe
   two log-likelihoods the log-likelihood.
 
 Matrices that go with parameters (covariance, Hessian) are recorded as their diagonal and as some rows divided by the
-roots of the diagonal, with scale 1. Of long tables every so-many-th row is recorded and the sums of their columns with the
-sum of absolute values as scale. Texts, whole numbers, truth values, labels and the places of NaN agree when they are
-the same.
+roots of the diagonal, with scale 1. Of long tables every so-many-th row is recorded, and the sums of their columns with
+the sum of absolute values as scale. Texts, whole numbers, truth values, labels and the places of NaN agree when they
+are the same.
 """
 
 import math
@@ -23,13 +23,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-LONG = 40
+LONG = 24
 """Rows of a long table that are recorded, about."""
 
 WHOLE = 120
 """Entries up to which a vector of parameters is recorded whole."""
 
-ROWS = 4
+ROWS = 3
 """Rows of a matrix that are recorded, about."""
 
 

@@ -4,13 +4,14 @@
     python tests/reference/unchanged.py compare tests/reference/unchanged.json.gz [--only fits,sloth] [--rtol 1e-9]
     python tests/reference/unchanged.py difference OLD.json.gz NEW.json.gz
 
-``record`` computes and writes; ``compare`` computes again with the package that is imported and prints every quantity
-that differs by more than ``rtol`` relative to its scale (the rule is in ``quantities.py`` beside this file), and exits
-with 1 if there is one; ``difference`` compares two records. ``--numbers`` leaves texts such as summaries out of
-the comparison. The sections, each in a file of ``sections/``, and how they are chosen are printed by ``--help``. The
-sections use public names of ``import latentscale`` alone, so that they run against older and newer code alike.
+``record`` computes and writes; with ``--only`` the other sections of the file stay. ``compare`` computes again with the
+package that is imported and prints every quantity that differs by more than ``rtol`` relative to its scale (the rule
+is in ``quantities.py`` beside this file), and exits with 1 if there is one; ``--rtol 0`` asks for the same bits.
+``difference`` compares two records. ``--numbers`` leaves texts such as summaries out of the comparison. The sections,
+each in a file of ``sections/``, are listed by ``--help``. They use public names of ``import latentscale`` alone, so
+that they run against older and newer code alike.
 
-``unchanged.json.gz`` was recorded at the commit that it states, with one thread (``OMP_NUM_THREADS=1``). Evaluations at
+``unchanged.json.gz`` was recorded at the commit that it states, with one thread, as the script sees to. Evaluations at
 stated parameters agree on any machine. Full fits agree to 1e-9 only on one machine with one BLAS: they end at
 the last point of a quasi-Newton path, which stops within a thousandth of a standard error of the optimum, and where on
 that stretch it stops depends on rounding. On another machine record the reference commit first, and compare with that.
@@ -21,7 +22,7 @@ development data that is not shipped (``--data FOLDER``), and is left out withou
 
 import argparse
 import gzip
-import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -31,6 +32,8 @@ import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+if __name__ == "__main__":  # sums over threads have another order of rounding; this must be said before numpy is loaded
+    os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
 
 import numpy as np
 import scipy
@@ -48,16 +51,17 @@ SECTIONS = {
 TEXTS = (": text", ": html", ": latex", ": csv")
 
 
-def compute(names, data=None):
+def compute(names, data=None, jobs=1):
     """Quantities of the named sections: {name: {"seconds": ..., "quantities": ...}}."""
     found = {}
+    print(f"the package is that in {Path(importlib.util.find_spec('latentscale').origin).parent}", file=sys.stderr)
     for name in names:
         began = time.perf_counter()
         keep = Keeper()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a fit warns of is in its ``problems``, which are recorded
             section = importlib.import_module(f"sections.{name}")
-            options = {"data": data} if name == "protocol" else {}
+            options = {"data": data, "jobs": jobs} if name == "protocol" else {}
             section.record(keep, **options)
         seconds = time.perf_counter() - began
         found[name] = {"seconds": round(seconds, 1), "quantities": keep.quantities}
@@ -89,7 +93,7 @@ def about(commit):
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "compiled": importlib.util.find_spec("numba") is not None,
-        "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
+        "threads": 1,
     }
 
 
@@ -137,6 +141,7 @@ def _arguments():
     parser.add_argument("--rtol", type=float, default=1e-9)
     parser.add_argument("--numbers", action="store_true", help="compare numbers, not texts")
     parser.add_argument("--data", type=Path, help="folder of the development data, for protocol")
+    parser.add_argument("--jobs", type=int, default=1, help="processes for protocol; numbers do not depend on it")
     parser.add_argument("--commit", default="unknown", help="for record: the commit of the package")
     asked = parser.parse_args()
     if len(asked.files) != 1 + (asked.action == "difference"):
@@ -149,16 +154,25 @@ def _arguments():
     return asked
 
 
+def _record(asked):
+    path, described = asked.files[0], about(asked.commit)
+    others = read(path) if asked.only and path.exists() else {"about": described, "sections": {}}
+    if others["about"] != described:
+        sys.exit(f"{path} was recorded elsewhere or of another commit: record all sections, or write another file")
+    found = others["sections"] | compute(asked.sections, asked.data, asked.jobs)
+    write(path, {"about": described, "sections": {name: found[name] for name in SECTIONS if name in found}})
+
+
 def main():
     """Record or compare, as the command line says; the exit status."""
     asked = _arguments()
     if asked.action == "record":
-        write(asked.files[0], {"about": about(asked.commit), "sections": compute(asked.sections, asked.data)})
+        _record(asked)
         return 0
     old = read(asked.files[0])
     if asked.action == "compare":
         names = [name for name in asked.sections if name in old["sections"]]
-        new = {"sections": compute(names, asked.data)}
+        new = {"sections": compute(names, asked.data, asked.jobs)}
     else:
         new = read(asked.files[1])
     lines = differences(old["sections"], new["sections"], asked.rtol, not asked.numbers)
