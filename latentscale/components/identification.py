@@ -63,6 +63,11 @@ class Pattern:
         per_column = np.sum(~np.isnan(self.fixed), axis=0) + ~self.free_variance
         return bool(self.correlated and np.all(per_column == self.n_skills))
 
+    @property
+    def anchors(self):
+        """(benchmark, skill), as positions, of the loadings that settle the sign of their skill alone."""
+        return tuple((rows[0], skill) for skill, rows in enumerate(self.positive) if len(rows) == 1)
+
     def reflect(self, structure):
         """The same law with each skill's sign as the form wants it."""
         signs = np.ones(self.n_skills)

@@ -17,7 +17,8 @@ from ..numerics.linalg import null_space
 
 # Formulas are written by users and read back from files, so only arithmetic and these functions may run.
 # Not exp10, which formulaic 1.2 defines as the tenth power.
-ELEMENTWISE = frozenset({"log", "log2", "log10", "exp", "exp2", "I"})
+LOGARITHMS = ("log", "log2", "log10")
+ELEMENTWISE = frozenset({*LOGARITHMS, "exp", "exp2", "I"})
 FUNCTIONS = ELEMENTWISE | {"bs", "cr", "cs", "cc", "poly", "center", "scale", "standardize", "C"}
 MAX_POWER = 4  # of a sum of terms, whose expansion grows exponentially
 MAX_ARGUMENT = 100  # degrees and degrees of freedom
@@ -49,6 +50,22 @@ class Design:
     x: np.ndarray
     keep: np.ndarray
     spec: object
+
+    @property
+    def interactions(self):
+        """The terms that are products of several factors, tuple of str."""
+        found = [part.columns for part in self.spec.structure if len(part.term.factors) > 1]
+        return tuple(term for term in self.terms if any(term in columns for columns in found))
+
+    def columns_of(self, term):
+        """Names of the table's columns that a term is computed from, set of str."""
+        (part,) = (part for part in self.spec.structure if term in part.columns)
+        return {str(name) for name in self.spec.term_variables[part.term] & self.spec.required_variables}
+
+    def logs_of(self, column):
+        """The terms that are the logarithm, to whatever base, of one column alone, tuple of str."""
+        written = {f"{log}({name})" for log in LOGARITHMS for name in (column, f"`{column}`")}
+        return tuple(term for term in self.terms if term in written and self.columns_of(term) == {column})
 
     def code(self, table):
         """Covariates (n, p) of a new table, NaN in rows where a column is missing.

@@ -9,6 +9,8 @@ from ..components.link import ASYMPTOTES
 from ..errors import DataError
 from ..known_benchmarks import CHANCE_LEVELS
 from ..panel import BenchmarkPanel
+from ..parameters import kinds
+from ..parameters.named import Parameters
 from ..results.latent_skill import LatentSkillResults, RotatedResults
 from ..tables import read_llms, read_table, require_columns, some
 from .law import Target
@@ -116,12 +118,18 @@ class DownstreamModel:
         return len(np.unique(self.parent.model.family_codes[self.scores.notna().to_numpy()]))
 
     @property
+    def parameters(self):
+        """The parameters with their kinds and labels, as those of a benchmark: Parameters (P,)."""
+        ends = {"chance": (), "lower": (kinds.LOWER,), "both": (kinds.LOWER, kinds.UPPER)}[self.asymptotes]
+        ends = (*ends, kinds.FAMILY_SD) if self.family_effect else ends
+        loadings = [(kinds.LOADING, (self.target, skill)) for skill in self.skills]
+        others = (kinds.INTERCEPT, kinds.PRECISION, *ends)
+        return Parameters.of([*loadings, *((kind, (self.target,)) for kind in others)])
+
+    @property
     def param_names(self):
         """Names of the parameters, as those of a benchmark."""
-        ends = {"chance": (), "lower": ("lower",), "both": ("lower", "upper")}[self.asymptotes]
-        loadings = [f"loading[{self.target},{skill}]" for skill in self.skills]
-        ends = (*ends, "family_sd") if self.family_effect else ends
-        return [*loadings, *(f"{word}[{self.target}]" for word in ("intercept", "precision", *ends))]
+        return list(self.parameters.names)
 
     @property
     def data(self):

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..parameters import kinds
+from ..parameters.named import Parameters
 from ..tables import read_names, read_table, require_columns, some, to_floats
 from .model import read_fit, read_skills
 from .repeated_results import fit_repeated_sampling
@@ -88,10 +90,16 @@ class RepeatedSamplingModel:
         )
 
     @property
+    def parameters(self):
+        """The parameters with their kinds and labels: Parameters (P,)."""
+        loadings = [(kinds.TRIES_LOADING, (skill,)) for skill in self.skills]
+        spreads = [kinds.ITEM_SD, kinds.TRIES_LLM_SD] if self.residual else [kinds.ITEM_SD]
+        return Parameters.of([*loadings, *((kind, ()) for kind in (kinds.TRIES_INTERCEPT, *spreads))])
+
+    @property
     def param_names(self):
         """Names of the parameters."""
-        names = [*(f"loading[{skill}]" for skill in self.skills), "intercept", "sd_item"]
-        return names + ["sd_llm"] * self.residual
+        return list(self.parameters.names)
 
     def fit(self, size=4000, seed=0, uncertainty=("parameters", "family")):
         """Maximise the marginal likelihood.

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.iolib.table import SimpleTable
 
 from ..errors import BoundaryWarning, ConvergenceWarning, DataError
-from ..inference.wald import t_test, wald_test
+from ..inference.named_estimates import NamedEstimates
+from ..parameters import kinds
 from ..plots.repeated_sampling import plot_pass_at_k
 from ..prediction.calibration import interval
 from ..prediction.skills import JointDraws, read_request, read_sources
-from ..results.summary import _PAIRS, SkillSummary, _coefficients, _wrapped
+from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .repeated_fit import curve_draws, fit_counts, item_summary, llm_summary
 from .repeated_law import Counts, SkillMoments, pass_at_k
 
@@ -74,7 +74,7 @@ def _moments(model, options, data=None):
     return SkillMoments.from_draws(theta[:, :, used]), (places, names)
 
 
-class RepeatedSamplingResults:
+class RepeatedSamplingResults(NamedEstimates):
     """Results of a binomial model of repeated tries. Immutable; every table handed out is a new one.
 
     Attributes
@@ -90,9 +90,6 @@ class RepeatedSamplingResults:
     def __init__(self, model, estimate, moments, options):
         self.__dict__.update(model=model, estimate=estimate, moments=moments, options=dict(options))
 
-    def __setattr__(self, name, value):
-        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
-
     def __repr__(self):
         state = "" if self.converged else ", NOT CONVERGED"
         return f"<RepeatedSamplingResults: llf {self.llf:.4f}, {len(self.params)} parameters{state}>"
@@ -100,23 +97,28 @@ class RepeatedSamplingResults:
     # --- estimates -------------------------------------------------------------------------------------------------
 
     @property
+    def parameters(self):
+        """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
+        return self.model.parameters
+
+    @property
     def params(self):
         """Loadings gamma, intercept b0, sd_item and sd_llm, Series (P,)."""
         return pd.Series(self.estimate.vector, index=self.model.param_names, name="estimate")
 
+    @property
+    def _covariance_matrix(self):
+        return self.estimate.cov
+
     def cov_params(self):
         """Inverse observed information, DataFrame (P, P); of an sd_llm at zero NaN."""
-        return pd.DataFrame(self.estimate.cov, index=self.model.param_names, columns=self.model.param_names)
+        return super().cov_params()
 
     @property
-    def bse(self):
-        """Standard errors, Series (P,)."""
-        return pd.Series(np.sqrt(np.diag(self.estimate.cov)), index=self.model.param_names, name="std_err")
-
-    @property
-    def tvalues(self):
-        """Wald z statistics against zero, Series (P,)."""
-        return (self.params / self.bse).rename("z")
+    def _spare(self):
+        """Of loadings n - K - 1, n LLMs and K loadings, as they are a regression over LLMs; else infinite."""
+        spare = len(self.model.llms) - len(self.model.skills) - 1
+        return np.where(self.parameters.are(kinds.TRIES_LOADING) & (spare > 0), float(spare), np.inf)
 
     @property
     def pvalues(self):
@@ -124,16 +126,7 @@ class RepeatedSamplingResults:
 
         Of standard deviations NaN, as zero is the edge of their space.
         """
-        values = [
-            np.nan if name.startswith("sd_") else 2.0 * self._law_of(name).sf(abs(z))
-            for name, z in self.tvalues.items()
-        ]
-        return pd.Series(values, index=self.model.param_names, name="p_value")
-
-    def _law_of(self, name):
-        """Law of an estimate over its standard error."""
-        spare = len(self.model.llms) - len(self.model.skills) - 1
-        return stats.t(spare) if name.startswith("loading[") and spare > 0 else stats.norm
+        return super().pvalues.where([parameter.kind.zero_is_tested for parameter in self.parameters])
 
     def conf_int(self, alpha=0.05):
         """Wald intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
@@ -146,30 +139,7 @@ class RepeatedSamplingResults:
         alpha : float
             One minus the confidence level, in (0, 1).
         """
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-        quantile = [self._law_of(name).isf(0.5 * alpha) for name in self.params.index]
-        half = quantile * self.bse
-        out = pd.DataFrame({"lower": self.params - half, "upper": self.params + half})
-        for name in out.index[out.index.str.startswith("sd_")]:
-            if np.isfinite(half[name]):
-                factor = np.exp(half[name] / self.params[name])
-                out.loc[name] = self.params[name] / factor, self.params[name] * factor
-        return out
-
-    def parameter_table(self, alpha=0.05):
-        """One row per parameter: estimate, std_err, z, p_value, ci_lower, ci_upper."""
-        interval_ = self.conf_int(alpha).set_axis(["ci_lower", "ci_upper"], axis=1)
-        columns = [self.params, self.bse, self.tvalues, self.pvalues, interval_]
-        return pd.concat(columns, axis=1).rename_axis("parameter")
-
-    def t_test(self, hypothesis):
-        """Wald tests, one per restriction, as of a LatentSkillResults."""
-        return t_test(hypothesis, self.params, self.cov_params())
-
-    def wald_test(self, hypothesis):
-        """Joint Wald test, as of a LatentSkillResults."""
-        return wald_test(hypothesis, self.params, self.cov_params())
+        return super().conf_int(alpha)
 
     # --- fit ---------------------------------------------------------------------------------------------------------
 
@@ -338,7 +308,7 @@ class RepeatedSamplingResults:
         ]
         rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
         summary.tables.append(SimpleTable(rows, title="Repeated sampling: binomial model on skills", txt_fmt=_PAIRS))
-        summary.tables.append(_coefficients(self.parameter_table(alpha), "", "Parameters", alpha))
+        summary.tables.append(coefficients(self.parameter_table(alpha), "Parameters", alpha))
         notes = [f"WARNING: {message}" for message, _ in self.problems]
         sources = " and ".join(sorted(self.options["sources"] & {"parameters", "family"})) or "nothing"
         notes.append(f"Skills are integrated out given the benchmark scores; uncertain in them: {sources}.")

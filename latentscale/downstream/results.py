@@ -4,15 +4,13 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.iolib.table import SimpleTable
 
 from ..errors import ConvergenceWarning, DataError
-from ..inference.intervals import wald_intervals
-from ..inference.wald import t_test, wald_test
+from ..inference.named_estimates import NamedEstimates
 from ..prediction.parameters import parameter_law
 from ..results.prediction import PredictionResults
-from ..results.summary import _PAIRS, SkillSummary, _coefficients, _wrapped
+from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .draws import target_draws, target_joint, target_means
 from .law import carried_root, fit_target, target_cov, target_law
 
@@ -35,7 +33,7 @@ def fit_downstream(model, uncertainty=("parameters",), integration=None):
     return results
 
 
-class DownstreamResults:
+class DownstreamResults(NamedEstimates):
     """Results of a regression on skills. Immutable; every table handed out is a new one.
 
     Attributes
@@ -48,9 +46,6 @@ class DownstreamResults:
 
     def __init__(self, model, estimate, root):
         self.__dict__.update(model=model, estimate=estimate, root=root)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
 
     def __repr__(self):
         state = "" if self.converged else ", NOT CONVERGED"
@@ -80,6 +75,11 @@ class DownstreamResults:
     @property
     def _law(self):
         return target_law(self.model.data, self.estimate.zeta, len(self.model.parent.model.skills))
+
+    @property
+    def parameters(self):
+        """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
+        return self.model.parameters
 
     @property
     def params(self):
@@ -116,50 +116,17 @@ class DownstreamResults:
         return pd.DataFrame(cov * np.outer(carried, carried), index=names, columns=names)
 
     @property
-    def bse(self):
-        """Standard errors, Series (P,)."""
-        return pd.Series(np.sqrt(np.diag(self.cov_params())), index=self.model.param_names, name="std_err")
-
-    @property
-    def tvalues(self):
-        """Wald z statistics against zero, Series (P,)."""
-        return (self.params / self.bse).rename("z")
-
-    @property
-    def pvalues(self):
-        """Two-sided normal p-values of ``tvalues``, Series (P,)."""
-        return pd.Series(2.0 * stats.norm.sf(np.abs(self.tvalues)), index=self.model.param_names, name="p_value")
-
-    def conf_int(self, alpha=0.05):
-        """Wald intervals, DataFrame (P, 2): ``lower`` and ``upper``; of phi on the log scale, of c and d on logits.
-
-        Parameters
-        ----------
-        alpha : float
-            One minus the confidence level, in (0, 1).
-        """
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-        return wald_intervals(self.params, self.bse, alpha)
+    def _covariance_matrix(self):
+        return self.cov_params().to_numpy()
 
     def parameter_table(self, alpha=0.05):
         """One row per parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, std_err_known.
 
         The last column has standard errors as they were if the parameters of the fit were known.
         """
-        interval = self.conf_int(alpha).set_axis(["ci_lower", "ci_upper"], axis=1)
         known = np.sqrt(np.diag(self.cov_params(known_skills=True)))
         known = pd.Series(known, index=self.model.param_names, name="std_err_known")
-        columns = [self.params, self.bse, self.tvalues, self.pvalues, interval, known]
-        return pd.concat(columns, axis=1).rename_axis("parameter")
-
-    def t_test(self, hypothesis):
-        """Wald tests, one per restriction, as of a LatentSkillResults."""
-        return t_test(hypothesis, self.params, self.cov_params())
-
-    def wald_test(self, hypothesis):
-        """Joint Wald test, as of a LatentSkillResults."""
-        return wald_test(hypothesis, self.params, self.cov_params())
+        return pd.concat([super().parameter_table(alpha), known], axis=1).rename_axis("parameter")
 
     # --- predictions -----------------------------------------------------------------------------------------------
 
@@ -232,7 +199,7 @@ class DownstreamResults:
         """statsmodels Summary; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
         summary = SkillSummary()
         summary.tables.append(self._header())
-        summary.tables.append(_coefficients(self.parameter_table(alpha), "", "Parameters", alpha))
+        summary.tables.append(coefficients(self.parameter_table(alpha), "Parameters", alpha))
         notes = [line for number, note in enumerate(self._notes(), 1) for line in _wrapped(f"[{number}] {note}")]
         summary.add_extra_txt(notes)
         return summary

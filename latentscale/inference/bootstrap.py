@@ -25,10 +25,11 @@ from ..likelihood.family_scores import family_scores
 from ..likelihood.objective import Objective
 from ..likelihood.rules import Rule
 from ..models.resampling import parametric_replicate, resampled
+from ..parameters.named import Parameters
 from ..workers import run
 from .bootstrap_store import Replicate, Store, store_header
 from .covariance import Covariance, require_information
-from .intervals import _SCALES, scale_of
+from .named_estimates import NamedEstimates
 
 KINDS = ("parametric", "family")
 METHODS = ("percentile", "bca", "basic")
@@ -39,7 +40,7 @@ _STILL = 1e-9  # spread of a parameter, relative to its size, under which it cou
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BootstrapResults:
+class BootstrapResults(NamedEstimates):
     """Replicates of the estimates of a fit, and the inference that rests on them.
 
     Attributes
@@ -48,8 +49,7 @@ class BootstrapResults:
     seed : int
     rule : Rule
         Integration rule of the replicates, and of the estimate they are compared with.
-    names : tuple of str
-        Parameters.
+    parameters : Parameters (P,)
     point : array (P,)
         The estimate.
     values : array (R, P)
@@ -65,7 +65,7 @@ class BootstrapResults:
     kind: str
     seed: int
     rule: Rule
-    names: tuple
+    parameters: Parameters
     point: np.ndarray
     values: np.ndarray
     loglikes: np.ndarray
@@ -115,9 +115,19 @@ class BootstrapResults:
         return int(np.sum(~self.converged))
 
     @property
+    def names(self):
+        """Names of the parameters, tuple of str."""
+        return self.parameters.names
+
+    @property
     def estimate(self):
         """What the replicates are compared with, Series (P,)."""
         return self._series(self.point, "estimate")
+
+    @property
+    def params(self):
+        """``estimate``, under the name that all results have for it."""
+        return self.estimate
 
     @property
     def _good(self):
@@ -130,11 +140,10 @@ class BootstrapResults:
 
     def cov_params(self):
         """Covariance of the replicates, DataFrame (P, P); NaN with fewer than two of them."""
-        names = list(self.names)
-        return pd.DataFrame(self._covariance, index=names, columns=names)
+        return super().cov_params()
 
     @cached_property
-    def _covariance(self):
+    def _covariance_matrix(self):
         if len(self._good) < 2:
             return np.full((len(self.names),) * 2, np.nan)
         return np.cov(self._good, rowvar=False).reshape((len(self.names),) * 2)
@@ -146,7 +155,7 @@ class BootstrapResults:
         Drawn families may hardly tell two skills apart, and a few replicates then have loadings that are many times
         the others'. Such tails dominate standard deviations, but not percentiles.
         """
-        return self._series(np.sqrt(np.diag(self._covariance)), "std_err")
+        return super().bse
 
     @property
     def bias(self):
@@ -169,7 +178,7 @@ class BootstrapResults:
                 UserWarning,
                 stacklevel=2,
             )
-        return Covariance(self._covariance.copy(), "bootstrap", self._description())
+        return Covariance(self._covariance_matrix.copy(), "bootstrap", self._description())
 
     def conf_int(self, alpha=0.05, method="percentile"):
         """Confidence intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
@@ -222,8 +231,8 @@ class BootstrapResults:
 
     def _basic(self, levels):
         ends = np.empty(levels.shape)
-        for column, name in enumerate(self.names):
-            forward, _, back = _SCALES.get(scale_of(name), (_same, None, _same))
+        for column, parameter in enumerate(self.parameters):
+            forward, back = parameter.kind.scale.forward, parameter.kind.scale.back
             with np.errstate(divide="ignore", invalid="ignore"):  # on the edge of a parameter's range
                 low, high = np.quantile(forward(self._good[:, column]), levels[:, column])
                 centre = forward(self.point[column])
@@ -258,10 +267,6 @@ class BootstrapResults:
             UserWarning,
             stacklevel=3,
         )
-
-
-def _same(value):
-    return value
 
 
 def bootstrap(
@@ -323,7 +328,7 @@ def bootstrap(
         world = _world(fit, kind, seed, integration)
         influence = _influence(fit, world)
     replicates = _finished(world, replications, n_jobs, store, progress)
-    return _collected(world, replicates, fit.model.param_names, influence)
+    return _collected(world, replicates, influence)
 
 
 def _check_options(kind, replications, seed):
@@ -475,10 +480,11 @@ def _influence(fit, world):
     return scores @ observed.free @ observed.jacobian.T
 
 
-def _collected(world, replicates, names, influence):
-    empty = np.full(len(names), np.nan)
+def _collected(world, replicates, influence):
+    parameters = world.model.table.parameters
+    empty = np.full(len(parameters), np.nan)
     results = BootstrapResults(
-        world.kind, world.seed, world.rule, tuple(names), np.array(world.params),
+        world.kind, world.seed, world.rule, parameters, np.array(world.params),
         np.array([empty if one.params is None else one.params for one in replicates]),
         np.array([one.llf for one in replicates]), np.array([one.converged for one in replicates]),
         tuple(one.message for one in replicates), influence,

@@ -14,6 +14,9 @@ from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
 from ..errors import DataError
+from ..parameters.kinds import FUNCTION
+from ..parameters.named import Parameter, Parameters
+from .named_estimates import NamedEstimates
 
 # Steps, in standard errors of the parameters, of the differences that check a gradient: smaller ones are only
 # tried where a function bends, or is not defined, within the first.
@@ -54,7 +57,7 @@ class ParameterView:
         spread[1 + np.flatnonzero(free), np.arange(spread.shape[1])] = 1.0
         constant = np.concatenate([[0.0], np.where(free, 0.0, table.fixed)])
         self._values = constant + anp.dot(spread, natural)
-        self._where = {name: 1 + position for position, name in enumerate(table.all_names)}
+        self._parameters = table.all_parameters
         self._blocks = {
             field.name: np.asarray(getattr(placed, field.name)).astype(int)
             for field in fields(placed)
@@ -62,12 +65,13 @@ class ParameterView:
         }
 
     def __getitem__(self, name):
-        if name not in self._where:
-            near = difflib.get_close_matches(str(name), self._where, n=4, cutoff=0.6)
-            words = sorted({known.split("[", 1)[0] for known in self._where})
+        parameter = self._parameters.get(name)
+        if parameter is None:
+            near = difflib.get_close_matches(str(name), self._parameters.names, n=4, cutoff=0.6)
+            words = sorted({parameter.kind.word for parameter in self._parameters})
             advice = f"Near names: {near}." if near else f"Names begin with {', '.join(words)}; see fit.params."
             raise DataError(f"There is no parameter {name!r}. {advice}")
-        return self._values[self._where[name]]
+        return self._values[1 + parameter.position]
 
     def __getattr__(self, name):
         blocks = self.__dict__.get("_blocks", {})
@@ -102,7 +106,7 @@ class JointTest:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DeltaResult:
+class DeltaResult(NamedEstimates):
     """Functions of the parameters, with their covariance by the delta method.
 
     Attributes
@@ -129,14 +133,28 @@ class DeltaResult:
     __repr__ = __str__
 
     @property
+    def parameters(self):
+        """The functions under their labels, as ``NamedEstimates`` reads them."""
+        return Parameters(Parameter(label, FUNCTION, (label,), row) for row, label in enumerate(self.labels))
+
+    @property
+    def params(self):
+        """Values of the functions at the estimates, Series (q,), under the name that all results have for estimates."""
+        return self.estimate
+
+    @property
     def estimate(self):
         """Values of the functions at the estimates, Series (q,)."""
-        return self._series(self.values, "estimate")
+        return pd.Series(np.array(self.values), index=list(self.labels), name="estimate")
 
     @property
     def bse(self):
         """Standard errors, Series (q,); 0 where a function cannot vary (fixed parameters, constraints)."""
-        return self._series(np.sqrt(np.maximum(np.diag(self.covariance), 0.0)), "std_err")
+        return super().bse
+
+    @property
+    def _covariance_matrix(self):
+        return self.covariance
 
     @property
     def cov(self):
@@ -151,14 +169,7 @@ class DeltaResult:
     @property
     def tvalues(self):
         """Wald z statistics against zero, Series (q,); NaN where the standard error is 0."""
-        bse = self.bse.to_numpy()
-        values = np.divide(self.values, bse, out=np.full(len(bse), np.nan), where=bse > 0)
-        return self._series(values, "z")
-
-    @property
-    def pvalues(self):
-        """Two-sided normal p-values of ``tvalues``, Series (q,)."""
-        return self._series(2.0 * stats.norm.sf(np.abs(self.tvalues.to_numpy())), "p_value")
+        return super().tvalues.where(self.bse > 0.0)
 
     def conf_int(self, alpha=0.05):
         """Symmetric normal intervals, DataFrame (q, 2) with columns ``lower`` and ``upper``.
@@ -171,16 +182,11 @@ class DeltaResult:
         alpha : float
             One minus the confidence level, in (0, 1).
         """
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-        half = stats.norm.isf(0.5 * alpha) * self.bse.to_numpy()
-        ends = {"lower": self.values - half, "upper": self.values + half}
-        return pd.DataFrame(ends, index=list(self.labels))
+        return super().conf_int(alpha)
 
     def summary_frame(self, alpha=0.05):
         """One row per function: estimate, std_err, z, p_value, ci_lower, ci_upper."""
-        interval = self.conf_int(alpha).set_axis(["ci_lower", "ci_upper"], axis=1)
-        return pd.concat([self.estimate, self.bse, self.tvalues, self.pvalues, interval], axis=1)
+        return self.parameter_table(alpha).rename_axis(None)
 
     def wald_test(self, value=0.0):
         """Joint test that all functions equal ``value``.
@@ -221,9 +227,6 @@ class DeltaResult:
         z = vectors.T @ (distance / sd)
         statistic = float(np.sum(z * z / eigenvalues))
         return JointTest(statistic, len(sd), float(stats.chi2.sf(statistic, len(sd))))
-
-    def _series(self, values, name):
-        return pd.Series(np.array(values), index=list(self.labels), name=name)
 
     def _read_value(self, value):
         if isinstance(value, Mapping):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .diagnostics import boundary_names
+from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, UPPER
+from .diagnostics import boundary_parameters
 from .identification import (
     Finding,
     Findings,
@@ -28,17 +29,6 @@ _SHARE = 0.5  # of a standard error: what is named in a weak direction
 _PENALTY_SHARE = 0.5
 _SCORES_PER_PARAMETER = 5
 _TOLD = 3
-
-_EDGES = {
-    "corr": "families' effects on two skills are one and the same, or opposite: fewer skills say as much",
-    "precision": "a benchmark is fitted exactly or not at all: look at its scores, and whether it has enough of them",
-    "lower": "the asymptote wants to leave its range: fix it (asymptotes='chance')",
-    "upper": "the asymptote wants to leave its range: fix it (asymptotes='chance' or 'lower')",
-    "slope_sd": "the slope does not vary between families: leave it out of random_slopes (test_shared_slopes tests it)",
-    "llm_sd": "LLMs of one family differ no more than their covariates say: leave llm_effects out (lr_test tests it)",
-    "loading": "the anchor does not measure its skill: choose another",
-}
-
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis(Findings):
@@ -226,8 +216,8 @@ def _pairs(fit, error):
 def _rank(fit):
     model, estimate = fit.model, fit.estimate
     space, v = estimate.space(model), estimate.coordinates
-    moved = any(name.startswith(("slope_sd[", "llm_sd")) for name in boundary_names(model, estimate.params))
-    if moved:  # the score of a random effect vanishes at none
+    vanished = any(parameter.kind.zero == EDGE for parameter in boundary_parameters(model, estimate.params))
+    if vanished:  # the score of a random effect vanishes at none
         v = off_zero(model, space, v)
     try:
         rank = local_rank(model, v, space=space)
@@ -253,27 +243,26 @@ def _rank(fit):
 
 
 def _boundary(fit):
-    names = boundary_names(fit.model, fit.estimate.params)
-    if not names:
+    edges = boundary_parameters(fit.model, fit.estimate.params)
+    if not edges:
         return [Finding("boundary", "ok", "No estimate lies on the edge of its space.")]
     found = []
-    for word, advice in _EDGES.items():
-        own = tuple(name for name in names if name.startswith(f"{word}["))
-        if own:
-            message = (
-                f"{some(own)} on the edge of {'their' if len(own) > 1 else 'its'} space, where standard errors and "
-                f"tests mislead: {advice}."
-            )
-            found.append(Finding("boundary", "problem", message, own))
+    for kind in dict.fromkeys(parameter.kind for parameter in edges):
+        names = tuple(parameter.name for parameter in edges if parameter.kind == kind)
+        message = (
+            f"{some(names)} on the edge of {'their' if len(names) > 1 else 'its'} space, where standard errors and "
+            f"tests mislead: {kind.edge_advice}."
+        )
+        found.append(Finding("boundary", "problem", message, names))
     return found
 
 
 def _asymptotes(fit):
     """Estimated asymptotes whose variance on the logit scale is nearly that of their penalty."""
-    names = [name for name in fit.model.param_names if name.startswith(("lower[", "upper["))]
-    if not names or fit.observed.weak or not fit.estimate.informed:
+    where = np.flatnonzero(fit.parameters.are(LOWER, UPPER))
+    if not len(where) or fit.observed.weak or not fit.estimate.informed:
         return None
-    where = [fit.model.param_names.index(name) for name in names]
+    names = [fit.parameters[row].name for row in where]
     value, variance = fit.estimate.params[where], np.diag(fit.observed.matrix)[where]
     # precision of the penalty in that of penalty and scores together
     share = np.minimum(variance / (value * (1.0 - value)) ** 2 / fit.model.asymptote_sd**2, 1.0)
@@ -294,7 +283,7 @@ def _asymptotes(fit):
 def _links(fit):
     """Benchmarks whose link the scores say little of, beside the penalty."""
     model = fit.model
-    link = np.array([name.startswith("link[") for name in model.param_names])
+    link = fit.parameters.are(LINK)
     if not link.any() or fit.observed.weak or not fit.estimate.informed:
         return None
     variance = np.diag(fit.observed.matrix)[link].reshape(-1, model.table.n_link)
@@ -305,7 +294,9 @@ def _links(fit):
         message = f"Of what is known of a benchmark's link, at most {share.max():.0%} comes from its penalty."
         return Finding("links", "ok", message, (), numbers)
     names = tuple(
-        name for item in order for name in model.param_names if name.startswith(f"link[{model.benchmarks[item]},")
+        parameter.name
+        for item in order
+        for parameter in fit.parameters.of_kind(LINK, benchmark=model.benchmarks[item])
     )
     parts = some([f"{model.benchmarks[item]} {share[item]:.0%}" for item in order])
     message = (
@@ -353,7 +344,7 @@ def _few_scores(model):
         message = f"Every benchmark has at least {numbers['fewest a parameter']:.3g} scores for each of its parameters."
         return Finding("scores per benchmark", "ok", message, (), numbers)
     parts = some([f"{model.benchmarks[item]} ({seen[item]} for {own[item]})" for item in few])
-    names = tuple(f"precision[{model.benchmarks[item]}]" for item in few)
+    names = tuple(PRECISION.name_of(model.benchmarks[item]) for item in few)
     message = (
         f"Few scores for the parameters of {parts}: their loadings and precisions are hardly determined, and large "
         "samples are what standard errors assume. Leave them out, or fix loadings (Confirmatory)."

@@ -6,13 +6,6 @@ import numpy as np
 
 from ..errors import BoundaryWarning, ConvergenceWarning
 
-# A parameter past these is on the edge of its space as far as doubles and data can tell.
-_EDGE = {
-    "corr": lambda value: abs(value) > 0.999,
-    "precision": lambda value: not 1e-3 < value < 1e6,
-    "lower": lambda value: value < 1e-6,
-    "upper": lambda value: value > 1.0 - 1e-6,
-}
 _SMALLEST_ANCHOR = 1e-4
 # A random effect of this share of its skill's standard deviation is none: a millionth of the variance.
 _SMALLEST_SLOPE_SD = 1e-3
@@ -59,7 +52,7 @@ def find_problems(model, estimate, covariance):
         )
     if not estimate.converged:
         found.append(_not_converged(model, estimate, covariance))
-    edges = boundary_names(model, estimate.params)
+    edges = tuple(parameter.name for parameter in boundary_parameters(model, estimate.params))
     if edges and estimate.options.get("information", True):  # else there are no standard errors to mislead
         found.append(
             Problem(
@@ -97,21 +90,28 @@ def _not_converged(model, estimate, covariance):
     )
 
 
-def boundary_names(model, params):
-    """Names of natural parameters on the edge of their space, among them anchors and random effects that vanish."""
-    names = []
-    for name, value in zip(model.param_names, params, strict=True):
-        test = _EDGE.get(name.split("[", 1)[0])
-        if test is not None and test(value):
-            names.append(name)
-    structure = model.table.structure(params)
+def boundary_parameters(model, params):
+    """Natural parameters on the edge of their space, among them anchors and random effects that vanish.
+
+    Parameters
+    ----------
+    model : LatentSkillModel
+    params : array (P,)
+
+    Returns
+    -------
+    tuple of Parameter
+    """
+    table, found = model.table, []
+    for parameter, value in zip(table.parameters, params, strict=True):
+        low, high = parameter.kind.usual
+        if not low <= value <= high:
+            found.append(parameter)
+    layout, structure = table.layout, table.structure(params)
     effect = structure.slope_sd * model.random_design.std(axis=0)[:, None] / np.sqrt(np.diag(structure.skill_cov))
-    for term, skill in np.argwhere(np.abs(effect) < _SMALLEST_SLOPE_SD):
-        names.append(f"slope_sd[{model.random_terms[term]},{model.skills[skill]}]")
+    vanished = list(layout.index("slope_sd")[np.abs(effect) < _SMALLEST_SLOPE_SD])
     if model.llm_effects and abs(structure.kappa) < _SMALLEST_SLOPE_SD:
-        names.append("llm_sd")
-    loadings = structure.loadings
-    for skill, rows in enumerate(model.pattern.positive):
-        if len(rows) == 1 and abs(loadings[rows[0], skill]) < _SMALLEST_ANCHOR:
-            names.append(f"loading[{model.benchmarks[rows[0]]},{model.skills[skill]}]")
-    return tuple(names)
+        vanished += list(layout.index("llm_sd"))
+    loadings = layout.index("loadings")
+    vanished += [loadings[at] for at in model.pattern.anchors if abs(structure.loadings[at]) < _SMALLEST_ANCHOR]
+    return (*found, *(table.all_parameters[position] for position in vanished))

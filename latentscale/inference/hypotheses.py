@@ -165,10 +165,9 @@ def named_test(fit, title, words, parts, method):
     Parameters
     ----------
     parts : dict
-        Part -> Restriction, or list of str, each a restriction in parameter names.
+        Part -> Restriction.
     """
-    methods, names = check_methods(method), fit.model.param_names
-    parts = {part: read_restriction(texts, names) for part, texts in parts.items()}
+    methods = check_methods(method)
     everything = stacked(parts.values())
     pieces = {JOINT: everything} | (parts if len(parts) > 1 else {})
     rows, notes = [], []
@@ -182,9 +181,30 @@ def named_test(fit, title, words, parts, method):
     return HypothesisTest(title, words, table, tuple(notes), everything.labels)
 
 
+def _zero_slopes(fit, terms, skill):
+    """The restriction that a skill's slopes on some terms are zero."""
+    return _restriction(fit, [{(term, skill): 1.0} for term in terms])
+
+
+def _equal_slopes(fit, pairs):
+    """The restriction that pairs of slopes, each given by (term, skill), are equal."""
+    return _restriction(fit, [{first: 1.0, second: -1.0} for first, second in pairs])
+
+
+def _restriction(fit, rows):
+    """A Restriction to zero of combinations of slopes: dicts from (term, skill) to a weight."""
+    names, layout = fit.model.param_names, fit.model.table.layout
+    matrix = np.zeros((len(rows), layout.size))
+    slopes = layout.index("slopes")
+    for row, weights in zip(matrix, rows, strict=True):
+        for (term, skill), weight in weights.items():
+            row[slopes[fit.model.terms.index(term), fit.model.skills.index(skill)]] = weight
+    return read_restriction((matrix[:, fit.model.table.free], 0.0), names)
+
+
 def interactions(fit):
     """Terms of the scaling that are products of others."""
-    return [term for term in fit.model.terms if ":" in term]
+    return list(fit.model.design.interactions)
 
 
 def no_interaction(fit, method):
@@ -192,7 +212,7 @@ def no_interaction(fit, method):
     terms = interactions(fit)
     if not terms:
         raise DataError(f"The scaling {fit.model.scaling!r} has no interaction to test.")
-    parts = {skill: [f"slope[{term},{skill}] = 0" for term in terms] for skill in fit.model.skills}
+    parts = {skill: _zero_slopes(fit, terms, skill) for skill in fit.model.skills}
     return named_test(fit, "No interaction", f"The slopes on {', '.join(terms)} are zero", parts, method)
 
 
@@ -205,8 +225,7 @@ def flops_sufficiency(fit, method, size=None, tokens=None):
         raise DataError(f"{missing} are not terms of the scaling; it has {list(fit.model.terms)}.")
     others = [term for term in fit.model.terms if term not in (size, tokens)]
     parts = {
-        skill: [f"slope[{size},{skill}] = slope[{tokens},{skill}]"]
-        + [f"slope[{term},{skill}] = 0" for term in others]
+        skill: stacked([_equal_slopes(fit, [((size, skill), (tokens, skill))]), _zero_slopes(fit, others, skill)])
         for skill in fit.model.skills
     }
     words = f"The slopes on {size} and {tokens} are equal"
@@ -216,7 +235,7 @@ def flops_sufficiency(fit, method, size=None, tokens=None):
 
 def _main_term(fit, column, what):
     """The term that is the log of a column alone."""
-    found = [term for term in fit.model.terms if term in (f"log({column})", f"log2({column})", f"log10({column})")]
+    found = fit.model.design.logs_of(column)
     if len(found) != 1:
         raise DataError(
             f"No single term of the scaling {fit.model.scaling!r} is the log of {column}; name it, as in "
@@ -231,7 +250,7 @@ def equal_slopes(fit, method):
     if len(skills) < 2:
         raise DataError("There is one skill only, so there are no slopes to compare.")
     parts = {
-        term: [f"slope[{term},{first}] = slope[{term},{second}]" for first, second in itertools.pairwise(skills)]
+        term: _equal_slopes(fit, [((term, first), (term, second)) for first, second in itertools.pairwise(skills)])
         for term in fit.model.terms
     }
     return named_test(fit, "Equal slopes across skills", "All skills have the same slopes", parts, method)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
+from ..parameters.kinds import CORRELATION, COVARIANCE, SLOPE, VARIANCE
 from ..parameters.restrictions import read_restriction
 from .local_rank import local_rank, mixed_skills, random_point
 
@@ -304,7 +305,7 @@ def design_within_families(model):
     deviations = (x - means[code]) / x.std(axis=0)
     deviations[:, [model.terms.index(term) for term in constant]] = 0.0  # else rounding would count
     flat = null_space(deviations, 1e-9)
-    names = tuple(f"slope[{term},{skill}]" for term in constant for skill in model.skills)
+    names = tuple(SLOPE.name_of(term, skill) for term in constant for skill in model.skills)
     numbers = {"needed": size, "rank": size - flat.shape[1]}
     several = int(np.sum(counts > 1))
     if len(constant) == size:
@@ -326,7 +327,7 @@ def design_within_families(model):
             f"Within families {', '.join(terms)} are collinear: only differences between families tell their slopes "
             "apart, and so only if efficiencies are unrelated to them."
         )
-        names = tuple(f"slope[{term},{skill}]" for term in terms for skill in model.skills)
+        names = tuple(SLOPE.name_of(term, skill) for term in terms for skill in model.skills)
         return Finding("design within families", "note", message, names, numbers)
     message = f"All {size} terms vary within families, {several} of {model.n_families} of which have several LLMs."
     return Finding("design within families", "ok", message, (), numbers)
@@ -338,7 +339,7 @@ def enough_families(model):
     numbers = {"needed": k + 1, "families": count}
     if count > k:
         return Finding("families", "ok", f"{count} families for {k} skills.", (), numbers)
-    names = tuple(name for name in model.param_names if name.startswith(("corr[", "cov[")))
+    names = tuple(one.name for one in model.table.parameters.of_kind(CORRELATION, COVARIANCE, VARIANCE))
     message = (
         f"{k} skills but only {count} families with data: the covariance of family effects needs more families than "
         "skills. Use fewer skills."
@@ -397,14 +398,10 @@ def flat_words(model, rank):
             f"{these} of the skills: the rank of the loadings, the design or the missing scores leave {it} free"
         )
     fixed = [rank.names[position] for position in rank.settling]
-    how = "Confirmatory, or fit(constraints=...)" if all(map(_is_loading, fixed)) else "fit(constraints=...)"
+    how = "Confirmatory, or fit(constraints=...)" if rank.loadings[rank.settling].all() else "fit(constraints=...)"
     too = "; Anchored or Echelon would too" if turns else ""
     words.append(f"Fixing {some(fixed)} at zero would settle {it} ({how}){too}")
     return ". ".join(words) + "."
-
-
-def _is_loading(name):
-    return name.startswith("loading[")
 
 
 def _direction_words(model, rank, column):

@@ -17,6 +17,7 @@ from scipy.optimize import linprog
 
 from ..likelihood.expected_information import simulated_cells
 from ..numerics.linalg import null_space
+from ..parameters.kinds import LINK, LOADING
 from ..parameters.structure import Structure
 from .covariance import coordinate_jacobian
 from .flat_rotations import flat_rotations, settling_loadings
@@ -36,6 +37,8 @@ class LocalRank:
     ----------
     names : tuple of str (P,)
         Natural parameters.
+    loadings : bool array (P,)
+        Which of them are loadings.
     structure : Structure
         The point, in users' covariates.
     size, rank : int
@@ -58,6 +61,7 @@ class LocalRank:
     """
 
     names: tuple
+    loadings: np.ndarray
     structure: Structure
     size: int
     rank: int
@@ -85,15 +89,11 @@ class LocalRank:
         """Flat directions (P, m): the rotations, then others that name few parameters; largest entries are one."""
         scaled = self.sizes[:, None] * self.null
         first = self.sizes[:, None] * self.rotations
-        basis = first if self.n_rotations == self.n_flat else sparse_basis(scaled, self._loadings, first)
+        basis = first if self.n_rotations == self.n_flat else sparse_basis(scaled, self.loadings, first)
         if not basis.size:
             return basis
         basis = basis / basis[np.argmax(np.abs(basis), axis=0), np.arange(basis.shape[1])]
         return np.where(np.abs(basis) < _NEGLIGIBLE, 0.0, basis) / self.sizes[:, None]
-
-    @property
-    def _loadings(self):
-        return np.array([name.startswith("loading[") for name in self.names])
 
 
 def random_point(model, rng):
@@ -152,14 +152,14 @@ def local_rank(model, v, seed=0, space=None):
         If Sigma is singular at the point, so that there is no density.
     """
     space, rng = model.space if space is None else space, np.random.default_rng(seed)
-    structure = model.recoding.user(space.structure(v))
-    sizes = standard_sizes(model, structure)
+    structure, parameters = model.recoding.user(space.structure(v)), model.table.parameters
+    names, loadings, sizes = parameters.names, parameters.are(LOADING), standard_sizes(model, structure)
     grouped = full_rank_in_groups(model, space, v, structure, rng)
     if grouped is not None:
         weakest = coordinate_jacobian(space, model.recoding, v) @ grouped.direction
         none = np.zeros((len(v), 0))
         return LocalRank(
-            tuple(model.param_names), structure, len(v), len(v), grouped.smallest, np.nan, none, none,
+            names, loadings, structure, len(v), len(v), grouped.smallest, np.nan, none, none,
             np.empty(0, dtype=int), weakest, sizes, grouped.rows,
         )  # fmt: skip
     copies = int(np.ceil(ROWS_PER_PARAMETER * len(v) / model.n_families))
@@ -178,7 +178,7 @@ def local_rank(model, v, seed=0, space=None):
     carry = coordinate_jacobian(space, model.recoding, v)
     natural = carry @ (right.T / scale[:, None])
     return LocalRank(
-        tuple(model.param_names), structure, len(v), rank, float(singular[rank - 1]),
+        names, loadings, structure, len(v), rank, float(singular[rank - 1]),
         float(singular[rank]) if flat else np.nan, natural[:, rank:], carry @ _few_skills(*flat_rotations(space, v)),
         _settling(space, v, natural[:, rank:] * sizes[:, None]), natural[:, rank - 1], sizes, rows,
     )  # fmt: skip
@@ -190,7 +190,7 @@ def _known_links(model, space, size):
     Where no score comes near a stretch of a link, the penalty alone determines it: a part of the model, as asymptotes'
     penalties are, and no direction left open.
     """
-    link = np.array([label.startswith("link[") for label in space.labels])
+    link = space.parameters.are(LINK)
     return np.diag(np.where(link, 1.0 / model.link_sd, 0.0)) if size else np.zeros((0, 0))
 
 

@@ -14,9 +14,9 @@ from ..errors import DataError
 from ..estimation.ascent import complete_metric, scale_from
 from ..estimation.refit import refit, restricted_refit
 from ..likelihood.objective import Objective
+from ..parameters.kinds import ARC_SINE, CORRELATION, EDGE, IDENTITY, Scale
 from ..parameters.restrictions import RestrictedSpace, Restriction, natural_jacobian, natural_vector, read_restriction
 from .hypotheses import full_information, stacked
-from .intervals import _SCALES, scale_of
 
 # Standard errors from a restricted maximum at which its search, and one that only looks for another branch, stop.
 _GOAL, _CHECKED = 1e-3, 8e-3
@@ -24,12 +24,6 @@ _LOST = 0.1  # and beyond this its value is of no use
 ROUNDING = 1e-4  # log-likelihood units that two maximisations may differ by
 _NEAR_OPTIMUM = 0.02  # what a fit may lack of its own optimum: a fifth of a standard error
 _CORRELATION_EDGE = 1.0 - 1e-4  # beyond this in size, Sigma is singular as far as the data can tell
-# The log-likelihood is smooth in sqrt(1 - rho^2), so that its root is nearly a straight line in the arc sine even
-# where the estimate is at the edge; Fisher's z has the edge at infinity.
-_STEPS = {**_SCALES, "corr": (np.arcsin, lambda x: 1.0 / np.sqrt(1.0 - x * x), np.sin)}
-# Ends of the spaces of single parameters; slope_sd, llm_sd and anchors reach theirs, the others do not.
-_SPACES = {"precision": (0.0, np.inf), "variance": (0.0, np.inf), "corr": (-1.0, 1.0), "lower": (0.0, 1.0),
-           "upper": (0.0, 1.0), "slope_sd": (0.0, np.inf), "llm_sd": (0.0, np.inf)}  # fmt: skip
 _SIZES = ("slope_sd", "llm_sd")
 
 
@@ -42,8 +36,8 @@ class Target:
     label : str
     weights : array (P,)
         a.
-    scale : str
-        Key of the scales; ``""`` for the quantity itself.
+    scale, wald_scale : Scale
+        Of the profile, and of Wald intervals.
     factor : float
         The weight of a single parameter; 1 for a combination of several.
     space : tuple of float
@@ -56,48 +50,52 @@ class Target:
 
     label: str
     weights: np.ndarray
-    scale: str = ""
+    scale: Scale = IDENTITY
+    wald_scale: Scale = IDENTITY
     factor: float = 1.0
     space: tuple = (-np.inf, np.inf)
     closed: bool = False
     pair: tuple = ()
 
-    def forward(self, t, scales=_STEPS):
-        """psi(t), increasing; with ``scales=_SCALES`` on the scale of Wald intervals."""
-        if self.scale not in scales:
+    def forward(self, t, scale=None):
+        """psi(t), increasing; on the scale of the profile or another."""
+        scale = scale or self.scale
+        if scale == IDENTITY:
             return t
-        return np.sign(self.factor) * scales[self.scale][0](t / self.factor)
+        return np.sign(self.factor) * scale.forward(t / self.factor)
 
-    def derivative(self, t, scales=_STEPS):
+    def derivative(self, t, scale=None):
         """d psi / dt."""
-        return scales[self.scale][1](t / self.factor) / abs(self.factor) if self.scale in scales else 1.0
+        scale = scale or self.scale
+        return 1.0 if scale == IDENTITY else scale.derivative(t / self.factor) / abs(self.factor)
 
-    def back(self, psi, scales=_STEPS):
+    def back(self, psi, scale=None):
         """t(psi)."""
-        if self.scale not in scales:
+        scale = scale or self.scale
+        if scale == IDENTITY:
             return psi
-        return self.factor * scales[self.scale][2](np.sign(self.factor) * psi)
+        return self.factor * scale.back(np.sign(self.factor) * psi)
 
     def wald_root(self, t, centre, se):
         """(psi(t) - psi(centre)) / s.e. on the scale of Wald intervals; ``se`` is that of t."""
-        step = self.forward(t, _SCALES) - self.forward(centre, _SCALES)
-        return step / (se * self.derivative(centre, _SCALES))
+        step = self.forward(t, self.wald_scale) - self.forward(centre, self.wald_scale)
+        return step / (se * self.derivative(centre, self.wald_scale))
 
     def wald_end(self, root, centre, se):
         """The t of a Wald root."""
-        psi = self.forward(centre, _SCALES) + root * se * self.derivative(centre, _SCALES)
-        return float(self.back(psi, _SCALES))
+        psi = self.forward(centre, self.wald_scale) + root * se * self.derivative(centre, self.wald_scale)
+        return float(self.back(psi, self.wald_scale))
 
     def limit(self, sign):
         """psi at the end of the space that can be evaluated, or +-inf."""
-        if self.scale == "corr":
+        if self.scale == ARC_SINE:
             return sign * np.arcsin(_CORRELATION_EDGE)
         return self.space[sign > 0] if self.closed else sign * np.inf
 
     @property
     def longest_step(self):
         """In psi, for the first step, where the standard error may mean nothing."""
-        return 0.8 if self.scale == "corr" else np.inf
+        return 0.8 if self.scale == ARC_SINE else np.inf
 
 
 def read_target(parameter, model):
@@ -109,9 +107,9 @@ def read_target(parameter, model):
         If it cannot be read, is constant, is not one quantity, or combines standard deviations of random slopes with
         other parameters.
     """
-    names = list(model.param_names)
+    names, parameters = list(model.param_names), model.table.parameters
     if isinstance(parameter, str) and parameter in names:
-        return _single(parameter, 1.0, parameter, model)
+        return _single(parameters.get(parameter), 1.0, parameter, model)
     if isinstance(parameter, str):
         read = read_restriction(f"{parameter} = 0", names)
         if len(read) != 1 or read.value[0] != 0.0:
@@ -127,28 +125,26 @@ def read_target(parameter, model):
     weights, label = read.matrix[0], read.labels[0].removesuffix(" = 0")
     used = np.flatnonzero(weights)
     if len(used) == 1:
-        return _single(names[used[0]], float(weights[used[0]]), label, model)
-    if any(scale_of(names[index]) in _SIZES for index in used):
+        return _single(parameters[used[0]], float(weights[used[0]]), label, model)
+    if any(parameters[index].kind.zero == EDGE for index in used):
         raise DataError("A standard deviation (slope_sd[...], llm_sd) is profiled by itself, not combined with others.")
     return Target(label, weights)
 
 
-def _single(name, factor, label, model):
-    scale = scale_of(name)
-    anchors = [
-        f"loading[{model.benchmarks[rows[0]]},{skill}]"
-        for skill, rows in zip(model.skills, model.pattern.positive, strict=True)
-        if len(rows) == 1
-    ]
-    space = (0.0, np.inf) if name in anchors else _SPACES.get(scale, (-np.inf, np.inf))
+def _single(parameter, factor, label, model):
+    """Target of a parameter times a factor."""
+    kind, parameters, loadings = parameter.kind, model.table.parameters, model.table.layout.index("loadings")
+    anchor = parameter.position in [loadings[at] for at in model.pattern.anchors]
+    space = (0.0, np.inf) if anchor else kind.space
     space = tuple(sorted((factor * space[0], factor * space[1])))
-    weights, pair = factor * (np.asarray(model.param_names) == name), ()
-    if scale == "corr":
-        layout = model.table.layout
-        position = model.table.all_names.index(name) - layout.slices["skill_cov"].start
-        pair = tuple(int(index[position]) for index in layout.triangle)
-    closed = scale in _SIZES or name in anchors
-    return Target(label, weights, scale if scale in _STEPS else "", factor, space, closed, pair)
+    weights, pair = np.zeros(len(parameters)), ()
+    weights[parameters.row(parameter.name)] = factor
+    if kind == CORRELATION:
+        first, second = (model.skills.index(skill) for skill in parameter.labels)
+        pair = (second, first)
+    return Target(
+        label, weights, kind.profile_scale, kind.scale, factor, space, anchor or kind.zero == EDGE, pair
+    )
 
 
 @dataclass(frozen=True, eq=False)

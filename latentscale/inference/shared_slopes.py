@@ -18,6 +18,7 @@ from .chibar import (
     variance_scores,
 )
 from .covariance import require_information
+from .hypotheses import SIZE
 from .hypothesis_test import JOINT, HypothesisTest, test_table
 from .nesting import CONSERVATIVE
 
@@ -63,7 +64,7 @@ def shared_slopes(fit, terms=None, method="score", integration="laplace"):
     if not candidates:
         raise DataError(f"No main effect of {model.scaling!r} varies within families, so slopes cannot vary either.")
     if terms is None:
-        sizes = [term for term in candidates if "params_b" in term]
+        sizes = [term for term in candidates if SIZE in model.design.columns_of(term)]
         terms = (sizes or candidates)[:1]
     terms = [terms] if isinstance(terms, str) else list(terms)
     unknown = [term for term in terms if term not in candidates]

@@ -178,6 +178,9 @@ LLM_SD = Kind(
     edge_advice="LLMs of one family differ no more than their covariates say: leave llm_effects out (lr_test tests it)",
 )  # fmt: skip
 
+# any function of parameters, under the label that the user gave it
+FUNCTION = Kind("function", ("function",), phrase="{function}")
+
 # of models of their own: Huber-loss fits, regressions on skills, repeated tries
 FAMILY = Kind("family", ("family", "skill"))
 FAMILY_SD = Kind("family_sd", ("benchmark",), scale=LOG, space=_POSITIVE, zero=OUTSIDE)

@@ -124,3 +124,14 @@ class Parameters:
             for parameter in self._all
             if parameter.kind in kinds and all(parameter.parts.get(what) == label for what, label in labels.items())
         ]
+
+    def by_title(self, titles=None):
+        """Which parameters each table of estimates holds, in their order: dict title -> bool array (P,).
+
+        Parameters
+        ----------
+        titles : dict, optional
+            Kind -> title, where it is not that of the kind. Kinds without a title are in no table.
+        """
+        own = [(titles or {}).get(parameter.kind, parameter.kind.title) for parameter in self._all]
+        return {title: np.array([one == title for one in own]) for title in dict.fromkeys(own) if title}

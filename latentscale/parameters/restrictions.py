@@ -10,6 +10,7 @@ from scipy.linalg import qr
 from ..errors import DataError
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
+from .named import Parameters
 from .recoding import Recoding
 from .space import ParameterSpace
 
@@ -198,9 +199,14 @@ class RestrictedSpace:
         """The coordinates of u that are coordinates of v, (P - q,)."""
         return np.setdiff1d(np.arange(self.space.size), self.solved)
 
+    @cached_property
+    def parameters(self):
+        """The natural parameter that each coordinate of v stands for, Parameters (P - q,)."""
+        return Parameters(self.space.parameters[position] for position in self.kept)
+
     @property
     def labels(self):
-        return [self.space.labels[position] for position in self.kept]
+        return list(self.parameters.names)
 
     def free(self, v):
         """v -> u; NaN throughout where the restriction cannot be met at v."""

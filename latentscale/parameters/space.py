@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.special import expit, logit
 
 from ..numerics.linalg import congruence
+from .named import Parameters
 from .table import ParameterTable
 
 
@@ -60,9 +61,14 @@ class ParameterSpace:
         return self.table.size
 
     @cached_property
+    def parameters(self):
+        """The natural parameter that each coordinate of u stands for, Parameters (P,); their order is that of u."""
+        return Parameters(self.table.all_parameters[entry] for entry in self.entries)
+
+    @property
     def labels(self):
-        """The natural parameter that each coordinate of u stands for; the order differs from the natural one."""
-        return [self.table.all_names[entry] for entry in self.entries]
+        """Their names, list of str."""
+        return list(self.parameters.names)
 
     @cached_property
     def entries(self):

@@ -15,6 +15,7 @@ from ..inference.flat_rotations import flat_rotations
 from ..likelihood.expected_information import expected_information
 from ..numerics.differences import jacobian
 from ..numerics.linalg import cholesky_or_none, null_space, symmetrise
+from ..parameters.kinds import EDGE
 from ..parameters.restrictions import natural_jacobian
 
 # Tables simulated for the information of a fit that has none: standard errors then carry some 3% of noise.
@@ -149,7 +150,7 @@ def _expected_law(fit):
         """Slope of the penalties in u, in which they are as good as quadratic; in s they need not be concave."""
         return space.pull_back(point, penalty.terms(space.structural(point))[1])
 
-    held = np.array([label.startswith(("slope_sd[", "llm_sd")) for label in space.labels])
+    held = np.array([parameter.kind.zero == EDGE for parameter in space.parameters])
     # the logarithm of a small standard deviation bends within a step that suits the others
     scale = np.where(held & model.avoid_zero_sd, np.abs(u), np.maximum(1.0, np.abs(u)))
     information -= symmetrise(jacobian(pull, u, 1e-3 * scale))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, IdentificationError
+from ..parameters.kinds import INTERCEPT, LOADING, LOWER, PRECISION, SLOPE, UPPER
 from .cells import ABSENT, Cell, Table, bracketed, cell, format_p, frame_table
 from .recipe import call, fingerprint, versions
 from .words import ALPHA, boundary_sentence, default_question, model_sentences, warnings_of
@@ -31,6 +32,7 @@ def content(fit, title=None, question=None, alpha=0.05, size=1000, seed=0):
     model = fit.model
     diagnosis = fit.diagnose()
     parameters = fit.parameter_table(alpha)
+    estimates = wald_tables(fit, parameters)
     tests = tuple(slope_test(fit, name) for name in TESTS)
     predicted, how = predicted_scores(fit, alpha, size, seed)
     return {
@@ -48,8 +50,8 @@ def content(fit, title=None, question=None, alpha=0.05, size=1000, seed=0):
         "summary": fit.summary(alpha).as_html(),
         "level": f"{100.0 * (1.0 - alpha):g}%",
         "loadings": loadings_table(fit),
-        "slopes": wald_table("slopes", "Slopes of skills", parameters, "slope["),
-        "covariances": covariance_tables(fit, parameters),
+        "slopes": estimates.pop(SLOPE.word),
+        "covariances": (*correlation_matrix(fit), *estimates.values()),
         "benchmarks": benchmark_parameters(fit),
         "tests": tests,
         "diagnosis": findings_table("diagnosis", diagnosis.title, diagnosis),
@@ -121,10 +123,15 @@ def benchmarks_data(model):
 # --- estimates -----------------------------------------------------------------------------------------------------
 
 
-def wald_table(key, title, parameters, prefix):
-    """Parameters whose names begin with ``prefix``; the key of the rows is the name."""
-    part = parameters.loc[parameters.index.str.startswith(prefix), _WALD_COLUMNS]
-    return frame_table(key, title, "", part, _WALD_HEAD, "parameter", _P)
+def wald_tables(fit, parameters):
+    """A table for each title that kinds of parameters have (slopes, correlations, other spreads), by their word."""
+    tables = {}
+    for title, rows in fit.parameters.by_title().items():
+        word = fit.parameters[int(np.argmax(rows))].kind.word
+        key = "slopes" if word == SLOPE.word else f"wald-{word}"
+        part = parameters.loc[rows, _WALD_COLUMNS]
+        tables[word] = frame_table(key, title, "", part, _WALD_HEAD, "parameter", _P)
+    return tables
 
 
 def loadings_table(fit):
@@ -135,7 +142,7 @@ def loadings_table(fit):
         cells = [Cell(str(benchmark))]
         for k, skill in enumerate(loadings.columns):
             value = cell(loadings.iloc[j, k])
-            below = bracketed(error[f"loading[{benchmark},{skill}]"]) if free[j, k] else (Cell("(fixed)"),)
+            below = bracketed(error[LOADING.name_of(benchmark, skill)]) if free[j, k] else (Cell("(fixed)"),)
             cells.append(Cell(value.text, value.value, below))
         rows.append(tuple(cells))
     note = "Standard errors in brackets. A skill's unit is one standard deviation of family efficiency."
@@ -145,22 +152,12 @@ def loadings_table(fit):
     return Table("loadings", "Loadings", note, head, tuple(rows))
 
 
-def covariance_tables(fit, parameters):
-    """Correlations or covariances of family effects and other spreads: matrix first, then each with its error."""
-    titles = {
-        "corr[": "Correlations of family effects", "cov[": "Covariances of family effects",
-        "slope_sd[": "Standard deviations of the families' slopes", "llm_sd": "Residual skills of LLMs",
-    }  # fmt: skip
-    tables = []
-    if len(fit.model.skills) > 1:
-        note = "Correlations of families' efficiencies, as estimated or as fixed by the form."
-        tables.append(
-            frame_table("skill-corr", "Correlation matrix of family effects", note, fit.skill_corr, None, "skill")
-        )
-    for prefix, title in titles.items():
-        table = wald_table(f"wald-{prefix.strip('[_')}", title, parameters, prefix)
-        tables += [table] if table.rows else []
-    return tuple(tables)
+def correlation_matrix(fit):
+    """Correlations of family effects, no table with a single skill."""
+    if len(fit.model.skills) == 1:
+        return ()
+    note = "Correlations of families' efficiencies, as estimated or as fixed by the form."
+    return (frame_table("skill-corr", "Correlation matrix of family effects", note, fit.skill_corr, None, "skill"),)
 
 
 def benchmark_parameters(fit):
@@ -168,14 +165,13 @@ def benchmark_parameters(fit):
     error = fit.bse
     asymptotes = fit.asymptotes
     values = {
-        "intercept": fit.intercepts, "precision": fit.precision, "lower": asymptotes["lower"],
-        "upper": asymptotes["upper"],
+        INTERCEPT: fit.intercepts, PRECISION: fit.precision, LOWER: asymptotes["lower"], UPPER: asymptotes["upper"],
     }  # fmt: skip
     rows = []
     for benchmark in fit.model.benchmarks:
         cells = [Cell(str(benchmark))]
-        for word, series in values.items():
-            name, value = f"{word}[{benchmark}]", cell(series[benchmark])
+        for kind, series in values.items():
+            name, value = kind.name_of(benchmark), cell(series[benchmark])
             below = bracketed(error[name]) if name in error.index else (Cell("(fixed)"),)
             cells.append(Cell(value.text, value.value, below))
         rows.append(tuple(cells))

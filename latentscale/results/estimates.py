@@ -4,20 +4,24 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import DataError
 from ..inference.covariance import Covariance, observed_covariance, robust_covariance
 from ..inference.diagnostics import find_problems
-from ..inference.intervals import wald_intervals
+from ..inference.named_estimates import NamedEstimates
 from ..inference.profile import profile_intervals
 from ..numerics import monotone
 
 
-class Estimates:
+class Estimates(NamedEstimates):
     """What ``LatentSkillResults`` reports of parameters and fit; reads ``model``, ``estimate`` and ``covariance``."""
 
     # --- estimates and their uncertainty -----------------------------------------------------------------------
+
+    @property
+    def parameters(self):
+        """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
+        return self.model.table.parameters
 
     @property
     def params(self):
@@ -44,17 +48,9 @@ class Estimates:
         """Kind of covariance in use."""
         return self.covariance.kind
 
-    def cov_params(self):
-        """Covariance of the natural parameters, of kind ``cov_type``: DataFrame (P, P), NaN where absent."""
-        names = self.model.param_names
-        return pd.DataFrame(self.covariance.matrix, index=names, columns=names)
-
     @property
-    def bse(self):
-        """Standard errors, Series (P,); NaN where they do not exist."""
-        # restricted parameters have variance zero up to rounding
-        variance = np.maximum(np.diag(self.covariance.matrix), 0.0)
-        return pd.Series(np.sqrt(variance), index=self.model.param_names, name="std_err")
+    def _covariance_matrix(self):
+        return self.covariance.matrix
 
     @property
     def mc_se(self):
@@ -64,17 +60,6 @@ class Estimates:
         # draws move the coordinates together; without their covariance the sum of sizes bounds the error
         values = np.full(jacobian.shape[0], np.nan) if in_u is None else abs(jacobian) @ in_u
         return pd.Series(values, index=self.model.param_names, name="mc_se")
-
-    @property
-    def tvalues(self):
-        """Wald z statistics against zero, Series (P,)."""
-        return (self.params / self.bse).rename("z")
-
-    @property
-    def pvalues(self):
-        """Two-sided normal p-values of ``tvalues``, Series (P,)."""
-        values = 2.0 * stats.norm.sf(np.abs(self.tvalues))
-        return pd.Series(values, index=self.model.param_names, name="p_value")
 
     def conf_int(self, alpha=0.05, method="wald", parameters=None, n_jobs=None, progress=False):
         """Confidence intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
@@ -97,21 +82,17 @@ class Estimates:
         """
         if method not in ("wald", "profile"):
             raise DataError(f"conf_int knows method='wald' and 'profile', not {method!r}.")
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
         names = self.model.param_names if parameters is None else np.atleast_1d(parameters).tolist()
         unknown = [name for name in names if name not in self.params.index]
         if unknown:
             raise DataError(f"Unknown parameters {unknown[:5]}; they are named as in fit.params.")
         if method == "profile":
             return profile_intervals(self, list(names), alpha, n_jobs, progress)
-        return wald_intervals(self.params, self.bse, alpha).loc[list(names)]
+        return super().conf_int(alpha).loc[list(names)]
 
     def parameter_table(self, alpha=0.05):
         """One row per free parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, mc_se."""
-        interval = self.conf_int(alpha).set_axis(["ci_lower", "ci_upper"], axis=1)
-        columns = [self.params, self.bse, self.tvalues, self.pvalues, interval, self.mc_se]
-        return pd.concat(columns, axis=1).rename_axis("parameter")
+        return pd.concat([super().parameter_table(alpha), self.mc_se], axis=1).rename_axis("parameter")
 
     # --- fit -----------------------------------------------------------------------------------------------------
 

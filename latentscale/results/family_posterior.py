@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..immutable import Immutable
 from ..prediction.calibration import interval
 from ..prediction.predictive import expected_draws
 from ..prediction.sampling import DRAWS, effect_draws, generator
@@ -11,7 +12,7 @@ from ..prediction.skills import JointDraws, Request, read_sources
 from ..tables import read_table, some
 
 
-class FamilyPosteriors:
+class FamilyPosteriors(Immutable):
     """p(alpha_l | y_l) of every family at the estimates, as weighted draws. Immutable.
 
     Attributes
@@ -29,9 +30,6 @@ class FamilyPosteriors:
         effects = effect_draws(fit.structure, model.user_cells, model.families, int(draws), seed)
         families = tuple(map(str, model.families))
         self.__dict__.update(families=families, skills=tuple(model.skills), effects=tuple(effects), seed=int(seed))
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
 
     def __repr__(self):
         moved = sum(one.moved for one in self.effects)

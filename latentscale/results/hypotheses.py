@@ -3,26 +3,11 @@
 from ..inference import hypotheses, nesting, shared_slopes
 from ..inference import modification_indices as release
 from ..inference.hypotheses import check_methods, named_test
-from ..inference.wald import t_test, wald_test
 from ..parameters.restrictions import read_restriction
 
 
 class Tests:
     """The tests of ``LatentSkillResults``."""
-
-    def t_test(self, hypothesis):
-        """Wald tests, one per restriction; a statsmodels ContrastResults.
-
-        Parameters
-        ----------
-        hypothesis : str, list of str, or array (q, P)
-            Such as ``"slope[log(params_b),math] = slope[log(tokens_t),math]"``.
-        """
-        return t_test(hypothesis, self.params, self.cov_params())
-
-    def wald_test(self, hypothesis):
-        """Joint Wald test (chi-square); ``"a = b = 0"`` is two restrictions. A statsmodels ContrastResults."""
-        return wald_test(hypothesis, self.params, self.cov_params())
 
     def lr_test(self, smaller):
         """Likelihood-ratio test of a smaller model nested in this one.

@@ -39,9 +39,6 @@ class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPl
         self.__dict__.update(model=model, estimate=estimate)
         self.__dict__["covariance"] = self._default_covariance() if covariance is None else covariance
 
-    def __setattr__(self, name, value):
-        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
-
     def __repr__(self):
         state = "" if self.converged else ", NOT CONVERGED"
         return f"<LatentSkillResults: llf {self.llf:.4f}, {self.df_model} parameters, {self.estimate.rule}{state}>"

@@ -1,6 +1,7 @@
 """Pictures of the parameters of a fit, and the tables that they show."""
 
 from ..errors import DataError
+from ..parameters.kinds import LOADING, SLOPE
 from ..plots.curves import PREDICTOR, plot_curve, plot_curves
 from ..plots.families import plot_family_effects, plot_family_posterior, plot_instruct
 from ..plots.loadings import plot_correlations, plot_loadings
@@ -36,11 +37,11 @@ class ParameterPlots:
             benchmark, skill, estimate, std_err, ci_lower, ci_upper, p_value, fixed; NaN where fixed, and where there
             are no standard errors.
         """
-        return entry_table(self, "loading", self.loadings, ("benchmark", "skill"), alpha)
+        return entry_table(self, LOADING, self.loadings, ("benchmark", "skill"), alpha)
 
     def slope_table(self, alpha=0.05):
         """Slopes, one row per term and skill; columns term, skill and the rest as in ``loading_table``."""
-        return entry_table(self, "slope", self.slopes, ("term", "skill"), alpha)
+        return entry_table(self, SLOPE, self.slopes, ("term", "skill"), alpha)
 
     def correlation_table(self, alpha=0.05):
         """Correlations of family effects, one row per pair of skills.

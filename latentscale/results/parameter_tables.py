@@ -8,6 +8,7 @@ from ..components.response import OUTLIER_PRECISION, link_function
 from ..errors import DataError
 from ..inference.delta import delta
 from ..numerics import monotone
+from ..parameters.kinds import CORRELATION, COVARIANCE, VARIANCE
 from ..tables import some
 
 _BISECTIONS = 50  # halvings of [0, 1]: quantiles to 1e-15
@@ -20,13 +21,13 @@ def _checked(alpha):
     return stats.norm.isf(0.5 * alpha)
 
 
-def entry_table(fit, word, matrix, names, alpha):
+def entry_table(fit, kind, matrix, names, alpha):
     """Estimates of a block (rows by columns) with intervals, fixed entries included; see ``loading_table``."""
     # absent errors are NaN, and a parameter that constraints hold still has the error 0
     with np.errstate(divide="ignore", invalid="ignore"):
         free = fit.parameter_table(alpha)
     labels = [(row, column) for row in matrix.index for column in matrix.columns]
-    entries = [f"{word}[{row},{column}]" for row, column in labels]
+    entries = [kind.name_of(row, column) for row, column in labels]
     columns = ["std_err", "ci_lower", "ci_upper", "p_value"]
     frame = pd.DataFrame(labels, columns=list(names))
     frame["estimate"] = matrix.to_numpy().ravel()
@@ -38,18 +39,18 @@ def entry_table(fit, word, matrix, names, alpha):
 def correlation_table(fit, alpha):
     """Correlations of family effects, one row per pair; see ``ParameterPlots.correlation_table``."""
     _checked(alpha)
-    skills, table = list(fit.model.skills), fit.model.table
+    skills, everything = list(fit.model.skills), fit.model.table.all_parameters
     pairs = [(a, b) for place, b in enumerate(skills) for a in skills[:place]]
     corr, free = fit.skill_corr, fit.params.index
     own, interval = fit.bse, fit.conf_int(alpha)
     rows = []
     for first, second in pairs:
-        name, known = f"corr[{first},{second}]", corr.loc[first, second]
-        if name in table.all_names:
+        name, known = CORRELATION.name_of(first, second), corr.loc[first, second]
+        if everything.get(name) is not None:
             fixed = name not in free
             numbers = (np.nan,) * 3 if fixed else (own[name], *interval.loc[name])
         else:
-            fixed = f"cov[{first},{second}]" not in free and known == 0.0
+            fixed = COVARIANCE.name_of(first, second) not in free and known == 0.0
             numbers = (np.nan,) * 3 if fixed else _correlation_interval(fit, skills, first, second, alpha)
         rows.append((first, second, known, *numbers, fixed))
     return pd.DataFrame(rows, columns=["first", "second", "estimate", "std_err", "ci_lower", "ci_upper", "fixed"])
@@ -58,12 +59,11 @@ def correlation_table(fit, alpha):
 def _correlation_interval(fit, skills, first, second, alpha):
     """Standard error by the delta method and interval on Fisher's z, where variances are free."""
     i, j = skills.index(first), skills.index(second)
-    covariance = fit.cov_params()
-    if not np.isfinite(fit.bse[[name for name in covariance if name.startswith("cov[")]]).all():
+    if not np.isfinite(fit.bse[fit.parameters.are(COVARIANCE, VARIANCE)]).all():
         return (np.nan,) * 3
     found = delta(
         lambda p: p.skill_cov[i, j] / (p.skill_cov[i, i] * p.skill_cov[j, j]) ** 0.5,
-        fit.params, covariance, fit.model.table,
+        fit.params, fit.cov_params(), fit.model.table,
     )  # fmt: skip
     value, error = float(found.values[0]), float(found.bse.iloc[0])
     half = _checked(alpha) * error / (1.0 - value**2)

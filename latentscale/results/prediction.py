@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..immutable import Immutable
 from ..prediction.calibration import crps, interval, log_score, probability_integral_transform
 
 
-class PredictionResults:
+class PredictionResults(Immutable):
     """Predictions of the scores of LLMs, from joint draws. Immutable.
 
     Attributes
@@ -19,9 +20,6 @@ class PredictionResults:
 
     def __init__(self, draws, llm_name="llm"):
         self.__dict__.update(draws=draws, llm_name=str(llm_name))
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
 
     def __repr__(self):
         size, n, j = self.draws.mu.shape

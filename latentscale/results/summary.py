@@ -11,6 +11,7 @@ from statsmodels.iolib.tableformatting import fmt_params
 
 from ..components.penalty import PRECISION_CENTRE, PRECISION_SD
 from ..components.response import OUTLIER_PRECISION
+from ..parameters.kinds import INTERCEPT, LOADING, LOWER, PRECISION, UPPER
 from .latex import escape
 
 _PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
@@ -62,21 +63,7 @@ def summarise(fit, alpha=0.05):
     summary.tables.append(_header(fit))
     table = fit.parameter_table(alpha)
     summary.tables.append(_loadings(fit, table))
-    summary.tables.append(_coefficients(table, "slope[", "Slopes of skills", alpha))
-    names = [name for name in table.index if name.startswith(("corr[", "cov["))]
-    if names:
-        title = (
-            "Correlations of family effects"
-            if names[0].startswith("corr[")
-            else "Covariances of family effects"
-        )
-        summary.tables.append(_coefficients(table, ("corr[", "cov["), title, alpha))
-    if fit.model.random_terms:
-        title = "Standard deviations of families' slopes"
-        summary.tables.append(_coefficients(table, "slope_sd[", title, alpha))
-    if fit.model.llm_effects:
-        title = "Residual skills of LLMs, in units of families' efficiency"
-        summary.tables.append(_coefficients(table, "llm_sd", title, alpha))
+    summary.tables += coefficient_tables(fit, table, alpha)
     summary.tables.append(_benchmarks(fit, table))
     if fit.model.link != "logistic":
         summary.tables.append(_links(fit))
@@ -146,7 +133,7 @@ def _loadings(fit, table):
         estimates, errors = [], []
         for k, skill in enumerate(model.skills):
             if free[j, k]:
-                row = table.loc[f"loading[{benchmark},{skill}]"]
+                row = table.loc[LOADING.name_of(benchmark, skill)]
                 estimates.append(_number(row["estimate"]))
                 errors.append(f"({_number(row['std_err'])})" if np.isfinite(row["std_err"]) else "( )")
             else:
@@ -157,8 +144,23 @@ def _loadings(fit, table):
     return SimpleTable(rows, list(model.skills), stubs, title="Loadings (standard errors)", txt_fmt=_MATRIX)
 
 
-def _coefficients(table, prefix, title, alpha):
-    part = table[table.index.str.startswith(prefix)]
+def coefficient_tables(fit, table, alpha, titles=None):
+    """A list of estimates for each title that kinds of parameters have, in the order of the parameters.
+
+    Parameters
+    ----------
+    fit : NamedEstimates
+    table : DataFrame
+        Its ``parameter_table``.
+    alpha : float
+    titles : dict, optional
+        Kind -> title, where it is not that of the kind.
+    """
+    return [coefficients(table[rows], title, alpha) for title, rows in fit.parameters.by_title(titles).items()]
+
+
+def coefficients(part, title, alpha):
+    """A list of estimates with standard errors, z, p and intervals."""
     header = ["coef", "std err", "z", "P>|z|", f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
     rows = [
         [
@@ -174,21 +176,21 @@ def _benchmarks(fit, table):
     """Per benchmark: observed scores, intercept, precision, asymptotes, with standard errors where estimated."""
     model, structure = fit.model, fit.structure
 
-    def cell(word, benchmark, value):
-        name = f"{word}[{benchmark}]"
+    def cell(kind, benchmark, value):
+        name = kind.name_of(benchmark)
         if name not in table.index:
             return [f"{value:g}", "(fixed)"]
         error = table.loc[name, "std_err"]
         return [_number(value, 3), f"({_number(error, 3)})"]
 
-    words = ("intercept", "precision", "lower", "upper")
-    header = ["scores", "at 0 or 1"] + [text for word in words for text in (word, "s.e.")]
+    kinds = (INTERCEPT, PRECISION, LOWER, UPPER)
+    header = ["scores", "at 0 or 1"] + [text for kind in kinds for text in (kind.word, "s.e.")]
     rows = []
     for j, benchmark in enumerate(model.benchmarks):
         values = (structure.intercepts[j], structure.precision[j], structure.lower[j], structure.upper[j])
         row = [str(model.prepared.n_observed[j]), str(model.prepared.boundary_counts[benchmark])]
-        for word, value in zip(words, values, strict=True):
-            row += cell(word, benchmark, value)
+        for kind, value in zip(kinds, values, strict=True):
+            row += cell(kind, benchmark, value)
         rows.append(row)
     return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
 

@@ -8,14 +8,13 @@ import pandas as pd
 
 from ..errors import DataError
 from ..inference.hypothesis_test import HypothesisTest
+from ..parameters.kinds import CORRELATION, COVARIANCE, INTERCEPT, LOADING, LOWER, PRECISION, SLOPE, UPPER, VARIANCE
 from .latex import LatexTable, escape, number, read_stars, star_note, stars
 
 TIDY_COLUMNS = (
     "parameter", "kind", "benchmark", "skill", "covariate", "other_skill", "estimate", "std_error", "statistic",
     "p_value", "conf_low", "conf_high",
 )  # fmt: skip
-# zero is no point inside the space of these, so that a z against it tests nothing
-_NO_ZERO = ("precision", "lower", "upper", "slope_sd", "llm_sd", "variance")
 _KINDS = ("loadings", "slopes", "correlations", "benchmarks", "tests", "fit")
 
 
@@ -178,7 +177,7 @@ class MaketablesView:
     """
 
     def __init__(self, fit, kinds=None):
-        table = tidy(fit, 0.05)
+        table = tidy(fit, 0.05).assign(words=[parameter.in_words for parameter in fit.parameters])
         if kinds is not None:
             known = list(table["kind"].unique())
             table = table[table["kind"].isin(np.atleast_1d(kinds))]
@@ -189,7 +188,7 @@ class MaketablesView:
             "conf_high": "ci95u",
         }  # fmt: skip
         # brackets would be read as levels of categories
-        index = pd.Index([_in_words(row) for row in table.itertuples()], name="Coefficient")
+        index = pd.Index(table["words"], name="Coefficient")
         self._table = table[list(names)].rename(columns=names).set_axis(index)
         self._row, self._cov_type = glance(fit).iloc[0], fit.cov_type
 
@@ -226,33 +225,15 @@ class MaketablesView:
         return ["N", "n_llms", "n_families", "df_model", "llf", "aic", "bic", "se_type"]
 
 
-def _in_words(row):
-    """A parameter's name without brackets: ``slope of math on log(params_b)``."""
-    benchmark, skill, covariate, other = (
-        None if pd.isna(value) else value for value in (row.benchmark, row.skill, row.covariate, row.other_skill)
-    )
-    if other is not None:
-        return f"{row.kind} of {skill} and {other}"
-    if benchmark is not None and skill is not None:
-        return f"{row.kind} of {benchmark} on {skill}"
-    if skill is not None and covariate is not None:
-        return f"{row.kind} of {skill} on {covariate}"
-    if row.kind in ("link", "family") or (benchmark is None and skill is None):
-        return row.parameter.replace("[", " ").replace("]", "")
-    return f"{row.kind} of {benchmark if benchmark is not None else skill}"
-
-
 # --- frames ----------------------------------------------------------------------------------------------------------
 
 
 def tidy(fit, alpha=0.05):
     """See ``Tables.tidy``; works for every fit with ``params``, ``bse`` and ``conf_int``."""
     interval = fit.conf_int(alpha)
-    parts = parameter_parts(fit.model)
-    rows = pd.DataFrame([parts.get(name, {"kind": name.split("[")[0]}) for name in fit.params.index])
+    rows = pd.DataFrame([{"kind": parameter.kind.word, **parameter.parts} for parameter in fit.parameters])
     rows = rows.reindex(columns=["kind", "benchmark", "skill", "covariate", "other_skill"])
-    same = rows["skill"].notna() & (rows["skill"] == rows["other_skill"])
-    tested = ~(rows["kind"].isin(_NO_ZERO) | same).to_numpy()
+    tested = np.array([parameter.kind.zero_is_tested for parameter in fit.parameters])
     numbers = {
         "estimate": fit.params,
         "std_error": fit.bse,
@@ -264,32 +245,6 @@ def tidy(fit, alpha=0.05):
     numbers = pd.DataFrame({name: column.to_numpy(dtype=float) for name, column in numbers.items()})
     table = pd.concat([pd.Series(fit.params.index, name="parameter", dtype=object), rows, numbers], axis=1)
     return table[list(TIDY_COLUMNS)]
-
-
-def parameter_parts(model):
-    """What each parameter name is of: dict from name to kind, benchmark, skill, covariate, other_skill.
-
-    Made of the model's labels rather than read out of the names, as labels may hold commas and brackets.
-    """
-    parts = {"llm_sd": {"kind": "llm_sd"}}
-    skills, families = list(getattr(model, "skills", ())), list(getattr(model, "families", ()))
-    for benchmark in model.benchmarks:
-        for kind in ("intercept", "precision", "lower", "upper"):
-            parts[f"{kind}[{benchmark}]"] = {"kind": kind, "benchmark": benchmark}
-        for skill in skills:
-            parts[f"loading[{benchmark},{skill}]"] = {"kind": "loading", "benchmark": benchmark, "skill": skill}
-        for coordinate in range(1, 10):
-            parts[f"link[{benchmark},{coordinate}]"] = {"kind": "link", "benchmark": benchmark}
-    for skill in skills:
-        for kind, terms in (("slope", model.terms), ("slope_sd", getattr(model, "random_terms", ()))):
-            for term in terms:
-                parts[f"{kind}[{term},{skill}]"] = {"kind": kind, "skill": skill, "covariate": term}
-        for other in skills:
-            for kind in ("corr", "cov"):
-                parts[f"{kind}[{skill},{other}]"] = {"kind": kind, "skill": skill, "other_skill": other}
-        for family in families:
-            parts[f"family[{family},{skill}]"] = {"kind": "family", "skill": skill}
-    return parts
 
 
 def glance(fit):
@@ -375,11 +330,11 @@ def _matrix(fit, kind, digits, levels):
     skills = list(fit.model.skills)
     if kind == "correlations":
         # variances are parameters where a fixed loading sets a skill's unit; else all are one
-        free = any(name.startswith("cov[") for name in fit.params.index)
-        values, named = (fit.skill_cov if free else fit.skill_corr), ("cov[{column},{row}]", "corr[{column},{row}]")
+        free = fit.parameters.are(COVARIANCE, VARIANCE).any()
+        values, words = (fit.skill_cov if free else fit.skill_corr), (COVARIANCE, CORRELATION)
     else:
         values = fit.loadings if kind == "loadings" else fit.slopes
-        named = ("loading[{row},{column}]" if kind == "loadings" else "slope[{row},{column}]",)
+        words = (LOADING if kind == "loadings" else SLOPE,)
     table, rows, fixed = tidy(fit).set_index("parameter"), [], False
     for number_of_row, row in enumerate(values.index):
         upper, lower = [escape(row)], [""]
@@ -388,7 +343,8 @@ def _matrix(fit, kind, digits, levels):
                 cells = ["", ""]
             else:
                 value = values.iloc[number_of_row, number_of_column]
-                names = [name.format(row=row, column=column) for name in named]
+                labels = (column, row) if kind == "correlations" else (row, column)
+                names = [word.name_of(*labels) for word in words]
                 name = next((name for name in names if name in table.index), names[0])
                 cells = _cells(table, name, value, digits, levels)
                 fixed |= name not in table.index
@@ -409,18 +365,17 @@ def _cells(table, name, value, digits, levels=()):
 def _benchmarks(fit, digits):
     """Benchmarks by intercept, precision and asymptotes."""
     table, ends = tidy(fit).set_index("parameter"), fit.asymptotes
-    values = {"intercept": fit.intercepts, "precision": getattr(fit, "precision", None)}
-    values |= {"lower": ends["lower"], "upper": ends["upper"]}
-    values = {word: column for word, column in values.items() if column is not None}
+    values = {INTERCEPT: fit.intercepts, PRECISION: getattr(fit, "precision", None)}
+    values |= {LOWER: ends["lower"], UPPER: ends["upper"]}
+    values = {kind: column for kind, column in values.items() if column is not None}
     rows, fixed = [], False
     for j, benchmark in enumerate(fit.model.benchmarks):
         cells = [
-            _cells(table, f"{word}[{benchmark}]", column.iloc[j], digits) for word, column in values.items()
+            _cells(table, kind.name_of(benchmark), column.iloc[j], digits) for kind, column in values.items()
         ]
         fixed |= any(not beneath for _, beneath in cells)
         rows += [[escape(benchmark), *(cell[0] for cell in cells)], ["", *(cell[1] for cell in cells)]]
-    heads = {"intercept": "Intercept", "precision": "Precision", "lower": "Lower", "upper": "Upper"}
-    return LatexTable(["", *(heads[word] for word in values)], [rows], _notes(fit, (), fixed))
+    return LatexTable(["", *(kind.word.capitalize() for kind in values)], [rows], _notes(fit, (), fixed))
 
 
 def _tests(fit, tests):

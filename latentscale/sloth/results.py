@@ -5,12 +5,10 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import ConvergenceWarning, DataError
 from ..inference.diagnostics import Problem
-from ..inference.intervals import wald_intervals
-from ..inference.wald import t_test, wald_test
+from ..inference.named_estimates import NamedEstimates
 from ..models.new_llms import read_new_llms
 from ..numerics.monotone import CENTRES
 from ..results.latex import read_stars
@@ -21,7 +19,7 @@ from .fit import COV_TYPES
 from .predictive import predictor, sloth_draws
 from .standardised import (
     plain_report,
-    report_names,
+    report_parameters,
     report_values,
     reportable,
     rotated_report,
@@ -34,7 +32,7 @@ from .summary import summarise_sloth
 _SHOWN = 8
 
 
-class SlothResults:
+class SlothResults(NamedEstimates):
     """Results of a fit by the least mean Huber loss. Immutable; every table handed out is a new one.
 
     Attributes
@@ -47,9 +45,6 @@ class SlothResults:
     def __init__(self, model, estimate, report=None, cov_type=None):
         kind = estimate.options["cov_type"] if cov_type is None else cov_type
         self.__dict__.update(model=model, estimate=estimate, cov_type=kind, _given=report)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"Results are immutable; cannot set {name!r}.")
 
     def __repr__(self):
         state = "" if self.converged else ", NOT CONVERGED"
@@ -151,60 +146,25 @@ class SlothResults:
 
     # --- parameters -------------------------------------------------------------------------
 
+    @cached_property
+    def parameters(self):
+        """The reported parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
+        return report_parameters(self.model, self.report)
+
     @property
     def params(self):
         """Reported parameters, Series (P,)."""
         values = report_values(self.model, self.report.parts)
-        return pd.Series(values, index=report_names(self.model, self.report), name="estimate")
+        return pd.Series(values, index=list(self.parameters.names), name="estimate")
 
     @cached_property
     def covariance(self):
         """SlothCovariance of the reported parameters."""
         return sloth_covariance(self.model, self.estimate, self.report, self.cov_type)
 
-    def cov_params(self):
-        """Covariance of ``params``, DataFrame (P, P); NaN for parameters that the data do not determine."""
-        names = report_names(self.model, self.report)
-        return pd.DataFrame(self.covariance.matrix, index=names, columns=names)
-
     @property
-    def bse(self):
-        """Standard errors, Series (P,); NaN where they do not exist."""
-        variance = np.maximum(np.diag(self.covariance.matrix), 0.0)
-        return pd.Series(np.sqrt(variance), index=report_names(self.model, self.report), name="std_err")
-
-    @property
-    def tvalues(self):
-        """Wald z statistics against zero, Series (P,)."""
-        with np.errstate(divide="ignore", invalid="ignore"):  # slopes held at zero have no standard error
-            return (self.params / self.bse).rename("z")
-
-    @property
-    def pvalues(self):
-        """Two-sided normal p-values of ``tvalues``, Series (P,)."""
-        return pd.Series(2.0 * stats.norm.sf(np.abs(self.tvalues)), index=self.tvalues.index, name="p_value")
-
-    def conf_int(self, alpha=0.05):
-        """Wald intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
-
-        Endpoints of correlations are computed on Fisher's z, of asymptotes on the logit scale, and carried back.
-        """
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-        return wald_intervals(self.params, self.bse, alpha)
-
-    def t_test(self, hypothesis):
-        """One z test per linear restriction, such as ``"slope[log(params_b),skill1] = 0"``: statsmodels."""
-        return t_test(hypothesis, self.params, self.cov_params())
-
-    def wald_test(self, hypothesis):
-        """Joint chi-square test of linear restrictions: statsmodels."""
-        return wald_test(hypothesis, self.params, self.cov_params())
-
-    def parameter_table(self, alpha=0.05):
-        """One row per parameter: estimate, std_err, z, p_value, ci_lower, ci_upper."""
-        interval = self.conf_int(alpha).set_axis(["ci_lower", "ci_upper"], axis=1)
-        return pd.concat([self.params, self.bse, self.tvalues, self.pvalues, interval], axis=1).rename_axis("parameter")
+    def _covariance_matrix(self):
+        return self.covariance.matrix
 
     def get_robust(self, cov_type="cluster"):
         """New results with families ("cluster") or LLMs ("llm") as independent units, or without ("none")."""

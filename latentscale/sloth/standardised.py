@@ -5,6 +5,7 @@ are reported with mean zero and unit variance over the LLMs of the fit, rotated 
 each growing with size; none of this depends on M and t.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,8 @@ from scipy.special import expit
 
 from ..numerics import monotone
 from ..numerics.rotation import follow, rotate, rotation_derivative
+from ..parameters import kinds
+from ..parameters.named import Parameters
 
 _RANK = 1e-9
 
@@ -214,25 +217,21 @@ def _rotated_change(model, parts, change, d_cov, report):
     return report.turn, loadings * signs, corr * np.outer(signs, signs), d_turn * signs
 
 
-def report_names(model, report):
-    """Names of the reported parameters, in the order of ``report_values``."""
-    names = []
-    if not model.per_benchmark:
-        names += [f"loading[{item},{skill}]" for item in model.benchmarks for skill in model.skills]
-    names += [f"slope[{term},{skill}]" for term in model.terms for skill in model.skills]
-    if report.parts.corr is not None:
-        names += [f"corr[{model.skills[j]},{model.skills[i]}]" for i in range(model.n_skills) for j in range(i)]
-    if not model.per_benchmark or report.parts.effects is None:
-        names += [f"intercept[{item}]" for item in model.benchmarks]
-    if model.asymptotes != "chance":
-        names += [f"lower[{item}]" for item in model.benchmarks]
-    if model.asymptotes == "both":
-        names += [f"upper[{item}]" for item in model.benchmarks]
-    if model.link == "monotone":
-        names += [f"link[{item},{m + 1}]" for item in model.benchmarks for m in range(monotone.N_SLOPES)]
-    if report.parts.effects is not None:
-        names += [f"family[{family},{skill}]" for family in model.families for skill in model.skills]
-    return names
+def report_parameters(model, report):
+    """Parameters of a report with their kinds and labels, in the order of ``report_values``: Parameters (P,)."""
+    skills, items, effects = model.skills, [(item,) for item in model.benchmarks], report.parts.effects
+    pairs = [(skills[j], skills[i]) for i in range(len(skills)) for j in range(i)]
+    blocks = [
+        (kinds.LOADING, itertools.product(model.benchmarks, skills), not model.per_benchmark),
+        (kinds.SLOPE, itertools.product(model.terms, skills), True),
+        (kinds.CORRELATION, pairs, report.parts.corr is not None),
+        (kinds.INTERCEPT, items, not model.per_benchmark or effects is None),
+        (kinds.LOWER, items, model.asymptotes != "chance"),
+        (kinds.UPPER, items, model.asymptotes == "both"),
+        (kinds.LINK, itertools.product(model.benchmarks, range(1, monotone.N_SLOPES + 1)), model.link == "monotone"),
+        (kinds.FAMILY, itertools.product(model.families, skills), effects is not None),
+    ]
+    return Parameters.of((kind, labels) for kind, entries, there in blocks if there for labels in entries)
 
 
 def report_values(model, parts):

@@ -3,7 +3,8 @@
 import numpy as np
 from statsmodels.iolib.table import SimpleTable
 
-from ..results.summary import _MATRIX, _PAIRS, SkillSummary, _coefficients, _number, _wrapped
+from ..parameters.kinds import CORRELATION, INTERCEPT, LOADING, LOWER, SLOPE, UPPER
+from ..results.summary import _MATRIX, _PAIRS, SkillSummary, _number, _wrapped, coefficient_tables
 from .fit import SCORE_SCALE
 
 
@@ -14,10 +15,10 @@ def summarise_sloth(fit, alpha=0.05):
     laws = fit.model.per_benchmark
     if not laws:
         summary.tables.append(_loadings(fit, table))
-    title = "Slopes of benchmarks" if laws else "Slopes of skills"
-    summary.tables.append(_coefficients(table, "slope[", title, alpha))
-    if table.index.str.startswith("corr[").any():
-        summary.tables.append(_coefficients(table, "corr[", "Correlations of skills over LLMs", alpha))
+    titles = {CORRELATION: "Correlations of skills over LLMs"}
+    if laws:
+        titles[SLOPE] = "Slopes of benchmarks"
+    summary.tables += coefficient_tables(fit, table, alpha, titles)
     summary.tables.append(_benchmarks(fit, table))
     if fit.model.link == "monotone":
         summary.tables.append(_links(fit))
@@ -59,7 +60,7 @@ def _loadings(fit, table):
     """Benchmarks by skills, standard errors beneath."""
     rows, stubs = [], []
     for benchmark in fit.model.benchmarks:
-        part = table.loc[[f"loading[{benchmark},{skill}]" for skill in fit.model.skills]]
+        part = table.loc[[LOADING.name_of(benchmark, skill) for skill in fit.model.skills]]
         rows.append([_number(value) for value in part["estimate"]])
         rows.append([f"({_number(value)})" if np.isfinite(value) else "( )" for value in part["std_err"]])
         stubs += [benchmark, ""]
@@ -73,13 +74,14 @@ def _benchmarks(fit, table):
     rows = []
     for benchmark in model.benchmarks:
         row = [str(int(residuals[benchmark].count())), _number(residuals[benchmark].abs().mean())]
-        values = {"intercept": fit.intercepts[benchmark], **ends.loc[benchmark]}
-        for word, value in values.items():
-            name = f"{word}[{benchmark}]"
+        lower, upper = ends.loc[benchmark, ["lower", "upper"]]
+        values = {INTERCEPT: fit.intercepts[benchmark], LOWER: lower, UPPER: upper}
+        for kind, value in values.items():
+            name = kind.name_of(benchmark)
             if name in table.index:
                 row += [_number(value, 3), f"({_number(table.loc[name, 'std_err'], 3)})"]
             else:
-                row += ["", "by family"] if word == "intercept" else [f"{value:g}", "(fixed)"]
+                row += ["", "by family"] if kind == INTERCEPT else [f"{value:g}", "(fixed)"]
         rows.append(row)
     return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
 

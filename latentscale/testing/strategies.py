@@ -14,6 +14,7 @@ from ..components.scaling import build_design
 from ..inference.local_rank import random_point
 from ..model import LatentSkillModel
 from ..panel import BenchmarkPanel
+from ..parameters.kinds import SLOPE_SD
 from .loading_patterns import DEFAULT_BENCHMARKS, benchmark_names, drawn, patterns, skill_count
 
 FAMILIES = st.integers(3, 8)
@@ -353,7 +354,7 @@ def parameters(draw, model):
     u = random_point(model, np.random.default_rng(draw(_SEEDS)))
     structure = model.pattern.reflect(model.recoding.user(model.space.structure(u)))
     values = pd.Series(model.table.natural(structure), index=model.param_names, name="parameter")
-    spread = values.index.str.startswith("slope_sd[")  # reflected with their skills, though they have no sign
+    spread = model.table.parameters.are(SLOPE_SD)  # reflected with their skills, though they have no sign
     return values.mask(spread, values.abs())
 
 

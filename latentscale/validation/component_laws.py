@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
+from ..immutable import Immutable
 from ..models.new_llms import read_new_llms
 from ..tables import some
 
@@ -198,7 +199,7 @@ def _sums(values, group):
     return out
 
 
-class ComponentLawsResults:
+class ComponentLawsResults(Immutable):
     """Components of scores and their laws; made by ``ComponentLaws.fit``.
 
     Attributes
@@ -213,9 +214,6 @@ class ComponentLawsResults:
     def __init__(self, model, fit):
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "fit", fit)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"results do not change; {name} cannot be set")
 
     def __getstate__(self):
         return {"model": self.model, "fit": self.fit}

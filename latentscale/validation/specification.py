@@ -4,10 +4,11 @@ import copy
 from types import MappingProxyType
 
 from ..errors import DataError
+from ..immutable import Immutable
 from ..model import LatentSkillModel
 
 
-class Specification:
+class Specification(Immutable):
     """A model class with its options, to be fitted to one panel after another.
 
     Parameters
@@ -46,9 +47,6 @@ class Specification:
         values = (model_class, copy.deepcopy(fit or {}), None if name is None else str(name), copy.deepcopy(options))
         for slot, value in zip(("_model_class", "_fit_options", "_name", "_options"), values, strict=True):
             object.__setattr__(self, slot, value)
-
-    def __setattr__(self, name, value):
-        raise AttributeError(f"a Specification does not change; {name} cannot be set")
 
     def __reduce__(self):
         return _rebuilt, (self._model_class, self._fit_options, self._name, self._options)

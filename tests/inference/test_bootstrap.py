@@ -20,6 +20,8 @@ import latentscale as ls
 from latentscale.inference import bootstrap as module
 from latentscale.inference.bootstrap import BootstrapResults, bootstrap
 from latentscale.likelihood.rules import Rule
+from latentscale.parameters.kinds import SLOPE
+from latentscale.parameters.named import Parameters
 
 LOADINGS = np.array([0.9, 0.7, 0.8, 0.6])
 
@@ -286,9 +288,9 @@ def test_drawn_families_agree_with_the_sandwich(fit):
 def _by_hand(values, point, influence, seed=0):
     """Results of replicates that come from elsewhere."""
     count = len(values)
-    names = tuple(f"slope[x{number},skill]" for number in range(values.shape[1]))
+    parameters = Parameters.of((SLOPE, (f"x{number}", "skill")) for number in range(values.shape[1]))
     return BootstrapResults(
-        "family", seed, Rule.build("laplace", 1), names, np.array(point, dtype=float), values, np.zeros(count),
+        "family", seed, Rule.build("laplace", 1), parameters, np.array(point, dtype=float), values, np.zeros(count),
         np.ones(count, dtype=bool), ("",) * count, influence,
     )  # fmt: skip
 

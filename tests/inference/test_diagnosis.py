@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose
 
 import latentscale as ls
 from latentscale.inference.diagnosis import diagnose
-from latentscale.inference.diagnostics import boundary_names
+from latentscale.inference.diagnostics import boundary_parameters
+from latentscale.parameters.kinds import SLOPE_SD
 from latentscale.results.latent_skill import LatentSkillResults
 
 ITEMS = list("abcde")
@@ -182,7 +183,8 @@ class TestParameters:
     def test_random_slopes_that_vanish(self):
         """Scores without random slopes: of four standard deviations some are estimated as none."""
         varying = fitted(simulated(seed=1), model={"random_slopes": True}, **QUICK)
-        names = [name for name in boundary_names(varying.model, varying.estimate.params) if name.startswith("slope_sd")]
+        edges = boundary_parameters(varying.model, varying.estimate.params)
+        names = [parameter.name for parameter in edges if parameter.kind == SLOPE_SD]
         assert names
         assert all(abs(varying.params[name]) < 2e-3 for name in names)
         assert any("slope_sd" in str(problem.parameters) for problem in varying.problems)
@@ -197,7 +199,8 @@ class TestParameters:
         model = ls.LatentSkillModel(panel, "large", ANCHORED, random_slopes="large")
         params = pd.Series(0.5, index=model.param_names)
         params[["slope_sd[large,one]", "slope_sd[large,two]"]] = 5e-4, 5e-8
-        assert boundary_names(model, params.to_numpy()) == ("slope_sd[large,two]",)
+        edges = boundary_parameters(model, params.to_numpy())
+        assert [parameter.name for parameter in edges] == ["slope_sd[large,two]"]
 
     def test_asymptotes_that_rest_on_their_penalty(self, table):
         fit = fitted(table, model={"asymptotes": "lower"}, **QUICK)

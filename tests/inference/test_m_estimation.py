@@ -26,7 +26,7 @@ from latentscale.sloth.standardised import (
     _recoded,
     _turned,
     raw_parts,
-    report_names,
+    report_parameters,
     report_values,
     rotated_report,
     skill_root,
@@ -222,7 +222,7 @@ def test_coverage_of_slopes_and_loadings():
             )  # fmt: skip
             report = rotated_report(model, exact, "geomin", starts=20)
             assert isinstance(report, Report)
-            wanted, names = report_values(model, report.parts), np.array(report_names(model, report))
+            wanted, names = report_values(model, report.parts), np.array(report_parameters(model, report).names)
         interval = fit.conf_int().to_numpy()
         hits.append((interval[:, 0] <= wanted) & (wanted <= interval[:, 1]))
     share = np.mean(hits, axis=0)

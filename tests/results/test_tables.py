@@ -12,7 +12,6 @@ from numpy.testing import assert_allclose
 import latentscale as ls
 from latentscale.results.latent_skill import LatentSkillResults
 from latentscale.results.latex import LatexTable, escape, number, read_stars, stars
-from latentscale.results.tables import parameter_parts
 
 BENCHMARKS = ["mmlu", "arc", "bbh", "math_lvl_5"]
 CONFIRMED = pd.DataFrame({"k": [1.0, np.nan, np.nan, 0.0], "m": [0.0, np.nan, 1.0, np.nan]}, index=BENCHMARKS)
@@ -91,13 +90,13 @@ class TestFrames:
         model = ls.LatentSkillModel(
             panel, "log(params_b)", skills, asymptotes="both", link="monotone", random_slopes=True, llm_effects=True
         )
-        parts = parameter_parts(model)
-        for name in model.param_names:
-            labels = [value for key, value in parts[name].items() if key != "kind"]
-            assert all(label in name for label in labels)
-            assert name.startswith(parts[name]["kind"])
-            assert len(labels) == (name != "llm_sd") * (1 + (name.startswith(("loading", "slope", "corr", "cov"))))
-        assert {parts[name]["kind"] for name in model.param_names} >= {"link", "slope_sd", "llm_sd", "upper"}
+        assert [parameter.name for parameter in model.table.parameters] == model.param_names
+        for parameter in model.table.parameters:
+            word, _, labels = parameter.name.rstrip("]").partition("[")  # plain names here
+            assert word == parameter.kind.word
+            assert list(map(str, parameter.labels)) == (labels.split(",") if labels else [])
+        words = {parameter.kind.word for parameter in model.table.parameters}
+        assert words >= {"link", "slope_sd", "llm_sd", "upper"}
 
     def test_a_fit_that_did_not_converge_says_so(self, fit):
         other = LatentSkillResults(fit.model, replace(fit.estimate, converged=False))
