@@ -7,6 +7,7 @@ on which its estimates are nearly normal, and the titles of its tables. Whoever 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -14,27 +15,27 @@ from scipy import special
 # --- scales -----------------------------------------------------------------------------------------------------------
 
 
-def _same(x):
+def _same(x: Any) -> Any:
     return x
 
 
-def _one(x):
+def _one(x: Any) -> Any:
     return np.ones_like(x, dtype=float)
 
 
-def _inverse(x):
+def _inverse(x: Any) -> Any:
     return 1.0 / x
 
 
-def _fisher_derivative(x):
+def _fisher_derivative(x: Any) -> Any:
     return 1.0 / (1.0 - x * x)
 
 
-def _logit_derivative(x):
+def _logit_derivative(x: Any) -> Any:
     return 1.0 / (x * (1.0 - x))
 
 
-def _arc_sine_derivative(x):
+def _arc_sine_derivative(x: Any) -> Any:
     return 1.0 / np.sqrt(1.0 - x * x)
 
 
@@ -50,9 +51,9 @@ class Scale:
     """
 
     name: str
-    forward: Callable
-    derivative: Callable
-    back: Callable
+    forward: Callable[[Any], Any]
+    derivative: Callable[[Any], Any]
+    back: Callable[[Any], Any]
 
 
 IDENTITY = Scale("identity", _same, _one, _same)
@@ -101,31 +102,31 @@ class Kind:
     """
 
     name: str
-    labels: tuple = ()
+    labels: tuple[str, ...] = ()
     title: str = ""
     word: str = ""
     scale: Scale = IDENTITY
-    profile_scale: Scale = None
-    space: tuple = (-np.inf, np.inf)
+    profile_scale: Scale | None = None
+    space: tuple[float, float] = (-np.inf, np.inf)
     zero: str = INSIDE
-    usual: tuple = (-np.inf, np.inf)
+    usual: tuple[float, float] = (-np.inf, np.inf)
     edge_advice: str = ""
     phrase: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "word", self.word or self.name)
         object.__setattr__(self, "profile_scale", self.profile_scale or self.scale)
 
     @property
-    def zero_is_tested(self):
+    def zero_is_tested(self) -> bool:
         """Whether a z statistic tests that a parameter is zero."""
         return self.zero == INSIDE
 
-    def name_of(self, *labels):
+    def name_of(self, *labels: object) -> str:
         """The name of the parameter with these labels, such as ``loading[mmlu,math]``."""
         return f"{self.word}[{','.join(map(str, labels))}]" if labels else self.word
 
-    def in_words(self, *labels):
+    def in_words(self, *labels: object) -> str:
         """The parameter with these labels without brackets, such as ``loading of mmlu on math``."""
         if self.phrase:
             return self.phrase.format(**dict(zip(self.labels, labels, strict=True)))

@@ -1,7 +1,9 @@
 """Parameters with their names, kinds and labels, and where each stands in a vector."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -26,16 +28,16 @@ class Parameter:
 
     name: str
     kind: Kind
-    labels: tuple
+    labels: tuple[Any, ...]
     position: int
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, Any]:
         """Dict from what a label is of ("benchmark", "skill", ...) to the label."""
         return dict(zip(self.kind.labels, self.labels, strict=True))
 
     @property
-    def in_words(self):
+    def in_words(self) -> str:
         """The parameter without brackets, such as ``loading of mmlu on math``."""
         return self.kind.in_words(*self.labels)
 
@@ -53,21 +55,19 @@ class Parameters:
         If two of them have the same name, which commas in names of benchmarks or skills can bring about.
     """
 
-    def __init__(self, parameters):
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
         self._all = tuple(parameters)
         if len(self._rows) < len(self._all):
             self._refuse_collision()
 
     @classmethod
-    def of(cls, entries):
+    def of(cls, entries: Iterable[tuple[Kind, Iterable[Any]]]) -> "Parameters":
         """Parameters of (kind, labels) pairs, numbered in their order."""
-        return cls(
-            Parameter(kind.name_of(*labels), kind, tuple(labels), position)
-            for position, (kind, labels) in enumerate(entries)
-        )
+        numbered = ((kind, tuple(labels), position) for position, (kind, labels) in enumerate(entries))
+        return cls(Parameter(kind.name_of(*labels), kind, labels, position) for kind, labels, position in numbered)
 
-    def _refuse_collision(self):
-        first = {}
+    def _refuse_collision(self) -> None:
+        first: dict[str, Parameter] = {}
         for parameter in self._all:
             other = first.setdefault(parameter.name, parameter)
             if other is not parameter:
@@ -80,25 +80,25 @@ class Parameters:
                     "that names joined by commas can be told apart."
                 )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._all)
 
-    def __getitem__(self, row):
+    def __getitem__(self, row: int) -> Parameter:
         return self._all[row]
 
     @cached_property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """Their names, tuple of str."""
         return tuple(parameter.name for parameter in self._all)
 
     @cached_property
-    def _rows(self):
+    def _rows(self) -> dict[str, int]:
         return {parameter.name: row for row, parameter in enumerate(self._all)}
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Parameter]:
         return iter(self._all)
 
-    def row(self, name):
+    def row(self, name: str) -> int:
         """Where a parameter stands among these, by its name.
 
         Raises
@@ -108,16 +108,16 @@ class Parameters:
         """
         return self._rows[name]
 
-    def get(self, name):
+    def get(self, name: str) -> Parameter | None:
         """The Parameter of a name, None if there is none."""
         row = self._rows.get(name)
         return None if row is None else self._all[row]
 
-    def are(self, *kinds):
+    def are(self, *kinds: Kind) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Bool array (P,): which of them are of one of these kinds."""
         return np.array([parameter.kind in kinds for parameter in self._all], dtype=bool)
 
-    def of_kind(self, *kinds, **labels):
+    def of_kind(self, *kinds: Kind, **labels: object) -> list[Parameter]:
         """List of the parameters of these kinds that have these labels, such as ``benchmark="mmlu"``, in order."""
         return [
             parameter
@@ -125,7 +125,7 @@ class Parameters:
             if parameter.kind in kinds and all(parameter.parts.get(what) == label for what, label in labels.items())
         ]
 
-    def by_title(self, titles=None):
+    def by_title(self, titles: dict[Kind, str] | None = None) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]]:
         """Which parameters each table of estimates holds, in their order: dict title -> bool array (P,).
 
         Parameters
