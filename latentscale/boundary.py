@@ -1,10 +1,11 @@
 """The policy for scores of exactly 0 or 1, which have no density under a continuous law.
 
-``squeeze`` moves all scores of a benchmark that has a boundary value inwards, y -> (y (n - 1) + 1/2) / n with n its
-observed scores (Smithson and Verkuilen 2006); ``censor`` takes a boundary value to say only that the score lies within
-half a rounding unit of the boundary; ``error`` refuses it.
+``squeeze`` moves all scores of a benchmark that has a score of 0 or 1 inwards, y -> (y (n - 1) + 1/2) / n, where n is
+the number of its observed scores (Smithson and Verkuilen 2006). ``censor`` takes a score of 0 or 1 to say only that the
+score before rounding lies within half a rounding unit of 0 or 1. ``error`` refuses such scores.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,12 @@ from .errors import DataError
 from .tables import some
 
 BOUNDARIES = ("squeeze", "censor", "error")
-"""What may be done about scores of exactly 0 or 1, which have no beta density."""
+"""Names of the policies for scores of exactly 0 or 1."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedScores:
-    """Scores of the LLMs that enter a likelihood, after the boundary policy. All arrays are read-only.
+    """Scores of the LLMs that enter a likelihood, after the boundary policy has been applied. All arrays are read-only.
 
     Attributes
     ----------
@@ -26,14 +27,16 @@ class PreparedScores:
         Scores strictly between 0 and 1, NaN where missing. Under ``censor`` a score of 0 is replaced by its
         benchmark's edge e and a score of 1 by 1 - e.
     state : (n, J) int8 array
-        0 observed, 1 censored from below (Y <= e), 2 censored from above (Y >= 1 - e), -1 missing.
+        0 where the score is observed, 1 where it is censored at 0 (Y <= e), 2 where it is censored at 1 (Y >= 1 - e),
+        -1 where it is missing.
     edge : (J,) float array
-        Half the rounding unit of each benchmark, the e of ``censor``.
+        Half the rounding unit of each benchmark, called e above.
     boundary_counts : dict of str to int
         Number of scores of exactly 0 or 1 per benchmark, among these LLMs and before the policy.
     n_observed : (J,) int array
         Number of observed scores per benchmark.
     policy : {"squeeze", "censor", "error"}
+        The policy that has been applied.
     """
 
     y: np.ndarray
@@ -49,51 +52,52 @@ class PreparedScores:
 
     @property
     def squeezed(self) -> np.ndarray:
-        """Benchmarks whose scores were squeezed, bool (J,)."""
+        """Whether each benchmark's scores were squeezed, a boolean array (J,)."""
         return np.array([self.policy == "squeeze" and count > 0 for count in self.boundary_counts.values()])
 
     def simulated(self, y: np.ndarray) -> np.ndarray:
-        """Return simulated scores (n, J) as a table with the same policy shows them, missing where these are.
+        """Return simulated scores (n, J) as a table would record them, missing where these scores are.
 
-        Under ``censor`` what lies within half a rounding unit of 0 or 1 is recorded as 0 or 1.
+        Under ``censor`` a score within half a rounding unit of 0 or 1 is recorded as 0 or 1.
         """
         out = self._at_edges(y) if self.policy == "censor" else np.array(y)
         out[self.state < 0] = np.nan
         return out
 
     def recorded(self, y: np.ndarray) -> np.ndarray:
-        """Return scores of the likelihood (..., J) as a table would record them.
+        """Return scores on the scale of the likelihood (..., J) as a table would record them.
 
-        Squeezing is undone: what lies beyond the squeezed 0 or 1 is recorded as 0 or 1. Under ``censor`` what lies
-        within half a rounding unit of 0 or 1 is.
+        Squeezing is undone, and a score beyond the squeezed 0 or 1 is recorded as 0 or 1. Under ``censor`` a score
+        within half a rounding unit of 0 or 1 is recorded as 0 or 1.
         """
         if self.policy == "censor":
             return self._at_edges(y)
-        n, moved = self.n_observed, self.squeezed
+        n, squeezed = self.n_observed, self.squeezed
         out = np.array(y)
-        out[..., moved] = np.clip((out[..., moved] * n[moved] - 0.5) / (n[moved] - 1.0), 0.0, 1.0)
+        out[..., squeezed] = np.clip((out[..., squeezed] * n[squeezed] - 0.5) / (n[squeezed] - 1.0), 0.0, 1.0)
         return out
 
     def _at_edges(self, y: np.ndarray) -> np.ndarray:
+        """Round scores (..., J) within half a rounding unit of 0 or 1 to 0 or 1."""
         return np.where(y <= self.edge, 0.0, np.where(y >= 1.0 - self.edge, 1.0, y))
 
-    def prepare_new(self, scores: np.ndarray, llms) -> tuple[np.ndarray, np.ndarray]:
-        """Prepare new scores under the same policy.
+    def prepare_new(self, scores: np.ndarray, llms: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Apply the same policy to scores of other LLMs.
 
-        Under ``squeeze`` a benchmark whose scores were squeezed here is squeezed by the same formula, with the number
-        of scores here; in other benchmarks a score of 0 or 1 alone is.
+        Under ``squeeze`` all scores of a benchmark that was squeezed here are squeezed by the same formula, in which n
+        is the number of scores here. In the other benchmarks only scores of exactly 0 or 1 are squeezed.
 
         Parameters
         ----------
         scores : (n, J) array
-            NaN where missing.
+            Scores in [0, 1], NaN where missing.
         llms : sequence of n names
-            For error messages.
+            Names of the LLMs, used in error messages.
 
         Returns
         -------
         y, state : arrays (n, J)
-            Values in (0, 1) or NaN, and states as above.
+            Values in (0, 1) or NaN, and states as in ``PreparedScores``.
 
         Raises
         ------
@@ -120,17 +124,22 @@ class PreparedScores:
 
 
 def prepare_scores(raw: np.ndarray, benchmarks: tuple[str, ...], edge: np.ndarray, policy: str) -> PreparedScores:
-    """Apply a boundary policy.
+    """Apply a boundary policy to scores.
 
     Parameters
     ----------
     raw : (n, J) array
         Scores in [0, 1], NaN where missing.
     benchmarks : tuple of J str
+        Names of the benchmarks.
     edge : (J,) array
         Half the rounding unit of each benchmark.
     policy : {"squeeze", "censor", "error"}
-        Under ``error`` scores of 0 or 1 must have been refused before (``refuse_boundary``).
+        Under ``error``, scores of 0 or 1 must have been refused before (``refuse_boundary``).
+
+    Returns
+    -------
+    PreparedScores
     """
     missing = np.isnan(raw)
     low, high = raw == 0.0, raw == 1.0
@@ -139,9 +148,9 @@ def prepare_scores(raw: np.ndarray, benchmarks: tuple[str, ...], edge: np.ndarra
     y = raw.copy()
     state = np.where(missing, -1, 0).astype(np.int8)
     if policy == "squeeze":
-        moved = at_edge > 0
-        n = n_observed[moved]
-        y[:, moved] = (y[:, moved] * (n - 1) + 0.5) / n
+        squeezed = at_edge > 0
+        n = n_observed[squeezed]
+        y[:, squeezed] = (y[:, squeezed] * (n - 1) + 0.5) / n
     elif policy == "censor":
         y = np.where(low, edge, np.where(high, 1.0 - edge, y))
         state[low], state[high] = 1, 2
@@ -150,7 +159,23 @@ def prepare_scores(raw: np.ndarray, benchmarks: tuple[str, ...], edge: np.ndarra
 
 
 def resampled_scores(prepared: PreparedScores, raw: np.ndarray, rows: np.ndarray) -> PreparedScores:
-    """Some rows of prepared scores, as they were prepared, whose ``raw`` scores (n, J) are counted anew."""
+    """Return some rows of prepared scores as a new table, such as one of a bootstrap.
+
+    The values and the states are those of the given scores. Only the numbers of observed scores and of scores of 0 or 1
+    are counted again.
+
+    Parameters
+    ----------
+    prepared : PreparedScores
+    raw : (n, J) array
+        The scores of the selected rows before the policy.
+    rows : int array (n,)
+        The rows to select; a row may occur several times.
+
+    Returns
+    -------
+    PreparedScores
+    """
     y, state = prepared.y[rows], prepared.state[rows]
     at_edge = ((raw == 0.0) | (raw == 1.0)).sum(axis=0)
     counts = dict(zip(prepared.boundary_counts, at_edge.tolist(), strict=True))
@@ -158,11 +183,18 @@ def resampled_scores(prepared: PreparedScores, raw: np.ndarray, rows: np.ndarray
 
 
 def refuse_boundary(scores: np.ndarray, benchmarks: tuple[str, ...], llms: tuple[str, ...]) -> None:
-    """Refuse scores of exactly 0 or 1, naming benchmarks and LLMs.
+    """Refuse scores of exactly 0 or 1.
+
+    Parameters
+    ----------
+    scores : (n, J) array
+    benchmarks, llms : tuples of J and n str
+        Names used in the message.
 
     Raises
     ------
     DataError
+        If there is such a score; the message names benchmarks and LLMs.
     """
     at_edge = (scores == 0) | (scores == 1)
     if at_edge.any():
@@ -175,5 +207,5 @@ def refuse_boundary(scores: np.ndarray, benchmarks: tuple[str, ...], llms: tuple
 
 
 def inside(y: np.ndarray) -> np.ndarray:
-    """Move simulated scores that rounding has put on 0 or 1 inside by the least that doubles can."""
+    """Replace simulated scores that were rounded to exactly 0 or 1 by the nearest double inside (0, 1)."""
     return np.clip(y, np.finfo(float).tiny, 1.0 - np.finfo(float).epsneg)

@@ -31,4 +31,4 @@ CHANCE_LEVELS = {
     "mmlu_pro": 0.1,
     "humaneval": 0.0,
 }
-"""Expected score of guessing, as a fraction; BBH and MUSR are means over their subtasks."""
+"""Expected score of random guessing on each benchmark, as a fraction; for BBH and MUSR a mean over their subtasks."""

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from narwhals.typing import IntoFrame
 
 from .boundary import BOUNDARIES, PreparedScores, prepare_scores, refuse_boundary
 from .errors import DataError
@@ -22,13 +24,13 @@ from .tables import (
 )
 
 MAX_DECIMALS = 6
-"""Most decimals that the inferred rounding unit of a benchmark may have."""
+"""The largest number of decimals that the inferred rounding unit of a benchmark may have."""
 
 
 class BenchmarkPanel:
     """Scores of LLMs (rows) on benchmarks (columns), checked, with families and covariates.
 
-    A panel does not change once made, and shares no memory with the table it came from.
+    A panel does not change after it has been made, and shares no memory with the table that it was made from.
 
     Parameters
     ----------
@@ -42,15 +44,16 @@ class BenchmarkPanel:
         ``["base_family", "instruct"]`` keeps base and instruct variants apart.
     llm : str, default "model"
         Column of LLM names, which must be unique.
-    chance : mapping of str to float, default `CHANCE_LEVELS`
+    chance : mapping or pandas.Series of str to float, default `CHANCE_LEVELS`
         Guessing level of each benchmark, in [0, 1); 0 for a benchmark it does not name.
     boundary : {"squeeze", "censor", "error"}, default "squeeze"
         What to do about scores of exactly 0 or 1. ``squeeze`` moves all scores of a benchmark that has one
         inwards, ``(y (n - 1) + 1/2) / n`` for n observed scores (Smithson and Verkuilen 2006); ``censor``
-        takes a boundary score to say only that it lies beyond half a rounding unit; ``error`` refuses them.
-    rounding : float or mapping of str to float, optional
-        Unit to which scores were rounded, in (0, 1), as used by ``censor``. Where not given: the largest of
-        0.1, 0.01, ..., 1e-6 of which all scores of the benchmark are multiples (to 1e-9), else 1e-6.
+        takes such a score to say only that the score before rounding lies within half a rounding unit of 0
+        or 1; ``error`` refuses it.
+    rounding : float, mapping or pandas.Series of str to float, optional
+        Unit to which scores were rounded, in (0, 1), as used by ``censor``. For a benchmark without one it is the
+        largest of 0.1, 0.01, ..., 1e-6 of which all of its scores are multiples (to 1e-9), else 1e-6.
 
     Raises
     ------
@@ -80,14 +83,14 @@ class BenchmarkPanel:
 
     def __init__(
         self,
-        data,
+        data: IntoFrame,
         benchmarks: Sequence[str] | None = None,
         family: str | Sequence[str] = "family",
         llm: str = "model",
-        chance: Mapping[str, float] | None = None,
+        chance: Mapping[str, float] | pd.Series | None = None,
         boundary: str = "squeeze",
-        rounding: float | Mapping[str, float] | None = None,
-    ):
+        rounding: float | Mapping[str, float] | pd.Series | None = None,
+    ) -> None:
         if boundary not in BOUNDARIES:
             raise DataError(f"boundary must be one of {some(BOUNDARIES)}, not {boundary!r}")
         table = read_table(data)
@@ -111,28 +114,28 @@ class BenchmarkPanel:
     @classmethod
     def from_long(
         cls,
-        data,
+        data: IntoFrame,
         benchmark: str = "benchmark",
         score: str = "score",
         llm: str = "model",
         family: str | Sequence[str] = "family",
         benchmarks: Sequence[str] | None = None,
-        chance: Mapping[str, float] | None = None,
+        chance: Mapping[str, float] | pd.Series | None = None,
         boundary: str = "squeeze",
-        rounding: float | Mapping[str, float] | None = None,
+        rounding: float | Mapping[str, float] | pd.Series | None = None,
     ) -> "BenchmarkPanel":
         """Make a panel of a long table, one row per LLM and benchmark.
 
         Parameters
         ----------
         data : pandas.DataFrame or any table narwhals can read
-            Columns for LLM, benchmark and score. All others describe the LLM (family, covariates), repeated
-            in each of its rows.
+            It has columns for LLM, benchmark and score. All others describe the LLM (family, covariates) and are
+            repeated in each of its rows.
         benchmark, score : str
             Columns of benchmark names and of scores.
         benchmarks : sequence of str, optional
-            Benchmarks to use; default those present, in order of appearance. The others become columns of
-            `table`.
+            Benchmarks to use; by default all that are present, in order of appearance. Benchmarks that are not
+            used become columns of `table`.
         llm, family, chance, boundary, rounding
             As for `BenchmarkPanel`.
 
@@ -274,13 +277,13 @@ class BenchmarkPanel:
         """
         return pd.concat([self.table, self.scores], axis=1).reset_index()
 
-    def subset(self, which) -> "BenchmarkPanel":
+    def subset(self, which: Sequence[str] | Sequence[bool] | np.ndarray | pd.Series | pd.Index) -> "BenchmarkPanel":
         """Make a panel of some of the LLMs, with the same options and rounding units.
 
         Parameters
         ----------
         which : (N,) bool array or sequence of str
-            A mask over the LLMs, or their names in the wanted order.
+            One true/false value for each LLM, or names of LLMs in the wanted order.
 
         Returns
         -------
@@ -289,8 +292,8 @@ class BenchmarkPanel:
         Raises
         ------
         DataError
-            If a name is unknown, the mask has the wrong length, or the rest makes no panel (no LLM left, a
-            benchmark without two different scores).
+            If a name is unknown, there is not one true/false value per LLM, or the selection makes no panel, because
+            no LLM is left or a benchmark has no two different scores.
 
         Examples
         --------
@@ -316,13 +319,13 @@ class BenchmarkPanel:
             rounding=self.rounding,
         )
 
-    def prepare(self, keep) -> PreparedScores:
+    def prepare(self, keep: npt.ArrayLike) -> PreparedScores:
         """Apply the boundary policy to the LLMs that enter a likelihood.
 
         Parameters
         ----------
         keep : (N,) bool array
-            The LLMs to keep; counts of the ``squeeze`` rule are taken among them.
+            The LLMs to keep; the ``squeeze`` rule counts the scores of these only.
 
         Returns
         -------
@@ -343,7 +346,8 @@ class BenchmarkPanel:
         raw = self._scores[self._mask(keep)]
         return prepare_scores(raw, self._benchmarks, self._rounding / 2.0, self._boundary)
 
-    def _mask(self, which) -> np.ndarray:
+    def _mask(self, which: npt.ArrayLike) -> np.ndarray:
+        """Check that there is one true/false value per LLM, and return them as an array (N,)."""
         mask = np.asarray(which)
         if mask.dtype != bool or mask.shape != (self.n_llms,):
             raise DataError(
@@ -376,30 +380,34 @@ def _benchmark_names(benchmarks: Sequence[str] | None, taken: set[str]) -> tuple
     return names
 
 
-def _by_benchmark(given, option: str, known: Sequence[str]) -> dict[str, float]:
-    """Check an option given per benchmark: its names must be `known`, its values numbers."""
+def _by_benchmark(given: Mapping[str, float] | pd.Series, option: str, known: Sequence[str]) -> dict[str, float]:
+    """Check an option that is given per benchmark: its names must be among `known`, its values numbers."""
     if not isinstance(given, Mapping | pd.Series):
         raise DataError(f"{option} must map benchmarks to numbers, not be a {type(given).__name__}")
-    given = {str(name): value for name, value in given.items()}
-    unknown = [name for name in given if name not in known]
+    by_name = {str(name): value for name, value in given.items()}
+    unknown = [name for name in by_name if name not in known]
     if unknown:
         raise DataError(f"{option} names unknown benchmarks: {some(unknown)}")
-    values, wrong = to_floats(pd.Series(list(given.values()), dtype=object))
+    values, wrong = to_floats(pd.Series(list(by_name.values()), dtype=object))
     if wrong.any() or np.isnan(values).any():
-        raise DataError(f"{option} must be numbers: {some(f'{k} is {v!r}' for k, v in given.items())}")
-    return dict(zip(given, values.tolist(), strict=True))
+        raise DataError(f"{option} must be numbers: {some(f'{k} is {v!r}' for k, v in by_name.items())}")
+    return dict(zip(by_name, values.tolist(), strict=True))
 
 
-def _chance_levels(chance: Mapping[str, float] | None, benchmarks: tuple[str, ...]) -> np.ndarray:
-    levels = CHANCE_LEVELS if chance is None else chance
-    levels = _by_benchmark(levels, "chance", (*benchmarks, *CHANCE_LEVELS))
+def _chance_levels(chance: Mapping[str, float] | pd.Series | None, benchmarks: tuple[str, ...]) -> np.ndarray:
+    """Return the guessing levels (J,) of the benchmarks, after checking them."""
+    given = CHANCE_LEVELS if chance is None else chance
+    levels = _by_benchmark(given, "chance", (*benchmarks, *CHANCE_LEVELS))
     outside = [f"{name} is {level:g}" for name, level in levels.items() if not 0 <= level < 1]
     if outside:
         raise DataError(f"chance levels must be fractions in [0, 1): {some(outside)}")
     return np.array([levels.get(name, 0.0) for name in benchmarks])
 
 
-def _rounding_units(rounding, benchmarks: tuple[str, ...], scores: np.ndarray) -> np.ndarray:
+def _rounding_units(
+    rounding: float | Mapping[str, float] | pd.Series | None, benchmarks: tuple[str, ...], scores: np.ndarray
+) -> np.ndarray:
+    """Return the rounding units (J,) of the benchmarks, inferred from the scores (N, J) where they are not given."""
     if rounding is not None and not isinstance(rounding, Mapping | pd.Series):
         rounding = dict.fromkeys(benchmarks, rounding)
     units = {} if rounding is None else _by_benchmark(rounding, "rounding", benchmarks)

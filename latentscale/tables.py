@@ -1,6 +1,6 @@
-"""Tables at the door: anything narwhals can read becomes a pandas table whose cells have been checked.
+"""Reading of users' tables: any table that narwhals can read becomes a pandas table whose cells have been checked.
 
-Nothing here changes what it is given, and every complaint is a `DataError` that names rows and columns.
+No function here changes its arguments, and every problem is reported as a `DataError` that names rows and columns.
 """
 
 import difflib
@@ -8,10 +8,12 @@ import numbers
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
+from typing import Any
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from narwhals.typing import IntoFrame
 from pandas.api import types
 
 from .errors import DataError
@@ -19,10 +21,15 @@ from .errors import DataError
 _NOT_A_NUMBER = "convert them first (text with pandas.to_numeric) and leave unknown scores empty"
 
 
-def some(items: Iterable, limit: int = 5, total: int | None = None) -> str:
-    """Join items for a message, at most `limit` of them: ``a, b and 3 more``.
+def some(items: Iterable[object], limit: int = 5, total: int | None = None) -> str:
+    """Join at most `limit` items for a message, as in ``a, b and 3 more``.
 
-    Pass `total`, the number of items, where all of them would take long to make.
+    `total` is the number of items. Pass it where generating all items would take long.
+
+    Examples
+    --------
+    >>> some(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
     """
     if total is None:
         items = list(items)
@@ -32,7 +39,7 @@ def some(items: Iterable, limit: int = 5, total: int | None = None) -> str:
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
-def read_table(data) -> pd.DataFrame:
+def read_table(data: IntoFrame) -> pd.DataFrame:
     """Read a table of any kind into a new pandas table with plain columns.
 
     Parameters
@@ -43,7 +50,7 @@ def read_table(data) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A copy with a fresh index, column names as text.
+        A copy, with rows numbered from 0 and column names as text.
 
     Raises
     ------
@@ -67,6 +74,7 @@ def read_table(data) -> pd.DataFrame:
 
 
 def _from_pandas(data: pd.DataFrame) -> pd.DataFrame:
+    """Copy a pandas table, with the named levels of its index as columns."""
     if data.columns.nlevels > 1:
         raise DataError(
             f"column names have {data.columns.nlevels} levels; give every column one name, for instance "
@@ -79,7 +87,8 @@ def _from_pandas(data: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _from_narwhals(data) -> pd.DataFrame:
+def _from_narwhals(data: IntoFrame) -> pd.DataFrame:
+    """Copy a table of another library into pandas."""
     try:
         frame = nw.from_native(data)
     except TypeError as error:
@@ -93,14 +102,29 @@ def _from_narwhals(data) -> pd.DataFrame:
     return pd.concat(columns, axis=1) if columns else pd.DataFrame()
 
 
-def _copy_column(column: nw.Series) -> pd.Series:
-    """Copy a column cell by cell unless it is numbers or dates, because polars would need pyarrow for it."""
+def _copy_column(column: nw.Series[Any]) -> pd.Series:
+    """Copy a column into pandas.
+
+    Columns other than numbers and dates are copied cell by cell, because polars would need pyarrow to convert them.
+    """
     plain = column.dtype.is_numeric() or isinstance(column.dtype, nw.Date | nw.Datetime | nw.Duration)
     return pd.Series(column.to_numpy() if plain else column.to_list(), name=column.name)
 
 
 def require_columns(table: pd.DataFrame, names: Iterable[str], what: str) -> None:
-    """Raise a `DataError` that suggests close names unless the table has all the named columns.
+    """Check that a table has the named columns.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    names : iterable of str
+    what : str
+        What the columns hold, for the message.
+
+    Raises
+    ------
+    DataError
+        If a column is missing; the message suggests the closest name.
 
     Examples
     --------
@@ -148,7 +172,7 @@ def to_floats(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     return values, wrong
 
 
-def _to_float(cell) -> float:
+def _to_float(cell: Any) -> float:
     try:
         return float(cell)
     except OverflowError:  # an integer beyond the range of float
@@ -156,10 +180,10 @@ def _to_float(cell) -> float:
 
 
 def to_native(column: pd.Series) -> pd.Series:
-    """Give a numeric or true/false column a numpy dtype; leave text, dates and categories alone.
+    """Give a numeric or true/false column a numpy dtype, and leave text, dates and categories as they are.
 
-    Nullable and arrow integers become float where a cell is missing; an object column that holds only numbers
-    and missing cells becomes float.
+    Nullable integers and those of arrow become float if a cell is missing. A column of objects that are all numbers or
+    missing becomes float.
     """
     dtype = column.dtype
     if isinstance(dtype, np.dtype) and not types.is_object_dtype(dtype):
@@ -177,7 +201,7 @@ def to_native(column: pd.Series) -> pd.Series:
 
 
 def read_names(column: pd.Series, what: str) -> list[str]:
-    """Read a column of names as text, unchanged but for the type.
+    """Read a column of names as text.
 
     Raises
     ------
@@ -217,8 +241,8 @@ def read_families(table: pd.DataFrame, family: str | Sequence[str]) -> list[str]
     table : pandas.DataFrame
         One row per LLM.
     family : str or sequence of str
-        One column, whose values are the names; or several, whose values are joined by a slash, a true/false
-        column entering as its own name or as "not" and its name.
+        One column, whose values are the names, or several, whose values are joined by a slash. A true/false column
+        contributes its own name where it is true, and "not" and its name where it is false.
 
     Returns
     -------
@@ -256,9 +280,10 @@ def read_families(table: pd.DataFrame, family: str | Sequence[str]) -> list[str]
 
 
 def _first_clash(joined: list[str], combinations: list[tuple[str, ...]]) -> str:
-    owner = {}
+    """Return the first joined name that two different combinations share."""
+    first: dict[str, tuple[str, ...]] = {}
     pairs = zip(joined, combinations, strict=True)
-    return next(name for name, parts in pairs if owner.setdefault(name, parts) != parts)
+    return next(name for name, combination in pairs if first.setdefault(name, combination) != combination)
 
 
 def read_scores(table: pd.DataFrame, benchmarks: Sequence[str], llms: Sequence[str]) -> np.ndarray:
@@ -288,8 +313,8 @@ def read_scores(table: pd.DataFrame, benchmarks: Sequence[str], llms: Sequence[s
     scores = np.column_stack([values for values, _ in read])
     wrong = np.column_stack([mask for _, mask in read])
 
-    def cells(mask):
-        where = ((llms[i], benchmarks[j], table[benchmarks[j]].iloc[i]) for i, j in np.argwhere(mask))
+    def cells(mask: np.ndarray) -> str:
+        where = ((llms[i], benchmarks[j], table[benchmarks[j]].iloc[i]) for i, j in np.argwhere(mask).tolist())
         shown = (f"{benchmark} of {llm} is {_show(cell)}" for llm, benchmark, cell in where)
         return some(shown, total=mask.sum())
 
@@ -303,7 +328,7 @@ def read_scores(table: pd.DataFrame, benchmarks: Sequence[str], llms: Sequence[s
         raise DataError(f"scores outside [0, 1]: {cells(outside)}; rescale them, or leave them empty")
     above = scores > 1
     if above.any():
-        columns = some((benchmarks[j] for j in np.flatnonzero(above.any(axis=0))), limit=20)
+        columns = some((benchmarks[j] for j in np.flatnonzero(above.any(axis=0)).tolist()), limit=20)
         raise DataError(
             f"scores above 1 in {columns}: {cells(above)}; scores are fractions in [0, 1]: "
             "if these columns hold percentages, divide them by 100"
@@ -312,7 +337,7 @@ def read_scores(table: pd.DataFrame, benchmarks: Sequence[str], llms: Sequence[s
 
 
 def check_variation(scores: np.ndarray, benchmarks: Sequence[str]) -> None:
-    """Refuse benchmarks that say nothing: no score, one score, or the same score everywhere.
+    """Refuse benchmarks without information: those with no score, one score, or the same score everywhere.
 
     Parameters
     ----------
@@ -338,8 +363,8 @@ def check_variation(scores: np.ndarray, benchmarks: Sequence[str]) -> None:
             )
 
 
-def _show(cell) -> str:
-    """Show a cell in a message: numbers as they print, all else as it would be typed, both cut to size."""
+def _show(cell: Any) -> str:
+    """Return a cell as a message shows it: numbers as printed, other values as Python code, at most 40 characters."""
     text = f"{cell}" if isinstance(cell, numbers.Number | np.bool_) else repr(cell)
     return text if len(text) <= 40 else text[:37] + "..."
 
@@ -357,15 +382,16 @@ def widen(table: pd.DataFrame, benchmark: str, score: str, llm: str) -> tuple[pd
     Returns
     -------
     wide : pandas.DataFrame
-        LLMs in order of appearance: the LLM column, the describing columns, a float column per benchmark.
+        LLMs in order of appearance. Its columns are the names of the LLMs, those that describe the LLMs, and one float
+        column per benchmark.
     benchmarks : list of str
         Benchmarks in order of appearance.
 
     Raises
     ------
     DataError
-        If names are missing, a score is no number, a pair of LLM and benchmark occurs twice, a describing
-        column varies within an LLM, or has the name of a benchmark.
+        If names are missing, a score is no number, a pair of LLM and benchmark occurs twice, or a column that describes
+        LLMs varies within one or has the name of a benchmark.
     """
     llms = read_names(table[llm], "LLM name")
     items = read_names(table[benchmark], "benchmark name")
@@ -392,10 +418,10 @@ def widen(table: pd.DataFrame, benchmark: str, score: str, llm: str) -> tuple[pd
 
 
 def _one_row_each(table: pd.DataFrame, rows: np.ndarray, llms: np.ndarray) -> pd.DataFrame:
-    """Keep one row per LLM of columns that must not vary within it; `rows` numbers each row's LLM."""
+    """Keep one row per LLM, after checking that no column varies within an LLM; `rows` numbers each row's LLM."""
     first = np.unique(rows, return_index=True)[1]
     for name, column in table.items():
-        # repr, because cells of an object column need not be hashable
+        # cells of an object column need not be hashable, so their representations are compared
         cells = column.map(repr) if types.is_object_dtype(column.dtype) else column
         codes = pd.factorize(cells, use_na_sentinel=False)[0]
         varying = dict.fromkeys(llms[rows[codes != codes[first][rows]]])

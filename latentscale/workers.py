@@ -1,25 +1,27 @@
-"""Independent fits on several cores or machines: starts, replicates, profiles, splits.
+"""Independent fits on several cores or machines: the starts of a fit, bootstrap replicates, profiles, splits.
 
-Everything that repeats fits hands its tasks to ``run``. What carries them out is the caller's to say, by ``n_jobs`` or
-by a surrounding ``parallel``: this process, joblib's backends, or a dask cluster. Numbers are the same everywhere, as
-every task carries its own seed and results have their places.
+Everything that repeats fits passes its tasks to ``run``. The caller decides where they are executed, by ``n_jobs`` or a
+surrounding ``parallel``: in this process, by joblib's backends, or on a dask cluster. The numbers are the same in every
+case, because each task carries its own seed and results are put in order by the numbers of their tasks.
 
-On a cluster tasks are submitted to the ``distributed.Client`` itself and not through joblib's dask backend. That one
-puts several tasks into one, which a dying worker then loses together; it lets fits inside a task submit tasks of their
-own; it goes on working at what nobody waits for any more; and what it sends depends on who asks. Here every fit is one
-task, two for each thread are under way at a time, what they share is sent once, and results come to the caller as they
-are made, who writes them into the store of a run.
+On a cluster, tasks are submitted to the ``distributed.Client`` itself and not through joblib's dask backend. That
+backend joins several tasks into one, so that a dying worker loses all of them; it lets fits inside a task submit tasks
+of their own; it keeps working on results that nobody waits for any more; and what it sends depends on the caller. Here
+every fit is one task, at most two tasks for each thread are submitted at a time, data that the tasks share are sent
+once, and results reach the caller as they are made, so that it can write them into the store of the run.
 """
 
 import pickle
 import threading
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -29,50 +31,59 @@ from threadpoolctl import threadpool_limits
 from .errors import DataError
 
 BACKENDS = ("loky", "threading", "dask", "sequential")
-_UNDER_WAY = 2  # tasks for each thread of a cluster, so that no worker waits for the next one
-_MOST_LOST = 3  # times that all workers may die at once before a run gives up; dask's own limit for one task
+_UNDER_WAY = 2  # tasks submitted for each thread of a cluster, so that no worker has to wait for its next one
+_MOST_LOST = 3  # how often all workers may die at once before a run gives up, as often as dask lets one task fail
 
 
 @dataclass(frozen=True)
 class _Cluster:
-    """Where tasks go: a ``distributed.Client``, the most at one time (None: what there is room for), options."""
+    """A dask cluster to which tasks are sent.
 
-    client: object
+    Attributes
+    ----------
+    client : distributed.Client
+    n_jobs : int or None
+        Tasks at one time; None for as many as the cluster has room for.
+    options : dict
+        Options of ``Client.submit``.
+    """
+
+    client: Any
     n_jobs: int | None
-    options: dict
+    options: dict[str, Any]
 
 
-_CLUSTER = ContextVar("cluster", default=None)
+_CLUSTER: ContextVar[_Cluster | None] = ContextVar("cluster", default=None)
 
 
-def current_cluster():
-    """Where a surrounding ``parallel("dask")`` sends tasks, or None."""
+def current_cluster() -> _Cluster | None:
+    """Return the cluster of a surrounding ``parallel("dask")``, or None if there is none."""
     return _CLUSTER.get()
 
 
 @contextmanager
-def parallel(backend="loky", client=None, n_jobs=None, **options):
-    """Within this context fits that repeat run in parallel: on the cores of a machine, or on a dask cluster.
+def parallel(backend: str = "loky", client: Any = None, n_jobs: int | None = None, **options: Any) -> Iterator[Any]:
+    """Run repeated fits in parallel within this context, on the cores of this machine or on a dask cluster.
 
-    It concerns multi-start fits, ``bootstrap``, profile intervals, ``leave_family_out`` and ``select_skills``, and the
-    passes of one fit over a table of many thousand scores, wherever their own ``n_jobs`` is left at None. Numbers do
-    not depend on it. Inside a task nothing is parallel: a fit of ``leave_family_out`` runs its starts one after the
-    other, and linear algebra on one thread.
+    It applies to multi-start fits, ``bootstrap``, profile intervals, ``leave_family_out`` and ``select_skills``, and to
+    the passes of one fit over a table of many thousand scores, wherever their own ``n_jobs`` is None. The numbers do
+    not depend on it. A task itself is not parallel: a fit of ``leave_family_out`` runs its starts one after the other,
+    and linear algebra uses one thread.
 
     Parameters
     ----------
     backend : {"loky", "threading", "dask", "sequential"}
         Processes of this machine, threads of this process, a dask cluster, or one task after the other in this process.
-        Threads hold Python's lock most of the time, and warnings of several fits may be taken for one another's.
+        Threads hold Python's lock most of the time, and a warning of one fit may be attributed to another.
     client : distributed.Client or str, optional
         For ``"dask"``: a client, or the address of a scheduler, to which a connection is made that ends with the
-        context. By default the client made last.
+        context. By default the client that was made last.
     n_jobs : int, optional
         Tasks at one time, by default as many as there are cores, or as the cluster has room for. For joblib's backends
         -1 means one for each core.
     **options
-        Of ``joblib.parallel_config``, or for ``"dask"`` of ``Client.submit``, such as ``workers``, ``resources`` and
-        ``retries``.
+        Options of ``joblib.parallel_config``, or for ``"dask"`` of ``Client.submit``, such as ``workers``,
+        ``resources`` and ``retries``.
 
     Yields
     ------
@@ -82,8 +93,8 @@ def parallel(backend="loky", client=None, n_jobs=None, **options):
     Raises
     ------
     DataError
-        If the backend is unknown, n_jobs is no number of tasks, or there is no client, no scheduler at the address, or
-        a client that is closed or asynchronous.
+        If the backend is unknown, n_jobs is not a number of tasks, there is no client or no scheduler at the address,
+        or the client is closed or asynchronous.
     ImportError
         If dask distributed is not installed.
 
@@ -101,8 +112,8 @@ def parallel(backend="loky", client=None, n_jobs=None, **options):
         raise DataError(f"backend is one of {', '.join(BACKENDS)}, not {backend!r}.")
     _check_jobs(n_jobs)
     if backend == "dask":
-        with _connected(client) as found, _set(_Cluster(found, n_jobs, options)):
-            yield found
+        with _connected(client) as connected, _set(_Cluster(connected, n_jobs, options)):
+            yield connected
         return
     if client is not None:
         raise DataError(f"client is for backend='dask'; with {backend!r} leave it out.")
@@ -111,13 +122,14 @@ def parallel(backend="loky", client=None, n_jobs=None, **options):
         yield None
 
 
-def _check_jobs(n_jobs):
+def _check_jobs(n_jobs: Any) -> None:
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise DataError(f"n_jobs is None or a whole number other than 0; got {n_jobs!r}.")
 
 
 @contextmanager
-def _set(cluster):
+def _set(cluster: _Cluster | None) -> Iterator[None]:
+    """Make a cluster, or None, the current one within this context."""
     token = _CLUSTER.set(cluster)
     try:
         yield
@@ -126,8 +138,8 @@ def _set(cluster):
 
 
 @contextmanager
-def _connected(client):
-    """A working client: the given one, the last one made, or a new one for an address, closed in the end."""
+def _connected(client: Any) -> Iterator[Any]:
+    """Yield an open client: the given one, the one made last, or a new one for an address, closed at the end."""
     try:
         from distributed import Client, default_client
     except ImportError as error:
@@ -157,7 +169,7 @@ def _connected(client):
     yield client
 
 
-def _require_open(client):
+def _require_open(client: Any) -> None:
     if client.status != "running":
         raise DataError(f"The dask client is {client.status}, so that nothing can run on it: make a new one.")
 
@@ -165,24 +177,36 @@ def _require_open(client):
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def run(function, tasks, shared=(), n_jobs=None, ordered=True):
-    """Yield function(*shared, *task) for every task, as results are made.
+def run(
+    function: Callable[..., Any],
+    tasks: Iterable[tuple[Any, ...]],
+    shared: tuple[Any, ...] = (),
+    n_jobs: int | None = None,
+    ordered: bool = True,
+) -> Iterator[Any]:
+    """Yield function(*shared, *task) for every task, as the results are made.
 
-    To be looped over directly, so that leaving the loop by an error ends the run.
+    Loop over it directly, so that leaving the loop by an error ends the run.
 
     Parameters
     ----------
     function : callable
-        A module's function; it must leave ``shared`` as it is.
+        A function of a module, which must not change ``shared``.
     tasks : iterable of tuple
-        Taken as there is room, so that it may stop the supply. What they hold is sent with each.
+        The arguments that differ between tasks. An iterator is asked for the next task only when there is room for it,
+        so that it may end early because of earlier results.
     shared : tuple
-        What all tasks need; sent to each worker once.
+        The arguments that all tasks have in common; they are sent to each worker once.
     n_jobs : int, optional
-        Tasks at one time; by default what a surrounding ``parallel`` or joblib context says, else 1. With 1 they run
-        in this process, one after the other, whatever surrounds them.
+        Tasks at one time; by default as a surrounding ``parallel`` or joblib context says, else 1. With 1 they run
+        in this process, one after the other, whatever the context.
     ordered : bool
-        Results in the order of the tasks, else as they are made.
+        Whether results come in the order of the tasks, or in the order in which they are made.
+
+    Yields
+    ------
+    object
+        What the function returns.
     """
     _check_jobs(n_jobs)
     cluster = _CLUSTER.get()
@@ -195,8 +219,8 @@ def run(function, tasks, shared=(), n_jobs=None, ordered=True):
         yield from _by_joblib(function, tasks, shared, n_jobs, ordered)
 
 
-def _apart(shared, function, task):
-    """A task on a worker: one thread of linear algebra, and whatever it repeats runs right here."""
+def _apart(shared: tuple[Any, ...], function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
+    """Run a task on a worker, with one thread for linear algebra and no parallel runs inside."""
     with threadpool_limits(1), parallel("sequential"):
         return function(*shared, *task)
 
@@ -204,80 +228,104 @@ def _apart(shared, function, task):
 # --- joblib ----------------------------------------------------------------------------------------------------------
 
 
-def _by_joblib(function, tasks, shared, n_jobs, ordered):
+def _by_joblib(
+    function: Callable[..., Any],
+    tasks: Iterable[tuple[Any, ...]],
+    shared: tuple[Any, ...],
+    n_jobs: int | None,
+    ordered: bool,
+) -> Iterator[Any]:
+    """Run tasks by joblib, see ``run``."""
     sent = _Shared(shared)
     work = (delayed(_unwrapped)(sent, function, task) for task in tasks)
-    # tasks on threads of this process set both and put both back, in any order: these are the last to be put back
+    # Tasks on threads of this process change both settings and restore them in any order; this restores them last.
     with threadpool_limits(1), warnings.catch_warnings():
         yield from Parallel(n_jobs=n_jobs, return_as="generator" if ordered else "generator_unordered")(work)
 
 
-def _unwrapped(sent, function, task):
+def _unwrapped(sent: "_Shared", function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
+    """Run a task whose shared arguments were sent by joblib."""
     return _apart(sent.value, function, task)
 
 
 class _Shared:
-    """What the tasks of a run share: pickled at most once, and unpickled at most once by a process.
+    """The arguments that the tasks of a run share, pickled at most once and unpickled at most once in each process.
 
-    Pickled it is an array, which joblib puts in shared memory where it is large (1 MB) instead of sending it.
+    The pickle is an array of bytes. If it is large (1 MB), joblib puts it into shared memory instead of sending it.
     """
 
-    def __init__(self, value):
+    def __init__(self, value: tuple[Any, ...]) -> None:
         self.value, self.token = value, uuid4().hex
 
     @cached_property
-    def pickled(self):
-        # by cloudpickle, which also takes classes of a script or a notebook
+    def pickled(self) -> np.ndarray:
+        """The pickled arguments, as an array of bytes."""
+        # cloudpickle, which joblib wraps, can also pickle classes of a script or a notebook
         return np.frombuffer(pickle.dumps(wrap_non_picklable_objects(self.value, keep_wrapper=False)), np.uint8)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., "_Shared"], tuple[str, np.ndarray]]:
         return _received, (self.token, self.pickled)
 
 
-_LAST = {}  # what a process of joblib received last
+_LAST: dict[str, _Shared] = {}  # the shared arguments that a process of joblib received last, by their token
 
 
-def _received(token, pickled):
-    kept = _LAST.get(token)
-    if kept is None:
-        kept = _Shared(pickle.loads(pickled))
+def _received(token: str, pickled: np.ndarray) -> _Shared:
+    """Unpickle shared arguments in a process of joblib, unless it has them already."""
+    shared = _LAST.get(token)
+    if shared is None:
+        shared = _Shared(pickle.loads(pickled.data))
         _LAST.clear()
-        _LAST[token] = kept
-    return kept
+        _LAST[token] = shared
+    return shared
 
 
 # --- a cluster -------------------------------------------------------------------------------------------------------
 
-_ONE_AT_A_TIME = threading.Lock()  # filters of warnings and threads of linear algebra belong to the whole process
+# Warning filters and the number of threads of linear algebra belong to the whole process, so a worker with several
+# threads runs one task at a time.
+_ONE_AT_A_TIME = threading.Lock()
 
 
-def _on_worker(shared, function, task):
+def _on_worker(shared: tuple[Any, ...], function: Callable[..., Any], task: tuple[Any, ...]) -> Any:
+    """Run a task on a worker of a cluster."""
     with _ONE_AT_A_TIME:
         return _apart(shared, function, task)
 
 
-def _ready():
-    """A task that waits for the first worker, which an adaptive cluster starts for tasks only."""
+def _ready() -> None:
+    """Do nothing: an adaptive cluster starts its first worker only for a task, and this one waits for it."""
 
 
 @dataclass
 class _Run:
-    """Tasks of one run on a cluster.
+    """The tasks of one run on a cluster.
 
-    What a worker loses by its death dask gives to another one. Only data that were scattered to workers which all died
-    at once are beyond dask: they are scattered again, and the tasks under way submitted again.
+    If a worker dies, dask gives its tasks to another one. If all workers that hold the shared arguments die at once,
+    dask cannot help: the arguments are then sent again, and the unfinished tasks are submitted again.
+
+    Attributes
+    ----------
+    cluster : _Cluster
+    function, shared, n_jobs
+        As for ``run``.
+    under_way : dict
+        Number and arguments of each submitted task, by its ``distributed.Future``.
     """
 
     cluster: _Cluster
-    function: object
-    shared: tuple
+    function: Callable[..., Any]
+    shared: tuple[Any, ...]
     n_jobs: int | None
-    under_way: dict = field(default_factory=dict)  # future -> (number, task)
+    under_way: dict[Any, tuple[int, tuple[Any, ...]]] = field(default_factory=dict)
 
-    def results(self, tasks, ordered):
+    def results(self, tasks: Iterable[tuple[Any, ...]], ordered: bool) -> Iterator[Any]:
+        """Yield the results of tasks, in their order or as they are made."""
         from distributed import as_completed
 
-        client, numbered, held, turn = self.cluster.client, enumerate(tasks), {}, 0
+        client, numbered = self.cluster.client, enumerate(tasks)
+        held: dict[int, Any] = {}  # results that wait for those of earlier tasks
+        turn = 0  # number of the task whose result is to be yielded next
         _require_open(client)
         finished, scattered, lost = as_completed(loop=client.loop), self._scatter(), 0
         try:
@@ -304,14 +352,16 @@ class _Run:
             if client.status == "running":
                 client.cancel(list(self.under_way))
 
-    def _scatter(self):
+    def _scatter(self) -> Any:
+        """Send the shared arguments to the cluster, and return their future."""
         client = self.cluster.client
         client.submit(_ready, pure=False, **self.cluster.options).result()
-        # To one worker, from which others fetch with their first task. They keep it as long as they have tasks; what is
-        # broadcast before there are tasks, dask's memory manager may take for superfluous, and it is sent again.
+        # They go to one worker, from which the others fetch them with their first task and keep them as long as they
+        # have tasks. Copies broadcast before there are tasks may be removed by dask's memory manager, and sent again.
         return client.scatter([self.shared], hash=False)[0]
 
-    def _scatter_again(self, lost):
+    def _scatter_again(self, lost: int) -> Any:
+        """Send the shared arguments again after all workers died for the ``lost``-th time."""
         _require_open(self.cluster.client)
         if lost > _MOST_LOST:
             raise RuntimeError(
@@ -320,7 +370,7 @@ class _Run:
             )
         return self._scatter()
 
-    def _fill(self, numbered, scattered, finished):
+    def _fill(self, numbered: Iterator[tuple[int, tuple[Any, ...]]], scattered: Any, finished: Any) -> None:
         """Submit as many tasks as there is room for."""
         asked = self.cluster.n_jobs if self.n_jobs is None else self.n_jobs
         room = _UNDER_WAY * max(1, sum(self.cluster.client.nthreads().values()))
@@ -328,7 +378,8 @@ class _Run:
         for number, task in islice(numbered, max(0, room - len(self.under_way))):
             self._submit(number, task, scattered, finished)
 
-    def _submit(self, number, task, scattered, finished):
+    def _submit(self, number: int, task: tuple[Any, ...], scattered: Any, finished: Any) -> None:
+        """Submit one task."""
         client, options = self.cluster.client, self.cluster.options
         future = client.submit(_on_worker, scattered, self.function, task, pure=False, **options)
         self.under_way[future] = number, task

@@ -1,7 +1,8 @@
-"""Names of LLMs in runs of the lm-evaluation-harness, and how they match a table's."""
+"""Names of LLMs in runs of the lm-evaluation-harness, and how they are matched with the names in a table."""
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -9,21 +10,21 @@ from ..errors import DataError
 from ..tables import read_names, some
 
 
-def run_name(content: dict, file: Path) -> str:
-    """Name of the LLM of a results file.
+def run_name(content: dict[str, Any], file: Path) -> str:
+    """Return the name of the LLM of a results file.
 
     Parameters
     ----------
     content : dict
-        The file, read.
+        The content of the file.
     file : path
-        Whose folder has the name where the file says nothing.
+        The file, whose folder is named after the LLM.
 
     Returns
     -------
     str
-        ``model_name``, else the ``pretrained`` or ``model`` of the arguments, else the folder, in which the harness
-        writes two underscores for a slash.
+        The first of these that there is: ``model_name``; ``pretrained`` or ``model`` among the model's arguments; the
+        name of the folder, in which the harness writes two underscores for a slash.
 
     Examples
     --------
@@ -37,7 +38,7 @@ def run_name(content: dict, file: Path) -> str:
     config = content.get("config")
     arguments = config.get("model_args") if isinstance(config, dict) else None
     if isinstance(arguments, str):
-        arguments = dict(part.partition("=")[::2] for part in arguments.split(","))
+        arguments = {name: value for name, _, value in (item.partition("=") for item in arguments.split(","))}
     for key in ("pretrained", "model"):
         name = arguments.get(key) if isinstance(arguments, dict) else None
         if isinstance(name, str) and name.strip():
@@ -47,7 +48,10 @@ def run_name(content: dict, file: Path) -> str:
 
 
 def match_llms(column: pd.Series, runs: list[str], missing: str) -> dict[str, int]:
-    """Rows of a table of LLMs that belong to runs.
+    """Find the row of each run's LLM in a table of LLMs.
+
+    Names match if they are equal; failing that, if they are equal without the organisation before the slash and without
+    regard to case.
 
     Parameters
     ----------
@@ -56,12 +60,12 @@ def match_llms(column: pd.Series, runs: list[str], missing: str) -> dict[str, in
     runs : list of str
         Names in the runs.
     missing : {"error", "drop"}
-        What to do with runs without a row.
+        What to do with runs whose LLM is not in the table.
 
     Returns
     -------
     dict from str to int
-        Names in the runs to row numbers.
+        Row numbers, by the names in the runs.
 
     Raises
     ------
@@ -84,15 +88,15 @@ def match_llms(column: pd.Series, runs: list[str], missing: str) -> dict[str, in
     for run in runs:
         if run in rows:
             continue
-        found = [row for row, name in enumerate(names) if _short(name) == _short(run)]
-        if len(found) > 1:
-            raise DataError(f"{run} may be any of {some(names[row] for row in found)}; write its name as in the runs")
-        if found:
-            rows[run] = found[0]
-    owners = {}
+        alike = [row for row, name in enumerate(names) if _short(name) == _short(run)]
+        if len(alike) > 1:
+            raise DataError(f"{run} may be any of {some(names[row] for row in alike)}; write its name as in the runs")
+        if alike:
+            rows[run] = alike[0]
+    run_of: dict[int, str] = {}
     for run, row in rows.items():
-        if owners.setdefault(row, run) != run:
-            raise DataError(f"{owners[row]} and {run} both match {names[row]} of the table; name them as in the runs")
+        if run_of.setdefault(row, run) != run:
+            raise DataError(f"{run_of[row]} and {run} both match {names[row]} of the table; name them as in the runs")
     absent = [run for run in runs if run not in rows]
     if absent and missing == "error":
         shown = some(_near(run, names) for run in absent)
@@ -105,10 +109,12 @@ def match_llms(column: pd.Series, runs: list[str], missing: str) -> dict[str, in
 
 
 def _short(name: str) -> str:
+    """Return a name without the organisation before its last slash, in lower case."""
     return name.rsplit("/", 1)[-1].casefold()
 
 
 def _near(run: str, names: list[str]) -> str:
+    """Quote a name together with the closest one of the table, if one is close."""
     folded = {_short(name): name for name in names}
     close = difflib.get_close_matches(_short(run), folded, n=1)
     return f"'{run}'" + (f" (did you mean '{folded[close[0]]}'?)" if close else "")

@@ -1,4 +1,4 @@
-"""The shipped table: public benchmark scores of 197 LLMs (data dictionary in ``data/README.md``)."""
+"""The shipped table of public benchmark scores of 197 LLMs; ``data/README.md`` describes its columns."""
 
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -10,7 +10,7 @@ import pandas as pd
 
 
 class Correction(NamedTuple):
-    """One documented error of the source: `column` of `llms` says `recorded` and should say `corrected`."""
+    """A documented error of the source, which has `recorded` in `column` for `llms` where `corrected` is right."""
 
     column: str
     recorded: float
@@ -25,12 +25,10 @@ CORRECTIONS = (
     Correction("params_b", 30.0, 32.5, ("llama-30b",)),
     Correction("tokens_t", 8.0, 2.0, ("gemma-2-2b", "gemma-2-2b-it")),
     Correction("tokens_t", 13.0, 8.0, ("gemma-2-9b", "gemma-2-9b-it")),
-    Correction(
-        "tokens_t", 0.25, 0.3, ("pythia-160m", "pythia-410m", "pythia-2.8b", "pythia-6.9b", "pythia-12b")
-    ),
+    Correction("tokens_t", 0.25, 0.3, ("pythia-160m", "pythia-410m", "pythia-2.8b", "pythia-6.9b", "pythia-12b")),
     Correction("tokens_t", 0.25, 0.3, ("dolly-v2-3b", "dolly-v2-7b", "dolly-v2-12b")),
     Correction("tokens_t", 0.6, 1.0, ("open_llama_13b",)),
-    # Zeros that probably mean an answer in a format the marking did not read.
+    # Zeros that are probably due to answers in a format that the marking program could not read.
     Correction(
         "math_lvl_5",
         0.0,
@@ -45,7 +43,7 @@ CORRECTIONS = (
     ),
     Correction("math_lvl_5", 0.0, np.nan, ("gemma-2-2b-it", "gemma-2-9b-it")),
 )
-"""What ``load_leaderboard(corrected=True)`` changes."""
+"""The corrections that ``load_leaderboard(corrected=True)`` makes."""
 
 
 def load_leaderboard(corrected: bool = False) -> pd.DataFrame:
@@ -86,6 +84,6 @@ def load_leaderboard(corrected: bool = False) -> pd.DataFrame:
 
 
 def _source(name: str) -> Traversable:
-    """Return a data file, which an install has inside the package and a checkout beside it."""
+    """Return a data file, which is inside the package once it is installed, and beside it in a checkout."""
     installed = resources.files("latentscale") / "data" / name
     return installed if installed.is_file() else Path(__file__).parents[2] / "data" / name

@@ -1,7 +1,7 @@
 """A simulated example of repeated sampling: successes of LLMs in many tries at the items of a task.
 
-No LLM was run. The table shows the shape that ``RepeatedSamplingModel`` takes and gives examples and tests something to
-work on; it says nothing about the LLMs that it names.
+No LLM was run. The table has the form that ``RepeatedSamplingModel`` takes, for examples and tests. It says nothing
+about the LLMs that it names.
 """
 
 import numpy as np
@@ -19,19 +19,20 @@ SD_LLM, SD_ITEM = 0.3, 1.5
 def simulate_repeated_sampling(seed: int = SEED) -> pd.DataFrame:
     """Simulate successes of 24 LLMs of the shipped leaderboard in 60 tries at each of 50 items.
 
-    LLM i solves item q in a try with probability p, logit p = u_i + b_q. Propensities follow two observed scores of
-    the leaderboard, u_i = -1.2 + 0.6 logit(GSM8K) + 0.8 logit(MMLU) + eps_i with eps_i ~ N(0, 0.3^2), and
-    b_q ~ N(0, 1.5^2). The LLMs are drawn from those with all twelve scores, size and tokens.
+    LLM i solves item q in one try with probability p, where logit p = u_i + b_q. The ability of the LLM depends on two
+    of its scores in the leaderboard, u_i = -1.2 + 0.6 logit(GSM8K) + 0.8 logit(MMLU) + eps_i with eps_i ~ N(0, 0.3^2),
+    and the items have b_q ~ N(0, 1.5^2). The LLMs are drawn from those that have all twelve scores, a size and a number
+    of training tokens.
 
     Parameters
     ----------
     seed : int
-        The shipped file has the default.
+        The shipped file was made with the default.
 
     Returns
     -------
     pandas.DataFrame
-        1,200 rows: model (name in the leaderboard), item, successes, tries.
+        1,200 rows with the columns model (name in the leaderboard), item, successes and tries.
 
     Examples
     --------
@@ -58,14 +59,12 @@ def simulate_repeated_sampling(seed: int = SEED) -> pd.DataFrame:
 
 
 def load_repeated_sampling() -> pd.DataFrame:
-    """Load the simulated example of repeated sampling that `simulate_repeated_sampling` made.
-
-    Simulated: no LLM was run.
+    """Load the example of repeated sampling that `simulate_repeated_sampling` made; no LLM was run for it.
 
     Returns
     -------
     pandas.DataFrame
-        1,200 rows: model, item, successes, tries.
+        1,200 rows with the columns model (name in the leaderboard), item, successes and tries.
 
     Examples
     --------
@@ -76,5 +75,5 @@ def load_repeated_sampling() -> pd.DataFrame:
         return pd.read_csv(file)
 
 
-def _logit(share):
+def _logit(share: np.ndarray) -> np.ndarray:
     return np.log(share) - np.log1p(-share)

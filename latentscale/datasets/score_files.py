@@ -1,10 +1,12 @@
-"""Score tables in files: CSV of any dialect, Parquet, JSON lines; wide, long, or of the Open LLM Leaderboard."""
+"""Reading of score tables from CSV, Parquet and JSON lines files in wide, long or Open LLM Leaderboard layout."""
 
 import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +27,9 @@ SCORE_NAMES = {
     **{name: name for name in ("mmlu", "arc", "hellaswag", "winogrande", "truthfulqa", "gsm8k")},
     **{name: name for name in ("ifeval", "bbh", "math_lvl_5", "gpqa", "musr", "mmlu_pro", "humaneval")},
 }
-"""The package's names of benchmarks, by names in lower case with underscores for all that is no letter or digit."""
+"""The package's names of benchmarks, by their usual names in lower case with underscores for punctuation and spaces."""
 
-# columns of the leaderboard's tables that are not benchmarks
+# the package's names of the columns of the leaderboard's tables that are not benchmarks
 _LEADERBOARD = {
     "fullname": "model",
     "model_name_for_query": "model",
@@ -45,7 +47,7 @@ _VERSION_2 = ("ifeval", "bbh", "math_lvl_5", "gpqa", "musr", "mmlu_pro")
 
 
 def read_scores(
-    path,
+    path: str | PathLike[str],
     layout: str = "auto",
     llm: str = "model",
     benchmark: str = "benchmark",
@@ -61,42 +63,44 @@ def read_scores(
     Parameters
     ----------
     path : path
-        A CSV file (separated by commas, semicolons or tabs), a Parquet file (``.parquet``, ``.pq``) or one of JSON
+        A CSV file (separated by commas, semicolons or tabs), a Parquet file (``.parquet``, ``.pq``) or a file of JSON
         lines (``.jsonl``, ``.ndjson``).
     layout : {"auto", "wide", "long", "leaderboard"}
-        Wide: one row per LLM, a column per benchmark. Long: one row per LLM and benchmark. Leaderboard: the contents
-        table of the Open LLM Leaderboard, version 1 or 2. Auto: a leaderboard if it has a column ``fullname`` or
-        ``model_name_for_query`` and its benchmarks, long if it has the columns ``benchmark`` and ``score``, else wide.
+        A wide table has one row per LLM and a column per benchmark, a long one has one row per LLM and benchmark, and
+        "leaderboard" is the contents table of the Open LLM Leaderboard, version 1 or 2. "auto" takes a table for a
+        leaderboard if it has a column ``fullname`` or ``model_name_for_query`` and the leaderboard's benchmarks, for a
+        long one if it has the columns ``benchmark`` and ``score``, else for a wide one.
     llm, benchmark, score : str
-        Columns of LLM names, and of a long table its benchmarks and scores. The first is called model in what is
-        returned.
+        The column of LLM names, and for a long table those of benchmarks and scores. The column of LLM names is called
+        model in the result.
     names : mapping from str to str, optional
         New names of benchmarks. By default known benchmarks get the package's names, whatever their case and
         punctuation (``SCORE_NAMES``: "MMLU-PRO" is mmlu_pro, "ARC-Challenge" is arc); ``{}`` leaves all as they are.
     percent : bool or sequence of str
         Benchmarks, by their new names, whose scores are percentages, to be divided by 100; True for all that the
-        package knows and for all of a long table. A leaderboard's are known, and need not be named.
+        package knows and for all of a long table. For a leaderboard this is known, and no benchmark need be named.
     raw : bool
-        Of a leaderboard of version 2: whether to take the columns "... Raw", fractions right as the
-        ``latentscale.CHANCE_LEVELS`` expect them, or those in percent, in which guessing is zero and what is worse
-        is cut off: with these give the panel ``chance={}``.
+        For a leaderboard of version 2, whether to take the columns "... Raw" or the columns in percent. The former are
+        fractions of right answers, to which ``latentscale.CHANCE_LEVELS`` apply. The latter were rescaled so that
+        guessing scores zero, with scores below that set to zero; use ``chance={}`` for their panel.
     separator : str, optional
-        Of a CSV file; by default found from its first line.
+        Separator of a CSV file; by default it is guessed from the first line.
     decimal : {".", ","}, optional
-        Of a CSV file; by default a comma if cells such as ``0,53`` occur, none such as ``0.53``, and the separator
-        is another.
+        Decimal sign of a CSV file; by default a comma if the separator is not a comma and there are cells such as
+        ``0,53`` but none such as ``0.53``.
 
     Returns
     -------
     DataFrame
-        One row per LLM: the column model, those that describe LLMs, and one per benchmark. Of a leaderboard model is
-        the full name, params_b is missing where it is not positive, columns of scores not taken are left out, and of
-        several rows of an LLM (other precisions) the one submitted last is kept. It has no families: add a column.
+        One row per LLM, with the column model, those that describe LLMs, and one per benchmark. For a leaderboard,
+        model is the full name, params_b is missing where it is not positive, columns of scores that were not taken are
+        left out, and of several rows of an LLM (other precisions) the one submitted last is kept. A leaderboard has no
+        column of families: add one before making a panel.
 
     Raises
     ------
     DataError
-        If the file is absent, empty or of another kind, columns are missing, or names clash.
+        If the file is absent, empty or of another kind, columns are missing, or two columns would get the same name.
 
     Examples
     --------
@@ -129,7 +133,7 @@ def read_scores(
 
 
 def detect_layout(table: pd.DataFrame, benchmark: str = "benchmark", score: str = "score") -> str:
-    """Layout of a table: "leaderboard", "long" or "wide"; see ``read_scores``."""
+    """Return the layout of a table, "leaderboard", "long" or "wide"; see ``read_scores``."""
     if {"fullname", "model_name_for_query"} & set(table.columns):
         known = {_plain(name) for name in table.columns}
         if known & {*_VERSION_1, *_VERSION_2, *(f"{name}_raw" for name in _VERSION_2)}:
@@ -140,12 +144,17 @@ def detect_layout(table: pd.DataFrame, benchmark: str = "benchmark", score: str 
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def read_file(path, separator: str | None = None, decimal: str | None = None):
-    """Read a CSV, Parquet or JSON lines file as it is; see ``read_scores``.
+def read_file(path: str | PathLike[str], separator: str | None = None, decimal: str | None = None) -> Any:
+    """Read a CSV, Parquet or JSON lines file without changing names or scores; see ``read_scores``.
 
     Returns
     -------
     pandas.DataFrame, or polars.DataFrame for a Parquet file where pyarrow is not installed
+
+    Raises
+    ------
+    DataError
+        If the file does not exist or cannot be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -157,32 +166,32 @@ def read_file(path, separator: str | None = None, decimal: str | None = None):
         if suffix in JSON_LINES:
             return _read_json_lines(path)
         return _read_csv(path, separator, decimal)
-    except (ValueError, csv.Error) as error:  # an empty or ragged file, or one that is not text
+    except (ValueError, csv.Error) as error:  # the file is empty, not text, or has rows of different lengths
         kind = "JSON lines" if suffix in JSON_LINES else "CSV"
         raise DataError(f"{path} cannot be read as {kind}: {error}") from error
 
 
-def _read_json_lines(path):
+def _read_json_lines(path: Path) -> pd.DataFrame:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("a line is no object")
     return pd.DataFrame(rows)
 
 
-def _read_csv(path, separator, decimal):
+def _read_csv(path: Path, separator: str | None, decimal: str | None) -> pd.DataFrame:
     if separator is None:
         with path.open(encoding="utf-8-sig") as file:
             separator = find_separator(file.readline())
     if decimal not in (None, ".", ","):
         raise DataError(f"decimal must be '.' or ',', not {decimal!r}")
-    options = {"sep": separator, "encoding": "utf-8-sig"}
+    options: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig"}
     if decimal is None:
         decimal = "." if separator == "," else find_decimal(pd.read_csv(path, dtype=str, **options))
     return pd.read_csv(path, decimal=decimal, **options)
 
 
 def find_separator(line: str) -> str:
-    r"""The separator that occurs most often in a header outside of quotes; a comma if none does.
+    r"""Return the separator that occurs most often in a header outside of quotes, or a comma if none occurs.
 
     Examples
     --------
@@ -194,13 +203,13 @@ def find_separator(line: str) -> str:
 
 
 def find_decimal(cells: pd.DataFrame) -> str:
-    """The decimal sign of a table of text: a comma if cells such as ``0,53`` occur and none such as ``0.53``."""
+    """Return the decimal sign of a table of text, a comma if there are cells such as ``0,53`` but none as ``0.53``."""
     text = pd.Series(cells.to_numpy(dtype=object).ravel(), dtype=object).dropna().astype(str)
     comma, point = (text.str.fullmatch(rf"\s*-?\d*{sign}\d+\s*").any() for sign in (",", r"\."))
     return "," if comma and not point else "."
 
 
-def _read_parquet(path):
+def _read_parquet(path: Path) -> Any:
     try:
         return pd.read_parquet(path)
     except ImportError:
@@ -221,11 +230,14 @@ def _read_parquet(path):
 
 
 def _plain(name: str) -> str:
+    """Return a name in lower case, with an underscore for each run of punctuation and spaces."""
     return re.sub(r"[^a-z0-9]+", "_", name.casefold()).strip("_")
 
 
-def _renamed(table, benchmarks, llm, names):
-    """The table with the package's names, and its benchmarks by these; columns that keep their names win."""
+def _renamed(
+    table: pd.DataFrame, benchmarks: list[str], llm: str, names: Mapping[str, str] | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table with columns renamed, and the new names of its benchmarks; see ``read_scores``."""
     if names is None:
         new = {name: SCORE_NAMES.get(_plain(name), name) for name in benchmarks}
     else:
@@ -240,7 +252,8 @@ def _renamed(table, benchmarks, llm, names):
     return table.set_axis(columns, axis=1), [new[name] for name in benchmarks]
 
 
-def _divided(table, benchmarks, percent):
+def _divided(table: pd.DataFrame, benchmarks: list[str], percent: bool | Sequence[str]) -> pd.DataFrame:
+    """Return the table with percentages turned into fractions; ``percent`` as in ``read_scores``."""
     chosen = benchmarks if percent is True else [] if percent is False else list(np.atleast_1d(percent))
     require_columns(table, chosen, "percent: benchmark")
     table = table.copy()
@@ -249,7 +262,8 @@ def _divided(table, benchmarks, percent):
     return table
 
 
-def _numbers(column, name):
+def _numbers(column: pd.Series, name: str) -> np.ndarray:
+    """Return a column as floats (n,), after checking that all its cells are numbers or missing."""
     values, wrong = to_floats(column)
     if wrong.any():
         raise DataError(f"scores must be numbers: {name} has {some(map(repr, column[wrong]))}")
@@ -260,7 +274,25 @@ def _numbers(column, name):
 
 
 def leaderboard_table(table: pd.DataFrame, raw: bool = True) -> pd.DataFrame:
-    """Contents of the Open LLM Leaderboard, version 1 or 2, with the package's names; see ``read_scores``."""
+    """Return a contents table of the Open LLM Leaderboard with the package's names and fractions as scores.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The contents table, version 1 or 2.
+    raw : bool
+        Which scores of version 2 to take, see ``read_scores``.
+
+    Returns
+    -------
+    DataFrame
+        One row per LLM, see ``read_scores``.
+
+    Raises
+    ------
+    DataError
+        If the columns of LLM names or of scores are missing.
+    """
     given = {_plain(name): name for name in table.columns}
     scores = {name: given[name] for name in _VERSION_1 if name in given}
     divide = set(scores)
@@ -294,8 +326,8 @@ def leaderboard_table(table: pd.DataFrame, raw: bool = True) -> pd.DataFrame:
     return _last_submitted(out)
 
 
-def _last_submitted(table):
-    """One row per LLM: the one submitted last, of equal ones the last in the file."""
+def _last_submitted(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep one row per LLM, the one submitted last; among those submitted at the same time the last in the table."""
     if "submission_date" in table.columns:
         dates = pd.to_datetime(table["submission_date"], errors="coerce")
         order = dates.sort_values(kind="stable", na_position="first").index

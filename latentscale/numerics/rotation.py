@@ -327,7 +327,7 @@ def _canonical(rotation: Rotation) -> Rotation:
 
     A target determines the order, but not the sign of a column whose specified entries are all zero.
     """
-    permutation, signs = canonical_order(rotation.loadings)
+    permutation, signs = canonical_order(np.asarray(rotation.loadings))
     fixed = rotation.settings.fixed_signs
     if fixed is not None:
         canonical_signs = np.empty_like(signs)
