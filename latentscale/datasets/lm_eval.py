@@ -71,9 +71,9 @@ class HarnessRuns:
         """All results, one row per file, task, metric and filter.
 
         The columns are model (the LLM), benchmark, task (the harness's name), group (the outermost group with a score
-        of its own that the task belongs to, or None), is_group, metric, filter, score, stderr (NaN where the harness gives
-        none), samples (number of items scored), samples_original (number of items of the task), n_shot, version,
-        higher_is_better, file, date (UTC) and used (whether the row is the score of its LLM and benchmark).
+        of its own that the task belongs to, or None), is_group, metric, filter, score, stderr (NaN where the harness
+        gives none), samples (number of items scored), samples_original (number of items of the task), n_shot,
+        version, higher_is_better, file, date (UTC) and used (whether the row is the score of its LLM and benchmark).
         """
         return self._long.copy()
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from ..errors import DataError
+from .scaling_surface import level_colours
 from .style import PALETTE, clean, new_axes
-from .surface import level_colours
 
 _BUDGET, _OPTIMUM, _LLM = "0.45", PALETTE[1], "0.55"
 _GRID = 61  # points a side of the surface

@@ -5,7 +5,8 @@ from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import gaussian_kde
 
 from ..errors import DataError
-from .style import PALETTE, REFERENCE, choose, clean, forest, level_words, new_axes, note
+from .forests import forest
+from .style import PALETTE, REFERENCE, choose, clean, level_words, new_axes, note
 
 _MOST = 40  # families that fit a page with readable names
 _SIDES = 60  # grid of a density, points a side

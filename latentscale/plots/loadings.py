@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import DataError
-from .slopes import grouped_forest
+from .forests import grouped_forest
 from .style import NO_ERRORS, NOTE, level_words, new_axes, note
 
 KINDS = ("heatmap", "forest")

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from ..errors import DataError
-from .scaling import axis_label, log_axis
+from .scaling_curves import axis_label, log_axis
 from .style import PALETTE, clean, level_words, new_axes
 
 _DOTS, _LINE = PALETTE[0], PALETTE[1]

@@ -2,11 +2,11 @@
 
 from ..errors import DataError
 from ..parameters.kinds import LOADING, SLOPE
-from ..plots.curves import PREDICTOR, plot_curve, plot_curves
+from ..plots.characteristic_curves import PREDICTOR, plot_curve, plot_curves
 from ..plots.families import plot_family_effects, plot_family_posterior, plot_instruct
+from ..plots.forests import plot_slopes
 from ..plots.loadings import plot_correlations, plot_loadings
-from ..plots.search import plot_starts
-from ..plots.slopes import plot_slopes
+from ..plots.starts import plot_starts
 from ..plots.style import choose
 from .parameter_tables import (
     correlation_table,

@@ -4,9 +4,9 @@ from ..errors import DataError
 from ..plots import residuals as pictures
 from ..plots.calibration import plot_calibration
 from ..plots.prediction import plot_prediction
-from ..plots.scaling import plot_scaling
+from ..plots.scaling_curves import plot_scaling
+from ..plots.scaling_surface import plot_surface
 from ..plots.style import note
-from ..plots.surface import plot_surface
 from ..prediction import calibration_tables as scored
 from ..prediction import curves, residual_tables
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.progress import Progress
 from ..plots.calibration import plot_calibration
-from ..plots.heatmap import plot_errors
+from ..plots.error_heatmap import plot_errors
 from ..tables import some
 from ..workers import run
 from . import metrics

@@ -10,7 +10,7 @@ from ..errors import ConvergenceWarning, DataError
 from ..estimation.progress import Progress
 from ..model import LatentSkillModel
 from ..models.latent_skill import TRANSLOG
-from ..plots.search import plot_selection
+from ..plots.selection import plot_selection
 from ..workers import run
 
 _NEW_LOADING = 0.05  # of skills that an estimate with fewer has not
@@ -43,7 +43,7 @@ class SkillSelection:
         return f"{self.table.round(3).to_string()}\n\nRecommended: {self.recommended} skills. {self.reason}"
 
     def plot(self, kind=None, ax=None):
-        """Plot errors or criteria against the number of skills; see ``latentscale.plots.search.plot_selection``."""
+        """Plot errors or criteria against the number of skills; see ``latentscale.plots.selection.plot_selection``."""
         return plot_selection(self.table, self.recommended, kind, ax)
 
 

@@ -3,7 +3,58 @@
 import numpy as np
 
 from ..errors import DataError
-from .style import NO_ERRORS, clean, forest, level_words, new_axes, note
+from .style import ESTIMATE, NO_ERRORS, REFERENCE, clean, level_words, new_axes, note
+
+
+def forest(
+    ax, labels, estimate, low, high, places=None, color=ESTIMATE, label=None, reference=0.0, filled=None, **marker
+):  # fmt: skip
+    """Draw estimates as dots with intervals as horizontal lines, the first row on top.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    labels : sequence of str
+        Of the rows; None leaves the ticks as they are (a second series in the same rows).
+    estimate, low, high : array-like (n,)
+        Estimates and ends of intervals; NaN ends draw no line.
+    places : array-like (n,), optional
+        Heights of the rows, 0, 1, 2, ... by default.
+    color : str
+    label : str, optional
+        For the legend.
+    reference : float, optional
+        Where a dashed upright line is drawn; None for none.
+    filled : array-like of bool (n,), optional
+        Rows whose dot is filled, all by default; the others are hollow.
+    **marker
+        Further options of the dots.
+
+    Returns
+    -------
+    tuple
+        The collection of the intervals, and the lines of the filled and of the hollow dots (None where there is none).
+    """
+    estimate, low, high = (np.asarray(values, dtype=float) for values in (estimate, low, high))
+    places = np.arange(len(estimate), dtype=float) if places is None else np.asarray(places, dtype=float)
+    filled = np.ones(len(estimate), dtype=bool) if filled is None else np.asarray(filled, dtype=bool)
+    if reference is not None:
+        ax.axvline(reference, color=REFERENCE, linewidth=0.9, linestyle="--", zorder=0)
+    drawn = np.isfinite(low) & np.isfinite(high)
+    lines = ax.hlines(places[drawn], low[drawn], high[drawn], color=color, linewidth=1.4, zorder=2)
+    options = {"markersize": 5.0, "zorder": 3, **marker}
+    dots = [None, None]
+    for number, (rows, face) in enumerate(((filled, color), (~filled, "white"))):
+        if rows.any():
+            (dots[number],) = ax.plot(
+                estimate[rows], places[rows], "o", color=color, markerfacecolor=face,
+                label=label if number == 0 or not filled.any() else None, **options,
+            )  # fmt: skip
+    if labels is not None:
+        ax.set_yticks(places, [str(one) for one in labels])
+        ax.set_ylim(places.max() + 0.7, places.min() - 0.7)
+        ax.tick_params(axis="y", length=0, labelsize=8.5)
+    return lines, *dots
 
 
 def grouped_forest(table, group, row, ax=None, alpha=0.05):

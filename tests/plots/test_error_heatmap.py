@@ -8,7 +8,7 @@ import pytest
 mpl.use("agg")
 from matplotlib import pyplot
 
-from latentscale.plots.heatmap import plot_errors
+from latentscale.plots.error_heatmap import plot_errors
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-from .scaling import axis_label, log_axis
+from .scaling_curves import axis_label, log_axis
 from .style import clean, level_words, new_axes
 
 _FLOPS_PER_UNIT = 6e21
