@@ -18,7 +18,8 @@ from scipy import stats
 import latentscale as ls
 from latentscale.components.response import mean_score
 from latentscale.plots import style
-from latentscale.plots.search import plot_selection, plot_starts
+from latentscale.plots.selection import plot_selection
+from latentscale.plots.starts import plot_starts
 from latentscale.results.parameter_tables import curve_gradient, score_quantiles
 
 BASELINE = Path(__file__).parent / "baseline"

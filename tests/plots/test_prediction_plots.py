@@ -19,7 +19,7 @@ from latentscale.plots.prediction import plot_prediction
 from latentscale.plots.profile import plot_profile
 from latentscale.plots.repeated_sampling import plot_pass_at_k
 from latentscale.plots.residuals import plot_against
-from latentscale.plots.scaling import plot_scaling
+from latentscale.plots.scaling_curves import plot_scaling
 from latentscale.prediction.curves import UNSEEN, curve_points
 from latentscale.prediction.residual_tables import normal_order, smoother
 
