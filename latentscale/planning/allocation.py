@@ -10,7 +10,7 @@ from scipy import stats
 
 from ..errors import DataError
 from ..plots.allocation import plot_allocation
-from .frontier import CORNERS, INTERIOR, allocate, budget_line, check_slope, law_steps
+from .frontier import CORNERS, INTERIOR, DataRange, allocate, budget_line, check_slope, law_steps
 from .request import SKILL, Request, read_bounds, read_flops, read_request
 
 INTERVALS = ("simulation", "delta", "none")
@@ -157,7 +157,7 @@ class Allocation:
 
     request: Request
     rows: tuple
-    data: object
+    data: DataRange
     bounds: tuple
     interval: str
     targets: tuple

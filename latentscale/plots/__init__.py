@@ -1,1 +1,1 @@
-"""Pictures of fits: every function takes ax=None and returns the axes."""
+"""Pictures of tables and arrays. Each function draws on given axes, or on those of a new figure, and returns them."""

@@ -1,4 +1,8 @@
-"""Isoquants of a target over size and tokens, with budgets, optimal allocations and the LLMs of the fit."""
+"""Isoquants of a target over size and training tokens, with budgets, optimal allocations and the LLMs of the fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -6,29 +10,37 @@ from ..errors import DataError
 from .scaling_surface import level_colours
 from .style import PALETTE, clean, new_axes
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from ..planning.allocation import Allocation
+    from ..planning.frontier import DataRange
+
 _BUDGET, _OPTIMUM, _LLM = "0.45", PALETTE[1], "0.55"
-_GRID = 61  # points a side of the surface
-_FEW = 5  # optima whose isoquants are drawn
-_ROOM = 1.6  # factor between what is shown and the axes' ends
+_GRID = 61  # points of the surface's grid in each direction
+_FEW = 5  # with more optima than this, the isoquants through them are not drawn
+_ROOM = 1.6  # the axes extend beyond the outermost points by this factor
 
 
-def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
-    """Plot where a target is constant, what budgets buy, and where each budget is spent best.
+def plot_allocation(plan: Allocation, ax: Axes | None = None, alpha: float = 0.05, levels: int = 9) -> Axes:
+    """Plot the isoquants of a target, the lines of the budgets, and the optimal allocation of each budget.
 
-    Isoquants are contours of the target at the estimate; those through interior optima, drawn dotted where optima are
-    few, touch their budget's line there. A dashed line is a budget; on it a dot is the optimum, hollow
-    at a corner, and the thick piece its interval. The dotted box holds the LLMs of the fit; outside it everything
-    extrapolates.
+    Isoquants are the contours of the estimated target. Those through interior optima touch the budget's line there;
+    they are drawn dotted if there are few. The dashed line of a budget contains its pairs of size and tokens, the dot
+    on it is the optimum, hollow if that is at a bound, and the thick piece is its confidence interval. The dotted box
+    contains the LLMs of the fit; outside of it everything is extrapolated.
 
     Parameters
     ----------
     plan : Allocation
+        The result of ``compute_optimal``.
     ax : matplotlib Axes, optional
-        A new figure of 7 by 5.6 inches by default.
+        By default those of a new figure of 7 by 5.6 inches.
     alpha : float
         One minus the level of the intervals.
     levels : int
-        Isoquants, about; at least 2.
+        Approximate number of isoquants, at least 2.
 
     Returns
     -------
@@ -37,7 +49,7 @@ def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
     Raises
     ------
     DataError
-        If ``levels`` is too small.
+        If ``levels`` is below 2.
     """
     if levels < 2:
         raise DataError(f"levels, about how many isoquants are drawn, is at least 2; got {levels!r}.")
@@ -57,12 +69,12 @@ def plot_allocation(plan, ax=None, alpha=0.05, levels=9):
     ax.set_ylabel("training tokens (trillions)")
     _plain_numbers(ax.xaxis, ax.yaxis)
     ax.set_title(f"{plan.target}: {plan.unit}", fontsize=10, loc="left")
-    # under the axes, where no data can be
+    # the legend is below the axes, where it hides no data
     ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False)
     return clean(ax)
 
 
-def _plain_numbers(*axes):
+def _plain_numbers(*axes: Any) -> None:
     """Write the ticks of logarithmic axes as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -72,8 +84,8 @@ def _plain_numbers(*axes):
         axis.set_minor_formatter(NullFormatter())
 
 
-def _limits(plan, frame):
-    """Ranges of both axes: the data and the optima, with some room."""
+def _limits(plan: Allocation, frame: pd.DataFrame) -> list[tuple[float, float]]:
+    """Return the ends of both axes, which contain the data and the optima with some room."""
     out = []
     for name, values in (("size", plan.data.size), ("tokens", plan.data.tokens)):
         shown = np.concatenate([values, frame[name]])
@@ -81,8 +93,9 @@ def _limits(plan, frame):
     return out
 
 
-def _isoquants(ax, plan, limits, levels, optimal):
-    size, tokens = (np.geomspace(*ends, _GRID) for ends in limits)
+def _isoquants(ax: Axes, plan: Allocation, limits: list[tuple[float, float]], levels: int, optimal: pd.Series) -> None:
+    """Draw the isoquants, and those through the optima, at which the target is ``optimal``."""
+    size, tokens = (np.geomspace(low, high, _GRID) for low, high in limits)
     values = plan.surface(size[None, :], tokens[:, None])
     if np.ptp(values) == 0.0:
         return
@@ -96,7 +109,8 @@ def _isoquants(ax, plan, limits, levels, optimal):
         ax.contour(size, tokens, values, through, colors=[_OPTIMUM], linestyles="dotted", linewidths=1.2, zorder=1)
 
 
-def _box(ax, data):
+def _box(ax: Axes, data: DataRange) -> None:
+    """Draw the range of the LLMs' sizes and tokens."""
     x, y = ((values.min(), values.max()) for values in (data.size, data.tokens))
     ax.plot(
         [x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], ":", color=_LLM, linewidth=1.0,
@@ -104,14 +118,16 @@ def _box(ax, data):
     )  # fmt: skip
 
 
-def _budgets(ax, plan, limits):
+def _budgets(ax: Axes, plan: Allocation, limits: list[tuple[float, float]]) -> None:
+    """Draw the line of each budget, with its FLOPs."""
+    (smallest, largest), (fewest, most) = limits
     for number, row in enumerate(plan.rows):
-        # with inference a line falls ever more steeply: points even in size and points even in tokens
-        by_tokens = row.line.size(np.geomspace(*limits[1], 200))
-        size = np.sort(np.concatenate([np.geomspace(*limits[0], 200), by_tokens]))
+        # with costs of inference a line falls ever more steeply, so points are evenly spaced in size and also in tokens
+        by_tokens = row.line.size(np.geomspace(fewest, most, 200))
+        size = np.sort(np.concatenate([np.geomspace(smallest, largest, 200), by_tokens]))
         tokens = row.line.tokens(np.log(size))
-        shown = (size >= limits[0][0]) & (size <= limits[0][1]) & (tokens > 0.999 * limits[1][0])
-        shown &= tokens < 1.001 * limits[1][1]
+        shown = (size >= smallest) & (size <= largest) & (tokens > 0.999 * fewest)
+        shown &= tokens < 1.001 * most
         if not shown.any():
             continue
         size, tokens = size[shown], tokens[shown]
@@ -124,21 +140,22 @@ def _budgets(ax, plan, limits):
         )  # fmt: skip
 
 
-def _power(flops):
-    """FLOPs such as 3 x 10^22, in mathtext."""
+def _power(flops: float) -> str:
+    """Return a number of FLOPs such as 3 x 10^22 in matplotlib's mathtext."""
     exponent = int(np.floor(np.log10(flops) + 1e-12))
     mantissa = flops / 10.0**exponent
     front = "" if abs(mantissa - 1.0) < 5e-3 else rf"{mantissa:.3g} \times "
     return rf"${front}10^{{{exponent}}}$ FLOPs"
 
 
-def _optima(ax, plan, frame, alpha):
+def _optima(ax: Axes, plan: Allocation, frame: pd.DataFrame, alpha: float) -> None:
+    """Draw the optimum of each budget with its interval; ``frame`` is ``plan.summary_frame(alpha)``."""
     level = f"{100.0 * (1.0 - alpha):g}%"
     labelled = False
     for row, (_, numbers) in zip(plan.rows, frame.iterrows(), strict=True):
         ends = numbers[["size_ci_lower", "size_ci_upper"]].to_numpy(dtype=float)
         if np.isfinite(ends).all():
-            u = np.linspace(*np.log(ends), 50)
+            u = np.linspace(np.log(ends[0]), np.log(ends[1]), 50)
             ax.plot(
                 np.exp(u), row.line.tokens(u), color=_OPTIMUM, linewidth=5.0, alpha=0.35, solid_capstyle="round",
                 label=None if labelled else f"{level} interval of the optimum", zorder=4,

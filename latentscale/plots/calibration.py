@@ -1,41 +1,59 @@
-"""Pictures of calibration: coverage of central prediction intervals, and histograms of PIT values."""
+"""Pictures of calibration: coverage of central prediction intervals, and histograms of probability integral transforms.
+
+The probability integral transform (PIT) of a score is its predictive distribution function at the observed value. It is
+uniform if the predictive laws are calibrated.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
 from .style import PALETTE, clean, new_axes
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 LEVELS = np.arange(0.05, 1.0, 0.05)
 _BINS = 10
 
 
-def plot_calibration(errors, kind="coverage", ax=None):
-    """Plot how often central intervals of every level hold the observed score, or where scores fall in their laws.
+def plot_calibration(errors: pd.DataFrame, kind: str = "coverage", ax: Axes | None = None) -> Axes:
+    """Plot the coverage of central intervals of all levels, or the histogram of the PIT values.
 
     Parameters
     ----------
     errors : DataFrame
-        Of ``LeaveFamilyOut``: method, family, pit.
+        The errors of ``LeaveFamilyOut``, with the columns method, family and pit.
     kind : {"coverage", "pit"}
-        Coverage against level, with a band of two standard errors over families (clusters); or a histogram of PIT
-        values with bars of two such standard errors, flat if the laws are calibrated, a bowl if they are too narrow.
+        "coverage" plots the share of scores in central intervals against their level, with a band of two standard
+        errors, clustered by family. "pit" plots a histogram of PIT values with bars of two such standard errors. It is
+        flat if the predictive laws are calibrated, and high at both ends if they are too narrow.
     ax : matplotlib Axes, optional
-        A new figure of 5 by 4 inches by default.
+        By default those of a new figure of 5 by 4 inches.
 
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    DataError
+        If the kind is unknown.
     """
     if kind not in ("coverage", "pit"):
         raise DataError(f"kind is 'coverage' or 'pit', not {kind!r}.")
     ax = new_axes(ax, (5.0, 4.0))
     groups = list(errors[errors["pit"].notna()].groupby("method", sort=False))
-    for number, (method, own) in enumerate(groups):
+    for number, (method, rows) in enumerate(groups):
         colour = PALETTE[number % len(PALETTE)]
         if kind == "coverage":
-            _coverage(ax, str(method), own, colour)
+            _coverage(ax, str(method), rows, colour)
         else:
-            _histogram(ax, str(method), own, colour, (number + 1) / (len(groups) + 1))
+            _histogram(ax, str(method), rows, colour, (number + 1) / (len(groups) + 1))
     if kind == "coverage":
         ax.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle="--", label="calibrated")
         ax.set(xlabel="level of the central interval", ylabel="share of scores inside", xlim=(0, 1), ylim=(0, 1))
@@ -47,7 +65,8 @@ def plot_calibration(errors, kind="coverage", ax=None):
     return clean(ax)
 
 
-def _coverage(ax, method, rows, colour):
+def _coverage(ax: Axes, method: str, rows: pd.DataFrame, colour: str) -> None:
+    """Draw the coverage of one method with its band."""
     inside = np.abs(2.0 * rows["pit"].to_numpy()[:, None] - 1.0) <= LEVELS
     share, error = _clustered(inside, rows["family"].to_numpy())
     ax.plot(LEVELS, share, marker="o", markersize=3, color=colour, label=method)
@@ -55,8 +74,8 @@ def _coverage(ax, method, rows, colour):
     ax.fill_between(LEVELS, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _clustered(inside, families):
-    """Shares (M,) of rows (n, M), and their standard errors with families as clusters."""
+def _clustered(inside: np.ndarray, families: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share (M,) of rows (n, M) that are true, and its standard error (M,) with families as clusters."""
     share = inside.mean(axis=0)
     _, codes = np.unique(families, return_inverse=True)
     sums = np.zeros((codes.max() + 1, inside.shape[1]))
@@ -64,8 +83,8 @@ def _clustered(inside, families):
     return share, np.sqrt((sums**2).sum(axis=0)) / len(inside)
 
 
-def _histogram(ax, method, rows, colour, place):
-    """Densities of bins, with bars of two standard errors at ``place`` (a fraction) of each bin."""
+def _histogram(ax: Axes, method: str, rows: pd.DataFrame, colour: str, place: float) -> None:
+    """Draw the histogram of one method, with bars of two standard errors at ``place``, a fraction of each bin."""
     bins = np.minimum((rows["pit"].to_numpy() * _BINS).astype(int), _BINS - 1)
     share, error = _clustered(bins[:, None] == np.arange(_BINS), rows["family"].to_numpy())
     ax.stairs(_BINS * share, np.linspace(0.0, 1.0, _BINS + 1), color=colour, linewidth=1.5, label=method)

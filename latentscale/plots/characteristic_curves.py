@@ -1,32 +1,52 @@
-"""Benchmark characteristic curves: expected scores against the linear predictor or a skill."""
+"""Benchmark characteristic curves: expected scores as functions of the linear predictor or of a skill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from .style import PALETTE, REFERENCE, clean, level_words, new_axes, note
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 PREDICTOR = "linear predictor (logits)"
-_COLUMNS = 4  # panels beside each other
+_COLUMNS = 4  # panels in a row of a figure
 
 
 def plot_curve(
-    curve, points, asymptotes, ax=None, alpha=0.05, xlabel=PREDICTOR, legend=True, dots="LLMs",
-):  # fmt: skip
+    curve: pd.DataFrame,
+    points: pd.DataFrame,
+    asymptotes: pd.Series,
+    ax: Axes | None = None,
+    alpha: float = 0.05,
+    xlabel: str = PREDICTOR,
+    legend: bool = True,
+    dots: str = "LLMs",
+) -> Axes:
     """Plot the characteristic curve of one benchmark, with its asymptotes and the observed scores.
 
     Parameters
     ----------
     curve, points : DataFrame
-        Rows of one benchmark of ``fit.characteristic_curves()`` and of ``fit.curve_points()``.
+        The rows for one benchmark of ``fit.characteristic_curves()`` and of ``fit.curve_points()``.
     asymptotes : Series
-        ``lower`` and ``upper``, the row of ``fit.asymptotes``.
+        ``lower`` and ``upper``, the row for the benchmark of ``fit.asymptotes``.
     ax : matplotlib Axes, optional
+        By default those of a new figure of 5.4 by 4 inches.
     alpha : float
-        Of the curve.
+        One minus the level of the bands in ``curve``.
     xlabel : str
+        Label of the horizontal axis.
     legend : bool
+        Whether to draw a legend.
     dots : str
-        What the legend calls the observed scores.
+        Name of the observed scores in the legend.
 
     Returns
     -------
@@ -63,17 +83,27 @@ def plot_curve(
     return clean(ax)
 
 
-def plot_curves(curves, points, asymptotes, axes=None, alpha=0.05, xlabel=PREDICTOR, dots="LLMs"):
-    """Plot characteristic curves of several benchmarks, a panel each.
+def plot_curves(
+    curves: pd.DataFrame,
+    points: pd.DataFrame,
+    asymptotes: pd.DataFrame,
+    axes: Sequence[Axes] | np.ndarray | None = None,
+    alpha: float = 0.05,
+    xlabel: str = PREDICTOR,
+    dots: str = "LLMs",
+) -> np.ndarray:
+    """Plot the characteristic curves of several benchmarks, one panel for each.
 
     Parameters
     ----------
     curves, points, asymptotes : DataFrame
-        As for ``plot_curve``, of all benchmarks that are shown, the asymptotes by benchmark.
+        As for ``plot_curve``, with rows for all benchmarks that are shown; asymptotes are indexed by benchmark.
     axes : sequence of matplotlib Axes, optional
-        One for each benchmark; a new figure of panels by default.
+        One for each benchmark; by default those of a new figure with a panel for each.
     alpha : float
+        One minus the level of the bands in ``curves``.
     xlabel, dots : str
+        As for ``plot_curve``.
 
     Returns
     -------
@@ -86,18 +116,19 @@ def plot_curves(curves, points, asymptotes, axes=None, alpha=0.05, xlabel=PREDIC
     """
     names = list(dict.fromkeys(curves["benchmark"]))
     given = axes is not None
-    axes = np.atleast_1d(axes).ravel() if given else _panels(len(names))
-    if len(axes) != len(names):
-        raise DataError(f"{len(names)} benchmarks need as many axes, one each; got {len(axes)}.")
-    for name, ax in zip(names, axes, strict=True):
-        own, seen = curves[curves["benchmark"] == name], points[points["benchmark"] == name]
-        plot_curve(own, seen, asymptotes.loc[name], ax, alpha, xlabel, False, dots)
+    panels = np.atleast_1d(np.asarray(axes, dtype=object)).ravel() if given else _panels(len(names))
+    if len(panels) != len(names):
+        raise DataError(f"{len(names)} benchmarks need as many axes, one each; got {len(panels)}.")
+    for name, ax in zip(names, panels, strict=True):
+        curve, observed = curves[curves["benchmark"] == name], points[points["benchmark"] == name]
+        plot_curve(curve, observed, asymptotes.loc[name], ax, alpha, xlabel, False, dots)
     if not given:
-        _tidy(axes, xlabel)
-    return axes
+        _share_labels(panels, xlabel)
+    return panels
 
 
-def _panels(count):
+def _panels(count: int) -> np.ndarray:
+    """Return the axes (count,) of a new figure of panels."""
     from matplotlib import pyplot
 
     columns = min(count, _COLUMNS)
@@ -109,18 +140,18 @@ def _panels(count):
     return axes.ravel()[:count]
 
 
-def _tidy(axes, xlabel):
-    """One legend and one name for all panels, and each remark only once."""
+def _share_labels(axes: np.ndarray, xlabel: str) -> None:
+    """Give all panels of a figure one legend and one label of the axis, and show each remark only once."""
     figure, remarks = axes[0].figure, set()
     for number, ax in enumerate(axes):
-        # the lowest panel of each column names the axis
+        # only the lowest panel of each column keeps the label of the horizontal axis
         ax.set_xlabel(xlabel.replace(", ", ",\n") if number + _COLUMNS >= len(axes) else "", fontsize=8)
         if number % _COLUMNS:
             ax.set_ylabel("")
         for text in ax.texts:
             remarks.add(text.get_text())
             text.set_visible(False)
-    handles = {}
+    handles: dict[str, Any] = {}
     for ax in axes:
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     title = "; ".join(sorted(remarks))

@@ -1,21 +1,31 @@
-"""Heatmap of errors, method by benchmark."""
+"""Heatmap of prediction errors by method and benchmark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .style import new_axes
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
-def plot_errors(table, ax=None, digits=1):
-    """Plot mean absolute errors as colours with their numbers written in, the smallest of each benchmark in bold.
+
+def plot_errors(table: pd.DataFrame, ax: Axes | None = None, digits: int = 1) -> Axes:
+    """Plot mean absolute errors as colours with numbers, the smallest number of each benchmark in bold.
 
     Parameters
     ----------
     table : DataFrame
-        One row per method, one column per benchmark, percentage points. A last column "mean" is set apart.
+        Errors in percentage points, one row per method and one column per benchmark. If the last column is "mean", a
+        white line separates it from the others.
     ax : matplotlib Axes, optional
-        A new figure that fits the table by default.
+        By default those of a new figure that fits the table.
     digits : int
-        Decimals of the numbers.
+        Number of decimals.
 
     Returns
     -------
@@ -46,7 +56,7 @@ def plot_errors(table, ax=None, digits=1):
     return ax
 
 
-def _dark(image, values):
-    """Cells whose colour takes white letters."""
-    red, green, blue, _ = np.moveaxis(image.cmap(image.norm(values)), -1, 0)
-    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+def _dark(image: AxesImage, values: np.ndarray) -> np.ndarray:
+    """Return whether each cell's colour is so dark that its number is written in white."""
+    red, green, blue, _ = np.moveaxis(np.asarray(image.cmap(image.norm(values))), -1, 0)
+    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # luma of television (Rec. 601)

@@ -1,4 +1,8 @@
-"""Pictures of family effects: caterpillars, base against instruct, joint posteriors."""
+"""Pictures of family effects: sorted with intervals, base against instruct families, joint posteriors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
@@ -8,26 +12,38 @@ from ..errors import DataError
 from .forests import forest
 from .style import PALETTE, REFERENCE, choose, clean, level_words, new_axes, note
 
-_MOST = 40  # families that fit a page with readable names
-_SIDES = 60  # grid of a density, points a side
-_SHARES = (0.9, 0.5)  # of the posterior inside the contours
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_MOST = 40  # families whose names are readable on a page
+_SIDES = 60  # points of a density's grid in each direction
+_SHARES = (0.9, 0.5)  # shares of the posterior inside the contours
 
 
-def plot_family_effects(table, skill=None, ax=None, alpha=0.05, families=None):
+def plot_family_effects(
+    table: pd.DataFrame,
+    skill: str | None = None,
+    ax: Axes | None = None,
+    alpha: float = 0.05,
+    families: str | Sequence[str] | None = None,
+) -> Axes:
     """Plot family effects of a skill, sorted, with posterior intervals.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``fit.family_effect_table(alpha)``.
+        The table ``fit.family_effect_table(alpha)``.
     skill : str, optional
-        The first one by default.
+        By default the first one.
     ax : matplotlib Axes, optional
-        A new figure as high as the rows need by default.
+        By default those of a new figure that is as high as the rows need.
     alpha : float
-        Of the table.
+        One minus the level of the intervals in the table.
     families : sequence of str or "all", optional
-        Families shown. By default all up to 40, and of more the 20 highest and the 20 lowest.
+        Families to show. By default all if there are at most 40, else the 20 highest and the 20 lowest.
 
     Returns
     -------
@@ -36,7 +52,7 @@ def plot_family_effects(table, skill=None, ax=None, alpha=0.05, families=None):
     Raises
     ------
     DataError
-        For unknown skills and families.
+        If the skill or a family is unknown.
     """
     skill = choose(skill, table["skill"].unique(), "skill")[0]
     rows = table[table["skill"] == skill].sort_values("mean", ascending=False, kind="stable")
@@ -63,21 +79,22 @@ def plot_family_effects(table, skill=None, ax=None, alpha=0.05, families=None):
     return clean(ax, "x")
 
 
-def plot_instruct(table, skill=None, ax=None, labels=8):
-    """Plot the effect of instruct families against that of their base families.
+def plot_instruct(table: pd.DataFrame, skill: str | None = None, ax: Axes | None = None, labels: int = 8) -> Axes:
+    """Plot the effects of instruct families against those of their base families.
 
-    Above the diagonal tuning raised the skill. Bars are one posterior standard deviation either way.
+    Above the diagonal, tuning raised the skill. Bars are one posterior standard deviation in both directions.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``fit.instruct_table()``.
+        The table ``fit.instruct_table()``.
     skill : str, optional
-        The first one by default.
+        By default the first one.
     ax : matplotlib Axes, optional
+        By default those of a new figure of 5.2 by 5 inches.
     labels : int
-        How many instruct families are named at most, those farthest from the diagonal first, where names do not run
-        into each other.
+        Largest number of instruct families that are named, those farthest from the diagonal first. Names that would
+        overlap others are left out.
 
     Returns
     -------
@@ -86,7 +103,7 @@ def plot_instruct(table, skill=None, ax=None, labels=8):
     Raises
     ------
     DataError
-        For an unknown skill.
+        If the skill is unknown.
     """
     skill = choose(skill, table["skill"].unique(), "skill")[0]
     rows = table[table["skill"] == skill]
@@ -104,7 +121,7 @@ def plot_instruct(table, skill=None, ax=None, labels=8):
     names = rows["variant"].to_numpy()
     for place in _apart(base, tuned, names, labels, 0.045 * (ends[1] - ends[0])):
         above = tuned[place] > base[place]
-        # away from the diagonal, but into the axes where a frame is near
+        # names are on the side away from the diagonal, unless they would leave the axes there
         across = (base[place] - ends[0]) / (ends[1] - ends[0])
         left = across > 0.3 if above else across > 0.7
         ax.annotate(
@@ -119,9 +136,12 @@ def plot_instruct(table, skill=None, ax=None, labels=8):
     return clean(ax)
 
 
-def _apart(base, tuned, names, count, room):
-    """Points to be named: the farthest from the diagonal, each name once, no two of a side at nearly one height."""
-    chosen = []
+def _apart(base: np.ndarray, tuned: np.ndarray, names: np.ndarray, count: int, room: float) -> list[int]:
+    """Return the positions of the points to name, those farthest from the diagonal first.
+
+    Each name is used once, and no two points of one side are chosen whose names would overlap.
+    """
+    chosen: list[int] = []
     for place in np.argsort(-np.abs(tuned - base), kind="stable"):
         side = tuned[place] > base[place]
         near = [
@@ -135,18 +155,20 @@ def _apart(base, tuned, names, count, room):
     return chosen
 
 
-def plot_family_posterior(draws, means, ax=None):
-    """Plot joint posterior densities of families' effects on two skills.
+def plot_family_posterior(draws: dict[str, pd.DataFrame], means: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Plot the joint posterior densities of families' effects on two skills.
 
-    Contours hold half and nine tenths of a family's posterior, by a kernel density of the draws; a dot is its mean.
+    The contours contain 50% and 90% of a family's posterior, by a kernel density estimate from its draws. The dot is
+    its mean.
 
     Parameters
     ----------
-    draws : dict
-        Family -> DataFrame of draws (size, 2), of ``fit.family_posterior``.
+    draws : dict from str to DataFrame
+        Draws (size, 2) of the effects of each family, from ``fit.family_posterior``.
     means : DataFrame
-        Family by skill, the columns in the order of the axes: posterior means, of ``fit.family_effects()``.
+        Posterior means by family and skill, from ``fit.family_effects()``; the first skill is on the horizontal axis.
     ax : matplotlib Axes, optional
+        By default those of a new figure of 5.6 by 4.8 inches.
 
     Returns
     -------
@@ -161,8 +183,8 @@ def plot_family_posterior(draws, means, ax=None):
         raise DataError(f"At most {len(PALETTE)} families can be told apart in one picture; got {len(draws)}.")
     ax = new_axes(ax, (5.6, 4.8))
     skills = list(means.columns)
-    for color, (family, own) in zip(PALETTE, draws.items(), strict=False):
-        _contours(ax, own[skills].to_numpy().T, color)
+    for color, (family, effects) in zip(PALETTE, draws.items(), strict=False):
+        _contours(ax, effects[skills].to_numpy().T, color)
         ax.plot(*means.loc[family], "o", color=color, markersize=6, label=family, markeredgecolor="white", zorder=4)
     ax.axhline(0.0, color="0.85", linewidth=0.8, zorder=0)
     ax.axvline(0.0, color="0.85", linewidth=0.8, zorder=0)
@@ -173,12 +195,12 @@ def plot_family_posterior(draws, means, ax=None):
     return clean(ax)
 
 
-def _contours(ax, values, color):
-    """Contours of highest density that hold ``_SHARES`` of the draws (2, size)."""
+def _contours(ax: Axes, values: np.ndarray, color: str) -> None:
+    """Draw the contours of highest density that contain ``_SHARES`` of the draws (2, size)."""
     room = 0.15 * np.ptp(values, axis=1)
     x, y = (np.linspace(v.min() - r, v.max() + r, _SIDES) for v, r in zip(values, room, strict=True))
     height = gaussian_kde(values)(np.stack(np.meshgrid(x, y)).reshape(2, -1)).reshape(_SIDES, _SIDES)
-    # the density at the draws tells which level holds which share of them
+    # a contour contains the share of the draws whose density is above its level
     at_draws = RegularGridInterpolator((y, x), height)(values[::-1].T)
     levels = [np.quantile(at_draws, 1.0 - share) for share in _SHARES]
     ax.contourf(x, y, height, levels=[*levels, np.inf], colors=[color], alpha=0.18, zorder=2)

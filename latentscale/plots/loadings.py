@@ -1,29 +1,40 @@
 """Pictures of loadings and of the correlations of skills."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..errors import DataError
 from .forests import grouped_forest
 from .style import NO_ERRORS, NOTE, level_words, new_axes, note
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+    from matplotlib.patches import Rectangle
+
 KINDS = ("heatmap", "forest")
-_FIXED = "0.93"
+_FIXED = "0.93"  # colour of fixed entries
 
 
-def plot_loadings(table, kind="heatmap", ax=None, alpha=0.05):
-    """Plot loadings as a matrix of numbers on colours, or as a forest with intervals.
+def plot_loadings(table: pd.DataFrame, kind: str = "heatmap", ax: Axes | None = None, alpha: float = 0.05) -> Axes:
+    """Plot loadings as a matrix of numbers on colours, or as a forest plot with intervals.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``fit.loading_table(alpha)``.
+        The table ``fit.loading_table(alpha)``.
     kind : {"heatmap", "forest"}
-        Heatmap: numbers with standard errors below, bold where p < alpha, grey where fixed. Forest: skill by skill;
-        loadings fixed at zero are left out, others that are fixed are hollow.
+        "heatmap" writes each loading with its standard error below, bold where p < alpha and grey where it is fixed.
+        "forest" plots the loadings of one skill after the other; those fixed at zero are left out, and the dots of
+        others that are fixed are hollow.
     ax : matplotlib Axes, optional
-        A new figure that fits the table by default.
+        By default those of a new figure that fits the table.
     alpha : float
-        Of the table.
+        One minus the level of the intervals in the table, and level of the tests.
 
     Returns
     -------
@@ -32,7 +43,7 @@ def plot_loadings(table, kind="heatmap", ax=None, alpha=0.05):
     Raises
     ------
     DataError
-        For an unknown kind.
+        If the kind is unknown.
     """
     if kind not in KINDS:
         raise DataError(f"kind is one of {', '.join(KINDS)}, not {kind!r}.")
@@ -46,7 +57,8 @@ def plot_loadings(table, kind="heatmap", ax=None, alpha=0.05):
     return ax
 
 
-def _heatmap(table, ax, alpha):
+def _heatmap(table: pd.DataFrame, ax: Axes | None, alpha: float) -> Axes:
+    """Plot loadings as a matrix of numbers on colours, see ``plot_loadings``."""
     rows, columns = (list(dict.fromkeys(table[name])) for name in ("benchmark", "skill"))
     ax = new_axes(ax, (2.4 + 0.95 * len(columns), 1.3 + 0.42 * len(rows)))
     values = table["estimate"].to_numpy().reshape(len(rows), len(columns))
@@ -65,16 +77,17 @@ def _heatmap(table, ax, alpha):
     return ax
 
 
-def plot_correlations(table, ax=None, alpha=0.05):
-    """Plot correlations of family effects as a triangle of numbers with intervals.
+def plot_correlations(table: pd.DataFrame, ax: Axes | None = None, alpha: float = 0.05) -> Axes:
+    """Plot the correlations of family effects as a triangle of numbers with intervals.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``fit.correlation_table(alpha)``.
+        The table ``fit.correlation_table(alpha)``.
     ax : matplotlib Axes, optional
+        By default those of a new figure that fits the table.
     alpha : float
-        Of the table.
+        One minus the level of the intervals in the table.
 
     Returns
     -------
@@ -83,7 +96,7 @@ def plot_correlations(table, ax=None, alpha=0.05):
     Raises
     ------
     DataError
-        If there is one skill only.
+        If there is only one skill.
     """
     if table.empty:
         raise DataError("The fit has one skill, so there are no correlations between skills to plot.")
@@ -94,7 +107,7 @@ def plot_correlations(table, ax=None, alpha=0.05):
         if not row.fixed:
             values[rows.index(row.second), columns.index(row.first)] = row.estimate
     image = _matrix(ax, values, 1.0)
-    # what is above the triangle is empty, not fixed
+    # cells above the triangle are white, not grey like fixed ones
     for row in range(len(rows)):
         for column in range(row + 1, len(columns)):
             ax.add_patch(_cell(column, row, "white"))
@@ -113,13 +126,16 @@ def plot_correlations(table, ax=None, alpha=0.05):
     return ax
 
 
-def _number(value, fixed=False):
-    """Two decimals and no negative zero; fixed numbers as they were given."""
+def _number(value: float, fixed: bool = False) -> str:
+    """Return a number with two decimals and no minus before zero; fixed numbers as they were given."""
     return f"{value:g}" if fixed else f"{round(value, 2) + 0.0:.2f}"
 
 
-def _matrix(ax, values, limit):
-    """Colours of a matrix about zero: orange below, purple above; what is NaN is grey."""
+def _matrix(ax: Axes, values: np.ndarray, limit: float | None) -> AxesImage:
+    """Draw a matrix as colours, orange below zero, purple above it and grey for NaN.
+
+    ``limit`` is the absolute value with the darkest colour; None takes the largest in the matrix.
+    """
     if limit is None:
         finite = np.abs(values[np.isfinite(values)])
         limit = float(finite.max()) if finite.size and finite.max() > 0.0 else 1.0
@@ -127,17 +143,21 @@ def _matrix(ax, values, limit):
     return ax.imshow(np.ma.masked_invalid(values), cmap="PuOr", vmin=-limit, vmax=limit, aspect="auto")
 
 
-def _cell(column, row, color):
+def _cell(column: float, row: float, color: str) -> Rectangle:
+    """Return a rectangle that covers one cell."""
     from matplotlib.patches import Rectangle
 
     return Rectangle((column - 0.5, row - 0.5), 1.0, 1.0, facecolor=color, edgecolor="none", zorder=1)
 
 
-def _write(ax, image, column, row, number, below, value, fixed, strong):
+def _write(
+    ax: Axes, image: Any, column: int, row: int, number: str, below: str, value: float, fixed: bool, strong: bool
+) -> None:
+    """Write a number and the text below it into a cell, in white where the colour of ``value`` is dark."""
     red, green, blue, _ = image.cmap(image.norm(value))
     dark = not fixed and 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
     color = NOTE if fixed else "white" if dark else "black"
-    style = {"ha": "center", "color": color, "zorder": 2}
+    style: dict[str, Any] = {"ha": "center", "color": color, "zorder": 2}
     ax.text(
         column, row - (0.02 if below else 0.0), number, va="bottom" if below else "center", fontsize=9,
         weight="bold" if strong else "normal", **style,
@@ -146,20 +166,21 @@ def _write(ax, image, column, row, number, below, value, fixed, strong):
         ax.text(column, row + 0.04, below, va="top", fontsize=7, **style)
 
 
-def _name(ax, columns, rows):
-    turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(columns) > 1 else {}
-    ax.set_xticks(range(len(columns)), columns, **turned)
+def _name(ax: Axes, columns: list[str], rows: list[str]) -> None:
+    """Write the names of columns and rows, and separate the cells by white lines."""
+    slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(columns) > 1 else {}
+    ax.set_xticks(range(len(columns)), columns, **slanted)
     ax.set_yticks(range(len(rows)), rows)
     ax.tick_params(length=0, labelsize=9)
     ax.spines[:].set_visible(False)
-    # white lines between the cells
+    # minor ticks are between the cells
     ax.set_xticks(np.arange(0.5, len(columns) - 1), minor=True)
     ax.set_yticks(np.arange(0.5, len(rows) - 1), minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="minor", length=0)
 
 
-def _colorbar(ax, image, label):
+def _colorbar(ax: Axes, image: AxesImage, label: str) -> None:
     bar = ax.figure.colorbar(image, ax=ax, pad=0.02)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)

@@ -1,26 +1,35 @@
-"""Prediction intervals beside the scores that came true."""
+"""Picture of predicted scores with their intervals against observed scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
 from .style import PALETTE, clean, level_words, new_axes
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 _INSIDE, _OUTSIDE = PALETTE[0], PALETTE[1]
-_MANY = 400  # intervals beyond which they are drawn thin
+_MANY = 400  # more intervals than this are drawn as thin lines
 
 
-def plot_prediction(table, ax=None, alpha=0.05, title=None):
+def plot_prediction(table: pd.DataFrame, ax: Axes | None = None, alpha: float = 0.05, title: str | None = None) -> Axes:
     """Plot predicted scores with their intervals against observed ones.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``fit.prediction_table``: score, mean, obs_ci_lower, obs_ci_upper, inside.
+        The table ``fit.prediction_table``, with the columns score, mean, obs_ci_lower, obs_ci_upper and inside.
     ax : matplotlib Axes, optional
-        A new figure of 5.6 by 5 inches by default.
+        By default those of a new figure of 5.6 by 5 inches.
     alpha : float
-        One minus the level of the intervals, for the legend's words.
+        One minus the level of the intervals in the table, which the legend names.
     title : str, optional
+        By default there is none.
 
     Returns
     -------
@@ -42,17 +51,18 @@ def plot_prediction(table, ax=None, alpha=0.05, title=None):
     ax.axline((limits[0], limits[0]), slope=1.0, color="0.5", linewidth=1.0, linestyle="--", zorder=1)
     inside = table["inside"].to_numpy(dtype=bool)
     for rows, colour, marker, label in ((inside, _INSIDE, "o", "inside"), (~inside, _OUTSIDE, "X", "outside")):
-        part = table[rows]
-        if not len(part):
+        chosen = table[rows]
+        if not len(chosen):
             continue
         ax.vlines(
-            part["score"], part["obs_ci_lower"], part["obs_ci_upper"], color=colour,
+            chosen["score"], chosen["obs_ci_lower"], chosen["obs_ci_upper"], color=colour,
             linewidth=0.6 if many else 1.2, alpha=0.25 if many and label == "inside" else 0.6, zorder=2,
         )  # fmt: skip
         size = 2.2 if many else 4.5
         ax.plot(
-            part["score"], part["mean"], marker, color=colour, markersize=size * (1.8 if label == "outside" else 1.0),
-            markeredgewidth=0.3, markeredgecolor="white", label=f"{label} ({len(part)})", zorder=3,
+            chosen["score"], chosen["mean"], marker, color=colour,
+            markersize=size * (1.8 if label == "outside" else 1.0), markeredgewidth=0.3, markeredgecolor="white",
+            label=f"{label} ({len(chosen)})", zorder=3,
         )  # fmt: skip
     ax.set(xlim=limits, ylim=limits, aspect="equal")
     ax.set_xlabel("observed score (fraction)")

@@ -1,4 +1,8 @@
-"""The profile likelihood of a parameter, beside the quadratic approximation that Wald intervals rest on."""
+"""Picture of a profile likelihood and of the quadratic approximation on which Wald intervals are based."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
@@ -6,23 +10,31 @@ from scipy import stats
 from ..errors import DataError
 from .style import PALETTE, clean, new_axes
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from ..inference.profile import Profile
+
 KINDS = ("deviance", "root")
 _PROFILE, _WALD, _LEVEL = PALETTE[0], PALETTE[1], "0.6"
 _STATES = ("boundary", "flat", "edge", "jump")
 
 
-def plot_profile(profile, ax=None, kind="deviance"):
-    """Plot a profile, the quadratic approximation, and both intervals at their level.
+def plot_profile(profile: Profile, ax: Axes | None = None, kind: str = "deviance") -> Axes:
+    """Plot a profile likelihood, its quadratic approximation, and the confidence intervals of both.
 
     Parameters
     ----------
     profile : Profile
-        With points on both sides of the estimate, as ``fit.profile(...)`` makes them.
+        A profile with points on both sides of the estimate, as ``fit.profile(...)`` returns it.
     ax : matplotlib Axes, optional
-        A new figure of 6 by 4 inches by default.
+        By default those of a new figure of 6 by 4 inches.
     kind : {"deviance", "root"}
-        The deviance 2 (l_hat - l(t)), or its signed root, which is a straight line where the quadratic approximation
-        is exact.
+        The deviance 2 (l_hat - l(t)) at values t of the parameter, or its signed root, which is a straight line where
+        the quadratic approximation is exact.
 
     Returns
     -------
@@ -31,7 +43,7 @@ def plot_profile(profile, ax=None, kind="deviance"):
     Raises
     ------
     DataError
-        If the profile has no curve, the fit not having been at its optimum; or for an unknown kind.
+        If the kind is unknown, or the profile has no curve because the fit was not at its optimum.
     """
     if kind not in KINDS:
         raise DataError(f"kind is one of {', '.join(KINDS)}, not {kind!r}.")
@@ -53,35 +65,43 @@ def plot_profile(profile, ax=None, kind="deviance"):
     ax.set_ylim(-0.06 * top if deviance else -top, top)
     ax.set_xlabel(profile.label)
     ax.set_ylabel("deviance" if deviance else "signed root of the deviance")
-    # where a curve that falls and rises, or only rises, leaves room
-    corner = "upper center" if deviance else "lower right"
-    ax.legend(fontsize=9, loc=corner, framealpha=1.0, edgecolor="none")
+    # the deviance leaves room at the top in the middle, its signed root at the lower right
+    ax.legend(fontsize=9, loc="upper center" if deviance else "lower right", framealpha=1.0, edgecolor="none")
     return clean(ax)
 
 
-def _words(interval, flags=()):
-    """An interval in words, ends that are no roots with the reason."""
-    parts = []
+def _words(interval: Iterable[float], flags: tuple[str, ...] = ()) -> str:
+    """Return an interval as text; an end at which the deviance does not reach its quantile has the reason behind it."""
+    ends = []
     for side, end in zip(("lower", "upper"), interval, strict=True):
         states = [state for state in _STATES if f"{side}_{state}" in flags]
-        parts.append(f"{end:.4g}" + (f" ({states[0]})" if states else ""))
-    return " to ".join(parts)
+        ends.append(f"{end:.4g}" + (f" ({states[0]})" if states else ""))
+    return " to ".join(ends)
 
 
-def _mark_ends(ax, t, interval, quantile, deviance, flags=(), **style):
-    """Upright lines from the axis to a curve where it meets its level."""
+def _mark_ends(
+    ax: Axes,
+    t: pd.Series,
+    interval: Iterable[float],
+    quantile: float,
+    deviance: bool,
+    flags: tuple[str, ...] = (),
+    **style: Any,
+) -> None:
+    """Draw a vertical line from zero to the curve at each end of an interval where the curve reaches its quantile."""
     low, high = t.iloc[0], t.iloc[-1]
-    slack = 1e-3 * (high - low)  # without further points an end may lie a rounding beyond the last one
+    slack = 1e-3 * (high - low)  # an end may be beyond the last point of the curve by rounding error
     for side, sign, end in zip(("lower", "upper"), (-1.0, 1.0), interval, strict=True):
         met = not any(f"{side}_{state}" in flags for state in _STATES)
         if met and low - slack <= end <= high + slack:
             ax.plot([end, end], [0.0, quantile**2 if deviance else sign * quantile], linewidth=0.8, **style)
 
 
-def _mark_level(ax, alpha, quantile, deviance):
+def _mark_level(ax: Axes, alpha: float, quantile: float, deviance: bool) -> None:
+    """Draw horizontal lines at the quantile, and name the confidence level."""
     for height in (quantile**2,) if deviance else (-quantile, quantile):
         ax.axhline(height, color=_LEVEL, linewidth=0.8, zorder=0)
-    # inside the curve's bowl, or to the left of where it gets that high
+    # the text is inside the deviance curve, or to the left of the rising signed root
     place, side = (0.5, "center") if deviance else (0.01, "left")
     ax.annotate(
         f"{100.0 * (1.0 - alpha):g}%", (place, height), xycoords=("axes fraction", "data"), xytext=(0, 3),

@@ -1,32 +1,48 @@
-"""Curves of pass@k."""
+"""Picture of pass@k, the probability that an LLM solves an item in at least one of k tries, as a function of k."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from .style import PALETTE, clean, new_axes
 
-MOST = 6
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MOST = 6  # LLMs that are shown by default
 _MARKERS = "osD^vPX*"
 
 
-def plot_pass_at_k(curves, llms=None, ax=None, alpha=0.05, tries=None):
-    """Plot curves of pass@k with their bands, and observed unbiased estimates as points.
+def plot_pass_at_k(
+    curves: pd.DataFrame,
+    llms: str | Sequence[str] | None = None,
+    ax: Axes | None = None,
+    alpha: float = 0.05,
+    tries: int | None = None,
+) -> Axes:
+    """Plot curves of pass@k with their bands, and the observed unbiased estimates as points.
 
-    Bands are of the expected pass@k. Estimates scatter about it by the chance of the tries too, most where k is near
-    their number; ``obs_ci_lower`` and ``obs_ci_upper`` of the curves say how far.
+    Bands are those of the expected pass@k. Estimates scatter about it also because tries are random, most where k is
+    near the number of tries; ``obs_ci_lower`` and ``obs_ci_upper`` of the curves include that scatter.
 
     Parameters
     ----------
     curves : DataFrame
-        Of ``RepeatedSamplingResults.pass_at_k``.
+        The table ``RepeatedSamplingResults.pass_at_k``.
     llms : sequence of str, optional
         LLMs to plot; by default up to six, evenly spread from the best to the worst at the largest k.
     ax : matplotlib Axes, optional
-        A new figure of 7 by 4.5 inches by default.
+        By default those of a new figure of 7 by 4.5 inches.
     alpha : float
-        For the words of the legend.
+        One minus the level of the bands in ``curves``, which the legend names.
     tries : int, optional
-        Largest number of tries: beyond it a line marks that curves are extrapolated.
+        Largest number of tries in the data; a line shows that curves are extrapolated beyond it.
 
     Returns
     -------
@@ -40,15 +56,16 @@ def plot_pass_at_k(curves, llms=None, ax=None, alpha=0.05, tries=None):
     llms = _chosen(curves, llms)
     ax = new_axes(ax, (7.0, 4.5))
     for number, llm in enumerate(llms):
-        part, colour = curves[curves["llm"] == llm], PALETTE[number % len(PALETTE)]
-        new = "" if part["observed"].notna().any() else " (not in the table)"
+        curve, colour = curves[curves["llm"] == llm], PALETTE[number % len(PALETTE)]
+        new = "" if curve["observed"].notna().any() else " (not in the table)"
         marker = "" if new else _MARKERS[number % len(_MARKERS)]
-        dots = {"markersize": 5.0, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        dots: dict[str, Any] = {"markersize": 5.0, "markeredgecolor": "white", "markeredgewidth": 0.5}
         style = "--" if new else "-"
-        ax.plot(part["k"], part["mean"], color=colour, linestyle=style)
+        ax.plot(curve["k"], curve["mean"], color=colour, linestyle=style)
         ax.plot([], [], color=colour, linestyle=style, marker=marker, label=f"{llm}{new}", **dots)
-        ax.fill_between(part["k"], part["mean_ci_lower"], part["mean_ci_upper"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(part["k"], part["observed"], color=colour, marker=marker, linestyle="", zorder=3, **dots)
+        low, high = curve["mean_ci_lower"], curve["mean_ci_upper"]
+        ax.fill_between(curve["k"], low, high, color=colour, alpha=0.15, linewidth=0)
+        ax.plot(curve["k"], curve["observed"], color=colour, marker=marker, linestyle="", zorder=3, **dots)
     ax.set_xscale("log")
     ax.set_ylim(0.0, 1.0)
     ax.set_xlabel("k (tries)")
@@ -70,7 +87,8 @@ def plot_pass_at_k(curves, llms=None, ax=None, alpha=0.05, tries=None):
     return clean(ax)
 
 
-def _chosen(curves, llms):
+def _chosen(curves: pd.DataFrame, llms: str | Sequence[str] | None) -> list[str]:
+    """Return the LLMs to plot, see ``plot_pass_at_k``."""
     known = list(dict.fromkeys(curves["llm"]))
     if llms is not None:
         llms = [llms] if isinstance(llms, str) else list(llms)

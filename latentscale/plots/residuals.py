@@ -1,4 +1,8 @@
-"""Pictures of residuals: against fitted scores or covariates, normal quantiles, and benchmark by benchmark."""
+"""Pictures of residuals: against fitted scores or covariates, against normal quantiles, and by group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -7,27 +11,41 @@ from ..errors import DataError
 from .scaling_curves import axis_label, log_axis
 from .style import PALETTE, clean, level_words, new_axes
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 _DOTS, _LINE = PALETTE[0], PALETTE[1]
 _QUARTILES = (-0.6745, 0.6745)
 
 
-def plot_against(table, column, smooth, kind="quantile", ax=None, alpha=0.05, logged=False):
+def plot_against(
+    table: pd.DataFrame,
+    column: str,
+    smooth: pd.DataFrame | None,
+    kind: str = "quantile",
+    ax: Axes | None = None,
+    alpha: float = 0.05,
+    logged: bool = False,
+) -> Axes:
     """Plot residuals against fitted scores or a covariate, with a smoother and its band.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``fit.residual_table``.
+        The table ``fit.residual_table``.
     column : str
         "fitted", or a numeric covariate.
     smooth : DataFrame or None
-        x, mean, lower, upper; none is drawn where there are too few points.
+        The smoother, with the columns x, mean, lower and upper; None where there are too few points for one.
     kind : {"quantile", "pearson", "response"}
+        Kind of the residuals.
     ax : matplotlib Axes, optional
-        A new figure of 6.4 by 4.2 inches by default.
+        By default those of a new figure of 6.4 by 4.2 inches.
     alpha : float
+        One minus the level of the bands.
     logged : bool
-        Whether the covariate is on a logarithmic axis.
+        Whether the axis of the covariate is logarithmic.
 
     Returns
     -------
@@ -49,17 +67,19 @@ def plot_against(table, column, smooth, kind="quantile", ax=None, alpha=0.05, lo
     return clean(ax)
 
 
-def plot_normal(order, kind="quantile", ax=None, alpha=0.05):
-    """Plot residuals in order against normal quantiles, with the pointwise band of a normal sample.
+def plot_normal(order: pd.DataFrame, kind: str = "quantile", ax: Axes | None = None, alpha: float = 0.05) -> Axes:
+    """Plot sorted residuals against normal quantiles, with the pointwise band of a normal sample.
 
     Parameters
     ----------
     order : DataFrame
-        Of ``latentscale.prediction.residual_tables.normal_order``.
+        The table that ``latentscale.prediction.residual_tables.normal_order`` returns.
     kind : {"quantile", "pearson"}
+        Kind of the residuals.
     ax : matplotlib Axes, optional
-        A new figure of 5 by 4.6 inches by default.
+        By default those of a new figure of 5 by 4.6 inches.
     alpha : float
+        One minus the level of the band.
 
     Returns
     -------
@@ -81,19 +101,23 @@ def plot_normal(order, kind="quantile", ax=None, alpha=0.05):
     return clean(ax)
 
 
-def plot_groups(table, column="benchmark", kind="quantile", ax=None, alpha=0.05):
-    """Plot residuals by group: every value, its box of quartiles with the median, whiskers to the 5th and 95th.
+def plot_groups(
+    table: pd.DataFrame, column: str = "benchmark", kind: str = "quantile", ax: Axes | None = None, alpha: float = 0.05
+) -> Axes:
+    """Plot the residuals of each group, with a box of their quartiles and whiskers to the 5th and 95th percentile.
 
     Parameters
     ----------
     table : DataFrame
-        Of ``fit.residual_table``.
+        The table ``fit.residual_table``.
     column : str
-        "benchmark", "family", or a covariate that is no number.
+        "benchmark", "family", or a covariate that is not numeric.
     kind : {"quantile", "pearson", "response"}
+        Kind of the residuals.
     ax : matplotlib Axes, optional
-        A new figure as tall as the groups need by default.
+        By default those of a new figure that is as high as the groups need.
     alpha : float
+        One minus the level of the central part of a standard normal law, which is shaded.
 
     Returns
     -------
@@ -103,15 +127,15 @@ def plot_groups(table, column="benchmark", kind="quantile", ax=None, alpha=0.05)
     ax = new_axes(ax, (6.4, 1.2 + 0.32 * len(groups)))
     _reference(ax, kind, alpha, "x")
     values = [table.loc[table[column] == group, "residual"].to_numpy() for group in groups]
-    for place, own in enumerate(values):
-        # heights spread by rank, so that the picture is the same every time
-        spread = 0.28 * (((np.argsort(np.argsort(own)) * 0.618034) % 1.0) - 0.5) * 2.0
-        ax.plot(own, place + spread, "o", color=_DOTS, markersize=2.5, alpha=0.35, markeredgewidth=0, zorder=2)
+    for place, residuals in enumerate(values):
+        # dots are spread vertically by their rank and not at random, so that the picture is always the same
+        spread = 0.28 * (((np.argsort(np.argsort(residuals)) * 0.618034) % 1.0) - 0.5) * 2.0
+        ax.plot(residuals, place + spread, "o", color=_DOTS, markersize=2.5, alpha=0.35, markeredgewidth=0, zorder=2)
     ax.boxplot(
         values, positions=range(len(groups)), orientation="horizontal", widths=0.6, showfliers=False, whis=(5, 95),
         medianprops={"color": _LINE, "linewidth": 2.0}, manage_ticks=False, zorder=3,
     )  # fmt: skip
-    ax.set_yticks(range(len(groups)), [f"{group} ({len(own)})" for group, own in zip(groups, values, strict=True)])
+    ax.set_yticks(range(len(groups)), [f"{group} ({len(one)})" for group, one in zip(groups, values, strict=True)])
     ax.set_ylim(len(groups) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0, labelsize=9)
     ax.set_xlabel(_unit(kind))
@@ -120,8 +144,8 @@ def plot_groups(table, column="benchmark", kind="quantile", ax=None, alpha=0.05)
     return clean(ax)
 
 
-def _reference(ax, kind, alpha, axis):
-    """Zero; for standard normal residuals also their quartiles and the ends of their central part."""
+def _reference(ax: Axes, kind: str, alpha: float, axis: str) -> None:
+    """Draw a line at zero and, for residuals that should be standard normal, shade the central part of that law."""
     line, band = (ax.axhline, ax.axhspan) if axis == "y" else (ax.axvline, ax.axvspan)
     line(0.0, color="0.4", linewidth=1.0, linestyle="--", zorder=1)
     if kind == "response":
@@ -132,7 +156,8 @@ def _reference(ax, kind, alpha, axis):
         band(*_QUARTILES, color="0.84", linewidth=0, zorder=0.5, label="its half in the middle")
 
 
-def _unit(kind):
+def _unit(kind: str) -> str:
+    """Return the label of the axis of residuals."""
     return {
         "quantile": "quantile residual (standard normal)",
         "pearson": "Pearson residual (standard deviations)",
@@ -140,13 +165,13 @@ def _unit(kind):
     }[kind]
 
 
-def check_against(table, against, kind):
-    """How residuals are drawn against something: "qq", "groups" or "numbers".
+def check_against(table: pd.DataFrame, against: str, kind: str) -> str:
+    """Check what residuals are to be drawn against, and return how: "qq", "groups" or "numbers".
 
     Raises
     ------
     DataError
-        If the table has no such column, or response residuals are to be normal.
+        If the table has no such column, or response residuals are to be compared with normal quantiles.
     """
     columns = [name for name in table.columns if name not in ("llm", "residual")]
     if against == "qq":

@@ -1,8 +1,17 @@
-"""Scaling curves: expected scores or skills along size, tokens or FLOPs, family by family."""
+"""Scaling curves: expected scores or skills of families as functions of size, training tokens or FLOPs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .style import PALETTE, clean, level_words, new_axes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 LABELS = {
     "params_b": "size (billions of parameters)",
@@ -13,13 +22,16 @@ UNSEEN_COLOUR = "0.25"
 _MARKERS = "osD^vPX<>"
 
 
-def axis_label(name):
-    """Words and units of a covariate."""
+def axis_label(name: Any) -> str:
+    """Return the label of the axis of a covariate, with its unit if it is known."""
     return LABELS.get(name, str(name))
 
 
-def log_axis(ax, which, values):
-    """Logarithmic axis where values are positive, with plain numbers, or powers of ten where those are long."""
+def log_axis(ax: Axes, which: str, values: npt.ArrayLike) -> None:
+    """Make the axis ``which``, "x" or "y", logarithmic if all values are positive.
+
+    Ticks are plain numbers, or powers of ten where plain numbers would be long.
+    """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     values = np.asarray(values, dtype=float)
@@ -34,24 +46,33 @@ def log_axis(ax, which, values):
             axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
 
 
-def plot_scaling(curves, points, target, unit="score", ax=None, alpha=0.05):
+def plot_scaling(
+    curves: pd.DataFrame,
+    points: pd.DataFrame,
+    target: str,
+    unit: str = "score",
+    ax: Axes | None = None,
+    alpha: float = 0.05,
+) -> Axes:
     """Plot scaling curves with their bands and the LLMs of the fit.
 
-    A curve is solid where its family has LLMs and dashed beyond them. Bands are of the expected value; the dotted
-    lines, drawn where there is one curve, hold scores.
+    A curve is solid in the range of its family's LLMs and dashed beyond it. Bands are those of the expected value. If
+    there is only one curve, dotted lines show the prediction interval of scores.
 
     Parameters
     ----------
     curves : DataFrame
-        Of ``fit.scaling_curve``.
+        The table ``fit.scaling_curve``.
     points : DataFrame
-        Of ``latentscale.prediction.curves.curve_points``.
+        The table that ``latentscale.prediction.curves.curve_points`` returns.
     target : str
+        Name of the benchmark or skill.
     unit : {"score", "skill"}
+        What the target is.
     ax : matplotlib Axes, optional
-        A new figure of 7.5 by 4.6 inches by default.
+        By default those of a new figure of 7.5 by 4.6 inches.
     alpha : float
-        One minus the level of the bands, for the legend's words.
+        One minus the level of the bands in ``curves``, which the legend names.
 
     Returns
     -------
@@ -67,10 +88,10 @@ def plot_scaling(curves, points, target, unit="score", ax=None, alpha=0.05):
         colour = PALETTE[known.index(name) % (len(PALETTE) - 1)] if seen else UNSEEN_COLOUR
         _curve(ax, curves[curves["family"] == name], x, colour, seen)
         marker = _MARKERS[known.index(name) % len(_MARKERS)] if seen else ""
-        edge = {"markersize": 6.0, "markeredgecolor": "white", "markeredgewidth": 0.6}
+        edge: dict[str, Any] = {"markersize": 6.0, "markeredgecolor": "white", "markeredgewidth": 0.6}
         if seen:
-            own = points[points["family"] == name]
-            ax.plot(own[x], own["value"], marker, color=colour, zorder=4, **edge)
+            llms = points[points["family"] == name]
+            ax.plot(llms[x], llms["value"], marker, color=colour, zorder=4, **edge)
         ax.plot([], [], color=colour, marker=marker, linewidth=1.8, label=name, **edge)
     if len(families) == 1 and curves["obs_ci_lower"].notna().all():
         for end in ("lower", "upper"):
@@ -87,12 +108,13 @@ def plot_scaling(curves, points, target, unit="score", ax=None, alpha=0.05):
     return clean(ax)
 
 
-def _curve(ax, curve, x, colour, seen):
+def _curve(ax: Axes, curve: pd.DataFrame, x: str, colour: str, seen: bool) -> None:
+    """Draw one curve with its band, paler for a family without LLMs in the fit."""
     inside = curve["inside"].to_numpy(dtype=bool)
     values, mean = curve[x].to_numpy(), curve["mean"].to_numpy()
     ax.plot(values, np.where(inside, mean, np.nan), color=colour, linewidth=1.8, zorder=3)
     if not inside.all():
-        # from the last point inside, so that no gap is left
+        # the dashed piece begins at the last point of the solid one, so that there is no gap
         near = np.convolve(~inside, [1, 1, 1], "same") > 0
         ax.plot(values, np.where(near, mean, np.nan), color=colour, linewidth=1.0, linestyle=(0, (4, 2)), zorder=2)
     low, high = curve["mean_ci_lower"].to_numpy(), curve["mean_ci_upper"].to_numpy()

@@ -1,4 +1,8 @@
-"""Level curves of a skill or an expected score over size and tokens."""
+"""Level curves of a skill or an expected score as a function of size and number of training tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -6,30 +10,45 @@ from scipy import stats
 from .scaling_curves import axis_label, log_axis
 from .style import clean, level_words, new_axes
 
-_FLOPS_PER_UNIT = 6e21
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
+
+_FLOPS_PER_UNIT = 6e21  # FLOPs = 6 N D, with N in billions of parameters and D in trillions of tokens
 
 
-def plot_surface(surface, llms, corners, words, ax=None, alpha=0.05, levels=7):
-    """Plot level curves with their bands, the LLMs of the fit, lines of equal FLOPs and where all is extrapolated.
+def plot_surface(
+    surface: pd.DataFrame,
+    llms: pd.DataFrame,
+    corners: np.ndarray,
+    words: str,
+    ax: Axes | None = None,
+    alpha: float = 0.05,
+    levels: int = 7,
+) -> Axes:
+    """Plot level curves with bands, the LLMs of the fit, lines of equal FLOPs, and the region without LLMs.
 
-    The band of a level holds the points whose value does not differ from it at level alpha: where bands are wide, size
-    and tokens that reach the value are known poorly.
+    The band of a level contains the points whose value does not differ significantly from it at level alpha. Where the
+    band is wide, the size and the number of tokens that reach the value are known poorly. Outside of the convex hull of
+    the LLMs, which is hatched, the curves are extrapolated.
 
     Parameters
     ----------
     surface : DataFrame
-        Of ``fit.scaling_surface``: size and tokens in its first columns, on a grid.
+        The table ``fit.scaling_surface``, with size and tokens in its first two columns, on a grid.
     llms : DataFrame
-        The LLMs' size and tokens, in columns of the same names.
+        Size and tokens of the LLMs, in columns of the same names.
     corners : array (m, 2)
-        Of the hull of the LLMs.
+        Corners of the convex hull of the LLMs.
     words : str
-        The title.
+        Title of the picture.
     ax : matplotlib Axes, optional
-        A new figure of 7 by 5.4 inches by default.
+        By default those of a new figure of 7 by 5.4 inches.
     alpha : float
+        Level of the tests that give the bands.
     levels : int
-        Level curves at most, about; fewer where their bands would overlap.
+        Approximate largest number of level curves; fewer are drawn where their bands would overlap.
 
     Returns
     -------
@@ -59,31 +78,39 @@ def plot_surface(surface, llms, corners, words, ax=None, alpha=0.05, levels=7):
     return clean(ax)
 
 
-def level_colours():
-    """Colour map of level curves: viridis without its yellow, which is faint on white paper."""
+def level_colours() -> ListedColormap:
+    """Return the colour map of level curves, viridis without its yellow, which is faint on white paper."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.85, 256)), "levels")
 
 
-def _ticks(mean, se, inside, levels, alpha):
-    """Levels so far apart that their bands can be told from each other."""
+def _ticks(mean: np.ndarray, se: np.ndarray, inside: np.ndarray, levels: int, alpha: float) -> np.ndarray:
+    """Return levels that are so far apart that their bands do not overlap for most of the surface."""
     rows = inside if inside.any() else np.ones_like(inside)
     shown, width = mean[rows], 2.0 * stats.norm.isf(0.5 * alpha) * np.quantile(se[rows], 0.75)
     room = levels if width == 0.0 else int(np.clip(np.ptp(shown) / width, 2, levels))
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(room).tick_values(shown.min(), shown.max())
+    return np.asarray(MaxNLocator(room).tick_values(shown.min(), shown.max()))
 
 
-def _levels(ax, size, tokens, values, ticks, alpha):
+def _levels(
+    ax: Axes,
+    size: np.ndarray,
+    tokens: np.ndarray,
+    values: tuple[np.ndarray, np.ndarray],
+    ticks: np.ndarray,
+    alpha: float,
+) -> None:
+    """Draw the level curves at ``ticks`` with their bands; ``values`` are the surface and its standard errors."""
     mean, se = values
     quantile = stats.norm.isf(0.5 * alpha)
     lines = ax.contour(size, tokens, mean, levels=ticks, cmap=level_colours(), linewidths=1.5, zorder=4)
     if np.all(se > 0.0):
         for tick in ticks:
-            # distance from the level in standard errors
+            # the distance from the level in standard errors is below the normal quantile
             colour = lines.cmap(lines.norm(tick))
             ax.contourf(
                 size, tokens, np.abs(mean - tick) / se, levels=[-1e-9, quantile], colors=[colour], alpha=0.22, zorder=3
@@ -92,7 +119,8 @@ def _levels(ax, size, tokens, values, ticks, alpha):
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8})
 
 
-def _flops(ax, size, tokens):
+def _flops(ax: Axes, size: np.ndarray, tokens: np.ndarray) -> None:
+    """Draw a line of equal FLOPs for each power of ten within the axes."""
     low, high = np.log10(_FLOPS_PER_UNIT * size[0] * tokens[0]), np.log10(_FLOPS_PER_UNIT * size[-1] * tokens[-1])
     for power in range(int(np.ceil(low)), int(high) + 1):
         product = 10.0**power / _FLOPS_PER_UNIT
@@ -107,8 +135,8 @@ def _flops(ax, size, tokens):
         )  # fmt: skip
 
 
-def _beyond(ax, corners):
-    """Hatch all but the hull: the frame with the hull as a hole."""
+def _beyond(ax: Axes, corners: np.ndarray) -> None:
+    """Hatch the region outside of the convex hull of the LLMs, a rectangle with the hull as a hole."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 

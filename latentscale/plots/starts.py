@@ -1,25 +1,34 @@
 """Picture of the log-likelihoods at which the starts of a fit ended."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .style import PALETTE, clean, new_axes
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
 _MARKERS = {"data": "s", "random": "o", "given": "D"}
-_NEAR = 0.1  # gaps below this are drawn on a linear scale, larger ones on a logarithmic one
+_NEAR = 0.1  # differences below this are drawn on a linear scale, larger ones on a logarithmic one
 
 
-def plot_starts(starts, ax=None, converged=None):
-    """Plot how far below the best one each start ended, by Laplace's approximation.
+def plot_starts(starts: pd.DataFrame, ax: Axes | None = None, converged: bool | None = None) -> Axes:
+    """Plot by how much the log-likelihood at which each start ended is below the best one.
 
-    In the grey strip starts agree.
+    The log-likelihoods are those of Laplace's approximation. Starts within the grey strip agree with the best one.
 
     Parameters
     ----------
     starts : DataFrame
-        ``fit.starts``.
+        The table ``fit.starts``.
     ax : matplotlib Axes, optional
+        By default those of a new figure of 6 by 3.4 inches.
     converged : bool, optional
-        Whether the fit that went on from the best end converged; said in the picture.
+        Whether the fit that continued from the best end converged, which the title then says.
 
     Returns
     -------

@@ -1,16 +1,25 @@
-"""What the pictures share: colours that the colour-blind tell apart, new axes, forests of intervals, notes."""
+"""What all pictures share: colours that colour-blind readers can tell apart, new axes, notes, checks of arguments."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import DataError
 
-# Okabe and Ito's eight colours, yellow last: it is faint in print
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+
+# The eight colours of Okabe and Ito, with yellow last, because it is faint in print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 ESTIMATE, REFERENCE, NOTE = "#0072B2", "0.6", "0.35"
 NO_ERRORS = "without standard errors: no intervals"
 
 
-def new_axes(ax=None, figsize=(6.0, 4.0)):
-    """Return the axes handed in, or those of a new figure of ``figsize`` inches."""
+def new_axes(ax: Axes | None = None, figsize: tuple[float, float] = (6.0, 4.0)) -> Axes:
+    """Return the given axes, or those of a new figure of ``figsize`` (width, height) inches if there are none."""
     if ax is not None:
         return ax
     from matplotlib import pyplot
@@ -18,8 +27,11 @@ def new_axes(ax=None, figsize=(6.0, 4.0)):
     return pyplot.subplots(figsize=figsize, layout="constrained")[1]
 
 
-def clean(ax, grid=None):
-    """Take away the top and right frame; ``grid`` is ``"x"``, ``"y"`` or ``"both"`` for faint lines behind the data."""
+def clean(ax: Axes, grid: Literal["x", "y", "both"] | None = None) -> Axes:
+    """Remove the frame at the top and on the right, and draw faint grid lines behind the data.
+
+    ``grid`` says across which axis the lines go, ``"x"``, ``"y"`` or ``"both"``; None draws none.
+    """
     ax.spines[["top", "right"]].set_visible(False)
     if grid is not None:
         ax.grid(axis=grid, color="0.9", linewidth=0.6)
@@ -27,27 +39,33 @@ def clean(ax, grid=None):
     return ax
 
 
-def note(ax, text):
-    """Write a short remark under the title's place, in small grey letters, where no data can be."""
+def note(ax: Axes, text: str) -> Annotation:
+    """Write a short remark in small grey letters above the upper right corner of the axes, outside of the data."""
     return ax.annotate(
         text, (1.0, 1.0), xycoords="axes fraction", xytext=(0, 3), textcoords="offset points", ha="right",
         va="bottom", fontsize=8, color=NOTE, style="italic",
     )  # fmt: skip
 
 
-def level_words(alpha):
-    """Confidence level in words, such as ``95%``."""
+def level_words(alpha: float) -> str:
+    """Return the confidence level 1 - alpha as text, such as ``95%``."""
     return f"{100.0 * (1.0 - alpha):g}%"
 
 
-def check_level(alpha):
+def check_level(alpha: float) -> None:
     """Raise DataError unless alpha lies between 0 and 1."""
     if not 0.0 < alpha < 1.0:
         raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
 
 
-def choose(wanted, known, what):
-    """Return names as a list, all known ones for None; DataError names those that are unknown."""
+def choose(wanted: str | Iterable[str] | None, known: Iterable[str], what: str) -> list[str]:
+    """Return the wanted names as a list, which is all known names for None.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown, or the list is empty. ``what`` says in the message what the names are of.
+    """
     known = list(known)
     if wanted is None:
         return known
