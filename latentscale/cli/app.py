@@ -1,4 +1,4 @@
-"""The application that commands belong to."""
+"""The typer application with which the commands are registered."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool):
+def _show_version(wanted: bool) -> None:
     if wanted:
         from .._version import __version__
 
@@ -26,7 +26,7 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
-):
+) -> None:
     """Latent-skill scaling laws for the benchmark scores of large language models.
 
     Try [bold]latentscale demo[/bold], then [bold]latentscale fit --help[/bold].

@@ -1,31 +1,39 @@
-"""Tables in and out, and what a run leaves."""
+"""Reading and writing of tables, and the files that a fit leaves in its folder."""
 
 import os
 import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..results.latent_skill import LatentSkillResults
+
 FIT_FILE = "fit.lscale"
 FILES = ("summary.txt", "parameters.csv", "predictions.csv", FIT_FILE)
 REPORT_FILE = "report.html"
-_PIPE_WIDTH = 10_000  # of tables that no terminal limits
+_PIPE_WIDTH = 10_000  # characters in a line of a table that is not written to a terminal
 
 
-def read(path):
-    """Table of a file of scores or LLMs: CSV, Parquet or JSON lines, names of columns as they are.
+def read(path: Path) -> "pd.DataFrame":
+    """Read a file of scores or LLMs, CSV, Parquet or JSON lines, without renaming its columns.
 
-    Long tables are spread, one row per LLM, and the leaderboard's own table is taken as ``read_scores`` does.
+    Long tables become wide ones with one row per LLM, and the leaderboard's own table is recognised, as ``read_scores``
+    does it.
     """
     from ..datasets import read_scores
 
     return read_scores(path, names={})
 
 
-def print_table(frame, corner):
-    """A table of numbers on standard output; what is missing stays empty."""
+def print_table(frame: "pd.DataFrame", corner: str) -> None:
+    """Print a table of numbers; missing cells are empty. ``corner`` is the name of the index."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPE_WIDTH)
@@ -38,15 +46,18 @@ def print_table(frame, corner):
     console.print(table)
 
 
-def _cell(value):
-    """A number with four decimals, nothing for a missing one, and words as they are."""
+def _cell(value: Any) -> str:
+    """Return a number with four decimals, an empty text for a missing one, and text as it is."""
     if isinstance(value, str):
         return escape(value)
     return "" if value != value else f"{value:.4f}"
 
 
-def check_out(out, force):
-    """Refuse a folder that cannot or must not be written to, before hours are spent on a fit."""
+def check_out(out: Path, force: bool) -> None:
+    """Raise a `DataError`, before hours are spent on a fit, if its folder cannot or must not be written to.
+
+    A folder that is not empty is refused unless ``force``.
+    """
     from ..errors import DataError
 
     if out.exists() and not out.is_dir():
@@ -60,8 +71,8 @@ def check_out(out, force):
         raise DataError(f"--out {out}: {parent} cannot be written to.")
 
 
-def _write(fit, out, report):
-    """All files of a run, or none: they are made in a folder beside ``out`` and moved when complete."""
+def _write(fit: "LatentSkillResults", out: Path, report: bool) -> None:
+    """Write all files of a run, or none: they are made in a folder beside ``out`` and moved when all are complete."""
     target = out.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{os.getpid()}.part"
@@ -83,16 +94,16 @@ def _write(fit, out, report):
         shutil.rmtree(part, ignore_errors=True)
 
 
-def finish(fit, out, report=False):
-    """Print the summary and write the files of a run, and with them the report if it is wanted."""
+def finish(fit: "LatentSkillResults", out: Path, report: bool = False) -> None:
+    """Print the summary of a fit and write its files, with the report if it is wanted."""
     typer.echo(fit.summary().as_text())
     _write(fit, out, report)
     names = [*FILES, REPORT_FILE] if report else FILES
     Console(stderr=True, highlight=False).print(f"Wrote {', '.join(names)} to {escape(str(out))}", soft_wrap=True)
 
 
-def write_csv(frame, out):
-    """Write a table; the file appears whole or not at all."""
+def write_csv(frame: "pd.DataFrame", out: Path) -> None:
+    """Write a table as CSV; the file appears complete or not at all."""
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         frame.to_csv(part)

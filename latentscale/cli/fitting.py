@@ -1,7 +1,7 @@
 """``latentscale fit`` and ``latentscale demo``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,19 +43,19 @@ def fit(
         str | None, typer.Option(help="Score columns a,b,c.", show_default="the leaderboard's twelve, or all")
     ] = None,
     scaling: Annotated[str, typer.Option(help="Formula of the covariates.")] = TRANSLOG,
-    asymptotes: Annotated[Asymptotes, typer.Option(help="Which asymptotes are estimated.")] = "chance",
-    link: Annotated[Link, typer.Option(help="Link; monotone: one learned for each benchmark.")] = "logistic",
+    asymptotes: Annotated[Asymptotes, typer.Option(help="Which asymptotes are estimated.")] = Asymptotes.chance,
+    link: Annotated[Link, typer.Option(help="Link; monotone: one learned for each benchmark.")] = Link.logistic,
     shrink_effects: Annotated[float | None, SHRINK_EFFECTS] = None,
     shrink_slopes: Annotated[float | None, SHRINK_SLOPES] = None,
     outliers: Annotated[float, typer.Option(help="Share of scores with a tenth of the precision.")] = 0.0,
-    boundary: Annotated[Boundary, typer.Option(help="What to do about scores of 0 or 1.")] = "squeeze",
+    boundary: Annotated[Boundary, typer.Option(help="What to do about scores of 0 or 1.")] = Boundary.squeeze,
     chance: Annotated[
         str | None, typer.Option(help="Guessing levels name=.25,...", show_default="known ones, else 0")
     ] = None,
     long: Annotated[bool, typer.Option("--long", help="One row per LLM and benchmark.")] = False,
     benchmark_column: Annotated[str, typer.Option(help="With --long: column of benchmarks.")] = "benchmark",
     score_column: Annotated[str, typer.Option(help="With --long: column of scores.")] = "score",
-    integration: Annotated[Integration, INTEGRATION] = "monte_carlo",
+    integration: Annotated[Integration, INTEGRATION] = Integration.monte_carlo,
     points: Annotated[int | None, typer.Option(min=1, help="Quadrature nodes per skill.")] = None,
     draws: Annotated[int | None, typer.Option(min=2, help="Draws per scrambling, a power of two.")] = None,
     starts: Annotated[int, STARTS] = 10,
@@ -63,7 +63,7 @@ def fit(
     jobs: Annotated[int, JOBS] = 1,
     progress: Annotated[bool, PROGRESS] = True,
     force: Annotated[bool, FORCE] = False,
-):
+) -> None:
     """Fit the latent skill model to a table of scores.
 
     Scores are fractions between 0 and 1; an empty cell is an unknown score. The folder --out gets summary.txt,
@@ -78,7 +78,7 @@ def fit(
 
         check_out(out, force)
         families = names(family)
-        options = {
+        options: dict[str, Any] = {
             "benchmarks": None if benchmarks is None else names(benchmarks),
             "family": families if len(families) > 1 else family,
             "llm": llm,
@@ -104,13 +104,13 @@ def fit(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
-    integration: Annotated[Integration, INTEGRATION] = "monte_carlo",
+    integration: Annotated[Integration, INTEGRATION] = Integration.monte_carlo,
     starts: Annotated[int, STARTS] = 10,
     seed: Annotated[int, SEED] = 0,
     jobs: Annotated[int, JOBS] = 1,
     progress: Annotated[bool, PROGRESS] = True,
     force: Annotated[bool, FORCE] = False,
-):
+) -> None:
     """Fit four skills to the shipped leaderboard of 197 LLMs; write what [bold]fit[/bold] and [bold]report[/bold] do.
 
     Example:
@@ -123,7 +123,5 @@ def demo(
         check_out(out, force)
         panel = ls.BenchmarkPanel(ls.load_leaderboard())
         model = ls.LatentSkillModel(panel, scaling=TRANSLOG, skills=read_skills(DEMO_SKILLS))
-        fitted = model.fit(
-            integration=integration.value, starts=starts, seed=seed, n_jobs=jobs, progress=progress
-        )
+        fitted = model.fit(integration=integration.value, starts=starts, seed=seed, n_jobs=jobs, progress=progress)
         finish(fitted, out, report=True)

@@ -1,8 +1,12 @@
-"""Options that several commands share, and reading what they are given."""
+"""Options that several commands share, and the reading of their values."""
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from ..components.identification import Anchored, Echelon
 
 TRANSLOG = "log(params_b) * log(tokens_t)"
 
@@ -19,7 +23,7 @@ class Asymptotes(StrEnum):
     """Which asymptotes are estimated."""
 
     chance = "chance"
-    lower = "lower"
+    lower = "lower"  # type: ignore[assignment]  # hides str.lower, which nobody needs here
     both = "both"
 
 
@@ -48,39 +52,40 @@ SHRINK_SLOPES = typer.Option(help="Shrink slopes: s.d. of the penalty, such as 1
 FORCE = typer.Option("--force", help="Write into --out even if it has files; those of an earlier run go.")
 
 
-def names(text):
+def names(text: str) -> list[str]:
+    """Return the names in ``a,b,c``."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def pairs(text, option):
-    """``a=x,b=y`` as a dict of texts."""
+def pairs(text: str, option: str) -> dict[str, str]:
+    """Return the pairs in ``a=x,b=y`` as a dict; ``option`` is the option they belong to, for messages."""
     from ..errors import DataError
 
-    pairs = {}
-    for part in names(text):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
+    values: dict[str, str] = {}
+    for pair in names(text):
+        name, equals, value = (piece.strip() for piece in pair.partition("="))
         if not (name and equals and value):
-            raise DataError(f"{option} takes name=value pairs such as a=x,b=y; {part!r} is not one.")
-        if name in pairs:
+            raise DataError(f"{option} takes name=value pairs such as a=x,b=y; {pair!r} is not one.")
+        if name in values:
             raise DataError(f"{option} names {name!r} twice.")
-        pairs[name] = value
-    return pairs
+        values[name] = value
+    return values
 
 
-def read_skills(text):
-    """A number, anchors ``skill=benchmark,...``, or ``echelon:benchmark,...``."""
+def read_skills(text: str) -> "int | Anchored | Echelon":
+    """Return the skills of a number, of anchors ``skill=benchmark,...``, or of ``echelon:benchmark,...``."""
     from ..components.identification import Anchored, Echelon
 
     text = text.strip()
     if text.lstrip("+-").isdigit():
         return int(text)
     if text.startswith("echelon:"):
-        return Echelon(names(text.removeprefix("echelon:")))
+        return Echelon(tuple(names(text.removeprefix("echelon:"))))
     return Anchored(pairs(text, "--skills"))
 
 
-def read_chance(text):
-    """Guessing levels: the package's own, and the user's over them."""
+def read_chance(text: str | None) -> dict[str, float] | None:
+    """Return guessing levels, the package's own with those of ``name=level,...`` in their place; None for None."""
     from ..datasets import CHANCE_LEVELS
     from ..errors import DataError
 

@@ -13,37 +13,39 @@ from .problems import problems_shown
 
 
 class Interval(StrEnum):
-    """How uncertain optima are."""
+    """How the uncertainty of optima is computed."""
 
     simulation = "simulation"
     delta = "delta"
     none = "none"
 
 
-def _budgets(text):
-    """``1e21,1e22`` as numbers."""
+def _budgets(text: str) -> list[float]:
+    """Return the numbers in ``1e21,1e22``."""
     from ..errors import DataError
 
     try:
-        return [float(part) for part in names(text)]
+        return [float(number) for number in names(text)]
     except ValueError:
         raise DataError(f"--flops takes numbers such as 1e21,1e22; got {text!r}.") from None
 
 
-def _values(text):
-    """``instruct=false,year=2024`` as a dict of truth values, numbers and texts."""
-    out = {}
+def _values(text: str) -> dict[str, bool | float | str]:
+    """Return the pairs in ``instruct=false,year=2024`` as a dict of truth values, numbers and texts."""
+    out: dict[str, bool | float | str] = {}
     for name, value in pairs(text, "--covariates").items():
+        if value.lower() in ("true", "false"):
+            out[name] = value.lower() == "true"
+            continue
         try:
-            out[name] = {"true": True, "false": False}.get(value.lower())
-            out[name] = float(value) if out[name] is None else out[name]
+            out[name] = float(value)
         except ValueError:
             out[name] = value
     return out
 
 
-def _mix(text):
-    """A target, or weights ``a=0.5,b=0.5``."""
+def _mix(text: str) -> str | dict[str, float]:
+    """Return a target, or the weights in ``a=0.5,b=0.5`` as a dict."""
     from ..errors import DataError
 
     if "=" not in text:
@@ -54,8 +56,8 @@ def _mix(text):
         raise DataError(f"--target: weights are numbers, as in a=0.5,b=0.5; got {text!r}.") from None
 
 
-def _check_picture(path):
-    """Refuse a file that is no picture before anything is computed."""
+def _check_picture(path: Path | None) -> None:
+    """Raise a `DataError`, before anything is computed, if a file's name is not that of a picture."""
     from ..errors import DataError
 
     if path is not None and path.suffix.lower() not in (".png", ".pdf", ".svg"):
@@ -77,8 +79,8 @@ def plan(
     seed: Annotated[int, SEED] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the table as CSV too.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture, PNG, PDF or SVG.")] = None,
-):
-    """Size and tokens that make the most of budgets of FLOPs, from a saved fit.
+) -> None:
+    """Find the size and the tokens that make the target largest for each budget of FLOPs, from a saved fit.
 
     Example:
 

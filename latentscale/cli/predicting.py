@@ -21,10 +21,10 @@ def predict(
     observed: Annotated[bool, typer.Option("--observed", help="Condition on the scores that the table has.")] = False,
     seed: Annotated[int, SEED] = 0,
     out: Annotated[Path | None, typer.Option(help="Write a CSV file instead of a table.")] = None,
-):
+) -> None:
     """Predict the scores of LLMs from a saved fit.
 
-    LLMs of a family in the fit are predicted with what its scores say of it, others from the law of all families.
+    LLMs of a family in the fit are predicted with the posterior of its effect, others with the law of all families.
 
     Example:
 

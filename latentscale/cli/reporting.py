@@ -25,7 +25,7 @@ def report(
     ] = None,
     level: Annotated[float, typer.Option(min=0.01, max=0.999, help="Level of the intervals.")] = 0.95,
     seed: Annotated[int, SEED] = 0,
-):
+) -> None:
     """Write one self-contained HTML file on a saved fit: data, model, estimates, tests, checks, pictures, predictions.
 
     The file loads nothing from outside and can be sent as it is.
@@ -45,6 +45,6 @@ def report(
         fitted = ls.load(saved)
         if not isinstance(fitted, LatentSkillResults):
             raise DataError(f"Reports are written of fits of LatentSkillModel; {saved} holds {type(fitted).__name__}.")
-        # alpha as a user would write it: 1 - 0.95 is not 0.05
+        # rounded, because 1 - 0.95 in doubles is not 0.05
         fitted.report(target, title, question, alpha=round(1.0 - level, 10), seed=seed)
         Console(stderr=True, highlight=False).print(f"Wrote {escape(str(target))}", soft_wrap=True)

@@ -29,7 +29,7 @@ def crossvalidate(
     jobs: Annotated[int, typer.Option(help="Fits run in parallel; -1 for one per core.")] = 1,
     progress: Annotated[bool, PROGRESS] = True,
     force: Annotated[bool, FORCE] = False,
-):
+) -> None:
     """Predict held-out LLMs by many methods: leave families out, all but their smallest LLMs.
 
     Prints the mean absolute error in percentage points, method by cell, a cell being a set of benchmarks and the
