@@ -1,64 +1,70 @@
-"""Tables of the report: cells that keep the number they show, made from the frames of a results object."""
+"""Tables of the report, whose cells keep the numbers that they show."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 ABSENT, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
+    """One cell of a table.
 
     Attributes
     ----------
     text : str
-        What is shown.
+        The text that is shown.
     value : float or None
-        The number behind it, as the results hold it; None for words.
+        The number that the text shows, with all its digits; None if the text is not a number.
     below : tuple of Cell
-        Shown in small letters beneath, such as a standard error.
+        Cells shown in small letters below, such as a standard error.
     """
 
     text: str
     value: float | None = None
-    below: tuple = ()
+    below: tuple[Cell, ...] = ()
 
     @property
-    def number(self):
-        """``value`` as text that reads back as the same double; empty where it is missing."""
+    def number(self) -> str:
+        """``value`` as text from which the same double can be read; empty if it is missing."""
         return "" if self.value is None or np.isnan(self.value) else repr(self.value)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """A table of the report.
 
     Attributes
     ----------
     key : str
-        Its id in the page; never made of a user's words.
+        Its id in the page, which contains no text of the user's.
     title : str
     note : str
-        What the columns are, units included.
+        What the columns are, with their units.
     head : tuple of str
+        Headings of the columns.
     rows : tuple of tuple of Cell
-        The first cell of each is the row's name.
+        The first cell of each row is its name.
     long : bool
-        Shown in a box of limited height.
+        Whether the table is shown in a box of limited height.
     """
 
     key: str
     title: str
     note: str
-    head: tuple
-    rows: tuple
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
     long: bool = False
 
 
-def format_number(value):
-    """A number in four significant digits or so; whole numbers whole."""
+def format_number(value: float) -> str:
+    """Return a number with about four significant digits; integers are shown in full."""
     if isinstance(value, int | np.integer):
         return f"{value:d}"
     if np.isnan(value):
@@ -73,15 +79,15 @@ def format_number(value):
     return text.replace("-", MINUS)
 
 
-def format_p(value):
-    """A p-value in four decimals."""
+def format_p(value: float) -> str:
+    """Return a p-value with four decimals."""
     if np.isnan(value):
         return ABSENT
     return "<0.0001" if value < 1e-4 else f"{value:.4f}"
 
 
-def cell(value, style=format_number):
-    """A cell of a number or of words."""
+def cell(value: Any, style: Callable[[Any], str] = format_number) -> Cell:
+    """Return the cell of a number, which ``style`` turns into text, of a truth value, or of text."""
     if isinstance(value, bool | np.bool_):
         return Cell("yes" if value else "no")
     if isinstance(value, int | float | np.integer | np.floating):
@@ -89,8 +95,8 @@ def cell(value, style=format_number):
     return Cell(ABSENT if value is None else str(value))
 
 
-def bracketed(*values, style=format_number):
-    """A small cell for each of the values, in brackets: ``(s.e.)`` of one, ``[low, high]`` of two."""
+def bracketed(*values: float, style: Callable[[Any], str] = format_number) -> tuple[Cell, ...]:
+    """Return cells in brackets, ``(s.e.)`` for one value and ``[low, high]`` for two."""
     if len(values) == 1:
         made = cell(values[0], style)
         return (replace(made, text=f"({made.text})"),)
@@ -98,20 +104,35 @@ def bracketed(*values, style=format_number):
     return replace(low, text=f"[{low.text},"), replace(high, text=f"{high.text}]")
 
 
-def frame_table(key, title, note, frame, head=None, corner="", styles=None, long=False):
-    """Table of a frame, its index first.
+def frame_table(
+    key: str,
+    title: str,
+    note: str,
+    frame: pd.DataFrame,
+    head: Sequence[str] | None = None,
+    corner: str = "",
+    styles: Mapping[str, Callable[[Any], str]] | None = None,
+    long: bool = False,
+) -> Table:
+    """Return the table of a frame, with the frame's index in the first column.
 
     Parameters
     ----------
     key, title, note : str
+        As in ``Table``.
     frame : DataFrame
     head : sequence of str, optional
-        Names of the columns in words; those of the frame by default.
+        Headings of the columns; by default their names.
     corner : str
-        Name of the index.
-    styles : dict, optional
-        Column -> function from a number to text.
+        Heading of the index.
+    styles : mapping, optional
+        Functions from a number to text, by name of column; ``format_number`` for columns without one.
     long : bool
+        As in ``Table``.
+
+    Returns
+    -------
+    Table
     """
     styles = styles or {}
     columns = [
@@ -122,5 +143,6 @@ def frame_table(key, title, note, frame, head=None, corner="", styles=None, long
     return Table(key, title, note, (corner, *map(str, frame.columns if head is None else head)), rows, long)
 
 
-def _row_name(label):
+def _row_name(label: Any) -> str:
+    """Return the label of a row as text, the levels of a tuple separated by commas."""
     return ", ".join(map(str, label)) if isinstance(label, tuple) else str(label)

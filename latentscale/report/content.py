@@ -1,6 +1,9 @@
-"""What a report says, section by section: every number is one of the results' tables."""
+"""The tables and sentences of a report, section by section; every number comes from the results."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,12 @@ from .cells import ABSENT, Cell, Table, bracketed, cell, format_p, frame_table
 from .recipe import call, fingerprint, versions
 from .words import ALPHA, boundary_sentence, default_question, model_sentences, warnings_of
 
+if TYPE_CHECKING:
+    from ..inference.diagnosis import Diagnosis
+    from ..inference.identification import IdentificationReport
+    from ..models.latent_skill import LatentSkillLaw
+    from ..results.latent_skill import LatentSkillResults
+
 TESTS = ("test_no_interaction", "test_flops_sufficiency", "test_equal_slopes")
 _WALD_HEAD = ("estimate", "s.e.", "z", "p", "lower", "upper")
 _WALD_COLUMNS = ["estimate", "std_err", "z", "p_value", "ci_lower", "ci_upper"]
@@ -19,16 +28,32 @@ _P = {"p_value": format_p}
 
 @dataclass(frozen=True)
 class Tested:
-    """A test of the report: its sentence and table, or the reason why there is none."""
+    """A test in the report.
+
+    Attributes
+    ----------
+    title : str
+    sentence : str
+        The result in words, or the reason why there is none.
+    table : Table or None
+    notes : tuple of str
+    """
 
     title: str
     sentence: str
     table: Table | None = None
-    notes: tuple = ()
+    notes: tuple[str, ...] = ()
 
 
-def content(fit, title=None, question=None, alpha=0.05, size=1000, seed=0):
-    """Everything the page shows but its pictures: dict for the template."""
+def content(
+    fit: LatentSkillResults,
+    title: str | None = None,
+    question: str | None = None,
+    alpha: float = 0.05,
+    size: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return all variables of the template except the pictures; arguments as for ``LatentSkillResults.report``."""
     model = fit.model
     diagnosis = fit.diagnose()
     parameters = fit.parameter_table(alpha)
@@ -76,8 +101,8 @@ def content(fit, title=None, question=None, alpha=0.05, size=1000, seed=0):
     }  # fmt: skip
 
 
-def key_figures(fit):
-    """The numbers of the first screen: tuple of (name, Cell)."""
+def key_figures(fit: LatentSkillResults) -> tuple[tuple[str, Cell], ...]:
+    """Return the names and the cells of the numbers on the first screen."""
     starts = fit.starts
     best = f"{int(starts['reached_best'].sum())} of {len(starts)}"
     return (
@@ -98,8 +123,8 @@ def key_figures(fit):
 # --- data ----------------------------------------------------------------------------------------------------------
 
 
-def dropped_table(model):
-    """LLMs that do not enter the likelihood, with the reason."""
+def dropped_table(model: LatentSkillLaw) -> Table:
+    """Return the table of LLMs that do not enter the likelihood, with the reason for each."""
     reasons = [(name, "no value in a column of the scaling formula") for name in model.rows.no_covariate]
     reasons += [(name, "no score") for name in model.rows.no_score]
     rows = tuple((Cell(str(name)), Cell(reason)) for name, reason in reasons)
@@ -107,8 +132,8 @@ def dropped_table(model):
     return Table("dropped", "LLMs left out", note, ("LLM", "reason"), rows)
 
 
-def benchmarks_data(model):
-    """Raw scores by benchmark, and what of them enters the likelihood."""
+def benchmarks_data(model: LatentSkillLaw) -> Table:
+    """Return the table that summarises each benchmark's raw scores, and how many of them enter the likelihood."""
     frame = model.panel.describe()
     frame.insert(0, "used", np.asarray(model.prepared.n_observed))
     frame.insert(1, "missing", model.n_llms - frame["used"])
@@ -123,19 +148,22 @@ def benchmarks_data(model):
 # --- estimates -----------------------------------------------------------------------------------------------------
 
 
-def wald_tables(fit, parameters):
-    """A table for each title that kinds of parameters have (slopes, correlations, other spreads), by their word."""
-    tables = {}
+def wald_tables(fit: LatentSkillResults, parameters: pd.DataFrame) -> dict[str, Table]:
+    """Return a table of estimates for each group of kinds of parameters that have a common title.
+
+    The groups are slopes, correlations and other measures of spread; the keys are the words of their kinds.
+    """
+    tables: dict[str, Table] = {}
     for title, rows in fit.parameters.by_title().items():
         word = fit.parameters[int(np.argmax(rows))].kind.word
         key = "slopes" if word == SLOPE.word else f"wald-{word}"
-        part = parameters.loc[rows, _WALD_COLUMNS]
-        tables[word] = frame_table(key, title, "", part, _WALD_HEAD, "parameter", _P)
+        estimates = parameters.loc[rows, _WALD_COLUMNS]
+        tables[word] = frame_table(key, title, "", estimates, _WALD_HEAD, "parameter", _P)
     return tables
 
 
-def loadings_table(fit):
-    """Benchmarks by skills, standard errors beneath; fixed loadings say so."""
+def loadings_table(fit: LatentSkillResults) -> Table:
+    """Return the table of loadings, benchmarks by skills, with standard errors below; fixed loadings are marked."""
     error, free = fit.bse, np.isnan(fit.model.pattern.fixed)
     loadings, rows = fit.loadings, []
     for j, benchmark in enumerate(loadings.index):
@@ -152,16 +180,16 @@ def loadings_table(fit):
     return Table("loadings", "Loadings", note, head, tuple(rows))
 
 
-def correlation_matrix(fit):
-    """Correlations of family effects, no table with a single skill."""
+def correlation_matrix(fit: LatentSkillResults) -> tuple[Table, ...]:
+    """Return the table of the correlations of family effects, or no table if there is only one skill."""
     if len(fit.model.skills) == 1:
         return ()
     note = "Correlations of families' efficiencies, as estimated or as fixed by the form."
     return (frame_table("skill-corr", "Correlation matrix of family effects", note, fit.skill_corr, None, "skill"),)
 
 
-def benchmark_parameters(fit):
-    """Intercepts, precisions and asymptotes, standard errors beneath."""
+def benchmark_parameters(fit: LatentSkillResults) -> Table:
+    """Return the table of intercepts, precisions and asymptotes, with standard errors below."""
     error = fit.bse
     asymptotes = fit.asymptotes
     values = {
@@ -179,8 +207,8 @@ def benchmark_parameters(fit):
     return Table("benchmarks", "Benchmarks", "Standard errors in brackets.", head, tuple(rows))
 
 
-def slope_test(fit, name):
-    """One of the named tests, or the reason why it cannot be had."""
+def slope_test(fit: LatentSkillResults, name: str) -> Tested:
+    """Return a test, or the reason why the fit does not have it; ``name`` is a method of the results."""
     title = {
         "test_no_interaction": "No interaction",
         "test_flops_sufficiency": "FLOPs sufficiency",
@@ -202,14 +230,14 @@ def slope_test(fit, name):
 # --- checks --------------------------------------------------------------------------------------------------------
 
 
-def findings_table(key, title, findings):
-    """Checks, outcomes and messages of a Diagnosis or an IdentificationReport."""
+def findings_table(key: str, title: str, findings: Diagnosis | IdentificationReport) -> Table:
+    """Return the table of the checks, outcomes and messages of a Diagnosis or an IdentificationReport."""
     rows = tuple((Cell(f.check), Cell(f.outcome), Cell(f.message)) for f in findings.checks)
     return Table(key, title, "", ("check", "outcome", "what was found"), rows)
 
 
-def identification(fit):
-    """Table of the identification checks, or the reason why there is none."""
+def identification(fit: LatentSkillResults) -> Table:
+    """Return the table of the identification checks, or a table without rows that says why there are none."""
     model = getattr(fit, "source", fit).model
     try:
         report = model.identification()
@@ -218,8 +246,8 @@ def identification(fit):
     return findings_table("identification", report.title, report)
 
 
-def starts_table(fit):
-    """Where each start ended."""
+def starts_table(fit: LatentSkillResults) -> Table:
+    """Return the table of the ends of all starts."""
     starts = fit.starts
     head = {"kind": "kind", "loglike": "log-likelihood", "gradient": "gradient", "evaluations": "evaluations"}
     names = [head.get(name, str(name).replace("_", " ")) for name in starts.columns]
@@ -230,16 +258,16 @@ def starts_table(fit):
 # --- families and LLMs ---------------------------------------------------------------------------------------------
 
 
-def families_table(fit):
-    """Family effects: mean, and standard deviation beneath."""
+def families_table(fit: LatentSkillResults) -> Table:
+    """Return the table of family effects, posterior means with posterior standard deviations below."""
     frame, skills = fit.family_effects(), list(fit.model.skills)
     rows = []
-    for family, part in frame.groupby(level="family", sort=False):
-        part = part.droplevel("family")
-        cells = [Cell(str(family)), cell(int(part["n_llms"].iloc[0]))]
+    for family, effects in frame.groupby(level="family", sort=False):
+        by_skill = effects.droplevel("family")
+        cells = [Cell(str(family)), cell(int(by_skill["n_llms"].iloc[0]))]
         for skill in skills:
-            mean = cell(part.loc[skill, "mean"])
-            cells.append(Cell(mean.text, mean.value, bracketed(part.loc[skill, "sd"])))
+            mean = cell(by_skill.loc[skill, "mean"])
+            cells.append(Cell(mean.text, mean.value, bracketed(by_skill.loc[skill, "sd"])))
         rows.append(tuple(cells))
     note = (
         f"Posterior mean of each family's efficiency {ALPHA}, its standard deviation in brackets: what its LLMs have "
@@ -249,17 +277,26 @@ def families_table(fit):
     return Table("families", "Family effects", note, head, tuple(rows), long=True)
 
 
-def predicted_scores(fit, alpha, size, seed):
-    """Expected scores of the LLMs in the likelihood, prediction intervals and what was observed.
+def predicted_scores(fit: LatentSkillResults, alpha: float, size: int, seed: int) -> tuple[pd.DataFrame, str]:
+    """Predict the scores of the LLMs in the likelihood.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+    alpha : float
+        One minus the level of the prediction intervals.
+    size, seed : int
+        Number of draws for the intervals, and their seed.
 
     Returns
     -------
-    DataFrame
-        ``get_prediction().summary_frame()``, with the columns family and score; NaN ends where there is no interval.
-    str
-        What the intervals hold.
+    frame : DataFrame
+        The table ``get_prediction().summary_frame()`` with the additional columns family and score, the observed one;
+        the ends of intervals are NaN if there are none.
+    how : str
+        What the numbers are, in words.
     """
-    fit = getattr(fit, "source", fit)  # a rotation leaves predictions as they are
+    fit = getattr(fit, "source", fit)  # a rotation does not change predictions
     sources = ("parameters", "family", "score") if np.isfinite(fit.bse).all() else ("family", "score")
     try:
         frame = fit.get_prediction(size=size, seed=seed, uncertainty=sources).summary_frame(alpha)
@@ -277,14 +314,15 @@ def predicted_scores(fit, alpha, size, seed):
     return frame, how
 
 
-def observed_only(predicted):
-    """Rows of known scores as ``fit.prediction_table`` has them; None without intervals."""
+def observed_only(predicted: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the rows with observed scores in the form of ``fit.prediction_table``; None if there are no intervals."""
     table = predicted[predicted["score"].notna()].reset_index(drop=True)
     inside = table["score"].between(table["obs_ci_lower"], table["obs_ci_upper"])
     return table.assign(inside=inside) if table["obs_ci_lower"].notna().all() else None
 
 
-def _interval_words(level, sources, size, seed):
+def _interval_words(level: str, sources: tuple[str, ...], size: int, seed: int) -> str:
+    """Return the sentences that explain the table of predictions."""
     text = (
         f"In each cell the expected score given the family's scores, beneath it the {level} prediction interval of a "
         f"score, and last the observed score. Fractions. Intervals from {size} draws, seed {seed}. The fit has seen "
@@ -295,8 +333,8 @@ def _interval_words(level, sources, size, seed):
     return text
 
 
-def predictions_table(fit, predicted):
-    """LLMs by benchmarks, of ``predicted_scores``."""
+def predictions_table(fit: LatentSkillResults, predicted: pd.DataFrame) -> Table:
+    """Return the table of predicted and observed scores, LLMs by benchmarks, from ``predicted_scores``."""
     benchmarks = list(fit.model.benchmarks)
     columns = predicted[["mean", "obs_ci_lower", "obs_ci_upper", "score"]].to_numpy()
     cells = [_prediction_cell(*row) for row in columns.tolist()]
@@ -308,10 +346,10 @@ def predictions_table(fit, predicted):
     return Table("predictions", "Predicted and observed scores", "", head, rows, long=True)
 
 
-def _prediction_cell(mean, low, high, score):
+def _prediction_cell(mean: float, low: float, high: float, score: float) -> Cell:
     below = bracketed(low, high, style=_fraction) if np.isfinite(low) else (Cell(""), Cell(""))
     return Cell(_fraction(mean), mean, (*below, Cell(_fraction(score), score) if np.isfinite(score) else Cell(ABSENT)))
 
 
-def _fraction(value):
+def _fraction(value: float) -> str:
     return ABSENT if np.isnan(value) else f"{value:.3f}"

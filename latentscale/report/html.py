@@ -1,9 +1,10 @@
-"""One self-contained HTML file from what ``content`` and ``pictures`` have collected.
+"""The report as one self-contained HTML file, made from what ``content`` and ``pictures`` return.
 
-Nothing in the page comes from outside. Every string is escaped by jinja2, and should one slip through, the page's
-Content-Security-Policy runs no script and applies no style but the two whose hashes it names, and loads nothing but
-images within the page.
+The page loads nothing from outside. Every string is escaped by jinja2. Should one not be, the Content-Security-Policy
+of the page allows only the one script and the one style sheet whose hashes it names, and only images inside the page.
 """
+
+from __future__ import annotations
 
 import base64
 import errno
@@ -11,24 +12,40 @@ import hashlib
 import os
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from .content import content
 from .pictures import draw_all, pictures
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import jinja2
+
+    from ..results.latent_skill import LatentSkillResults
+
 MIN_DRAWS = 100
 
 
-def write_report(fit, path, title=None, question=None, alpha=0.05, size=1000, seed=0):
-    """Write the report of a fit; see ``LatentSkillResults.report``."""
+def write_report(
+    fit: LatentSkillResults,
+    path: str | PathLike[str],
+    title: str | None = None,
+    question: str | None = None,
+    alpha: float = 0.05,
+    size: int = 1000,
+    seed: int = 0,
+) -> Path:
+    """Write the report of a fit to a file and return its path; see ``LatentSkillResults.report``."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.touch()  # a folder that cannot be written to is known before the work
+        part.touch()  # fails before the work if the folder cannot be written to
         text = render(fit, title, question, alpha, size, seed)
-        # half of a surrogate pair, which JSON may hold, is no character
+        # names read from JSON may contain half of a surrogate pair, which cannot be encoded
         part.write_bytes(text.encode("utf-8", "replace"))
         os.replace(part, path)
     finally:
@@ -36,8 +53,15 @@ def write_report(fit, path, title=None, question=None, alpha=0.05, size=1000, se
     return path
 
 
-def render(fit, title=None, question=None, alpha=0.05, size=1000, seed=0):
-    """The report of a fit as text of HTML."""
+def render(
+    fit: LatentSkillResults,
+    title: str | None = None,
+    question: str | None = None,
+    alpha: float = 0.05,
+    size: int = 1000,
+    seed: int = 0,
+) -> str:
+    """Return the report of a fit as HTML; see ``LatentSkillResults.report``."""
     if not 0.0 < alpha < 1.0:
         raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
     if int(size) < MIN_DRAWS:
@@ -53,7 +77,8 @@ def render(fit, title=None, question=None, alpha=0.05, size=1000, seed=0):
     return template.render(**shown, pictures=drawn, style=style, script=script, policy=policy)
 
 
-def _environment():
+def _environment() -> jinja2.Environment:
+    """Return the jinja2 environment of the templates."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -63,10 +88,11 @@ def _environment():
     return environment
 
 
-def _asset(name):
+def _asset(name: str) -> str:
+    """Return the text of a file in the folder of templates."""
     return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _hash(text):
-    """Source expression of a Content-Security-Policy."""
+def _hash(text: str) -> str:
+    """Return the hash of a script or style sheet as a Content-Security-Policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

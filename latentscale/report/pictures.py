@@ -1,22 +1,34 @@
-"""Pictures of the report: one table of them, each drawn by a plot method of the results and kept as a PNG."""
+"""Pictures of the report: a list of them, and their drawing by the plot methods of the results as PNG images."""
+
+from __future__ import annotations
 
 import base64
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import chain
+from operator import methodcaller
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..plots.prediction import plot_prediction
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from ..models.latent_skill import LatentSkillLaw
+    from ..results.latent_skill import LatentSkillResults
+
 DPI = 120
 CURVE_DRAWS, CURVE_POINTS = 400, 20
-# of how many skills scaling and families are drawn: a picture takes half a second, a report may take ten
+# numbers of skills for which scaling and families are drawn; a picture takes half a second, and a report may take ten
 CURVE_SKILLS, FAMILY_SKILLS = 1, 2
 SECTIONS = ("estimates", "scaling", "checks", "families", "predictions")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
     "font.size": 9.0,
     "figure.facecolor": "white",
@@ -27,20 +39,20 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Picture:
-    """An entry of the table of pictures.
+    """An entry of the list of pictures.
 
     Attributes
     ----------
     key : str
         Its id in the page.
     section : str
-        Key of the section that it belongs to.
+        Key of the section of the page, one of ``SECTIONS``.
     title, caption : str
-        The caption says what is drawn, and is the alternative text as well.
+        The caption says what is drawn, and is also the alternative text of the image.
     method : str
-        The results' method that draws it, or would.
+        Name of the method of the results that draws it.
     draw : callable
-        From the results to matplotlib axes, or an array or figure of them.
+        Takes the results and returns matplotlib axes, an array or dict of axes, or a figure.
     """
 
     key: str
@@ -48,12 +60,12 @@ class Picture:
     title: str
     caption: str
     method: str
-    draw: Callable
+    draw: Callable[[LatentSkillResults], Any]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture as it stands in the page: data URI and size in pixels, or the reason why it is missing."""
+    """A picture as the page shows it: a data URI with its size in pixels, or the reason why it is missing."""
 
     key: str
     title: str
@@ -64,8 +76,10 @@ class Drawn:
     reason: str = ""
 
 
-def pictures(fit, alpha=0.05, predicted=None):
-    """The table of pictures for a fit.
+def pictures(
+    fit: LatentSkillResults, alpha: float = 0.05, predicted: pd.DataFrame | None = None
+) -> tuple[Picture, ...]:
+    """Return the list of pictures for a fit.
 
     Parameters
     ----------
@@ -73,7 +87,7 @@ def pictures(fit, alpha=0.05, predicted=None):
     alpha : float
         One minus the level of intervals.
     predicted : DataFrame, optional
-        What ``fit.prediction_table()`` returns, if it has been computed.
+        The result of ``fit.prediction_table()``, if it has been computed already.
 
     Returns
     -------
@@ -83,7 +97,7 @@ def pictures(fit, alpha=0.05, predicted=None):
     return (*_estimates(alpha), *_scaling(fit, alpha), *_checks(fit, alpha), *_families(fit, alpha, predicted))
 
 
-def _estimates(alpha):
+def _estimates(alpha: float) -> tuple[Picture, ...]:
     return (
         Picture(
             "loadings-heatmap", "estimates", "Loadings",
@@ -114,13 +128,13 @@ def _estimates(alpha):
     )  # fmt: skip
 
 
-def _scaling(fit, alpha):
+def _scaling(fit: LatentSkillResults, alpha: float) -> tuple[Picture, ...]:
     quick = {"alpha": alpha, "size": CURVE_DRAWS, "points": CURVE_POINTS}
     curves = [
         Picture(
             f"scaling-{number}", "scaling", f"Scaling of {skill}",
             f"The skill {skill} against the LLMs' size for some families, with bands of uncertainty and the LLMs.",
-            "plot_scaling", lambda fit, skill=skill: fit.plot_scaling(skill, **quick),
+            "plot_scaling", methodcaller("plot_scaling", skill, **quick),
         )
         for number, skill in enumerate(fit.model.skills[:CURVE_SKILLS])
     ]  # fmt: skip
@@ -133,7 +147,7 @@ def _scaling(fit, alpha):
     return (*curves, surface)
 
 
-def _checks(fit, alpha):
+def _checks(fit: LatentSkillResults, alpha: float) -> tuple[Picture, ...]:
     starts = Picture(
         "starts", "checks", "Where the starts ended",
         "How far below the best one the search from each start ended, in log-likelihood units.",
@@ -147,12 +161,12 @@ def _checks(fit, alpha):
     return (starts, residuals) if len(fit.starts) > 1 else (residuals,)
 
 
-def _families(fit, alpha, predicted):
+def _families(fit: LatentSkillResults, alpha: float, predicted: pd.DataFrame | None) -> tuple[Picture, ...]:
     effects = [
         Picture(
             f"families-{number}", "families", f"Family effects: {skill}",
             f"Efficiency of the families in {skill}, in order, with intervals of the posterior.",
-            "plot_family_effects", lambda fit, skill=skill: fit.plot_family_effects(skill=skill, alpha=alpha),
+            "plot_family_effects", methodcaller("plot_family_effects", skill=skill, alpha=alpha),
         )
         for number, skill in enumerate(fit.model.skills[:FAMILY_SKILLS])
     ]  # fmt: skip
@@ -164,24 +178,24 @@ def _families(fit, alpha, predicted):
     return (*effects, prediction)
 
 
-def _plot_prediction(fit, alpha, predicted):
-    """``fit.plot_prediction`` of a table that is there already: drawing it again would take seconds."""
+def _plot_prediction(fit: LatentSkillResults, alpha: float, predicted: pd.DataFrame | None) -> Any:
+    """Draw ``fit.plot_prediction`` from a table that has been computed already, as computing it takes seconds."""
     if predicted is None:
         return fit.plot_prediction(alpha=alpha)
     words = f"{len(fit.model.benchmarks)} benchmarks, LLMs of the fit (their scores were seen)"
     return plot_prediction(predicted, None, alpha, words)
 
 
-def draw_all(fit, entries):
-    """Draw pictures: dict section -> list of Drawn."""
-    drawn = {section: [] for section in SECTIONS}
+def draw_all(fit: LatentSkillResults, entries: Iterable[Picture]) -> dict[str, list[Drawn]]:
+    """Draw pictures, and return them in a list for each section."""
+    drawn: dict[str, list[Drawn]] = {section: [] for section in SECTIONS}
     for entry in entries:
         drawn[entry.section].append(draw(fit, entry))
     return drawn
 
 
-def draw(fit, entry):
-    """Draw one picture; what the results refuse becomes the reason why it is missing."""
+def draw(fit: LatentSkillResults, entry: Picture) -> Drawn:
+    """Draw one picture; if the results raise a `DataError`, its message is the reason why the picture is missing."""
     import matplotlib as mpl
     from matplotlib import pyplot
 
@@ -202,22 +216,22 @@ def draw(fit, entry):
     return Drawn(entry.key, entry.title, entry.caption, uri, width, height)
 
 
-def _has_dollars(model):
-    """Whether matplotlib would take a name of the user's for a formula."""
-    names = (model.families, model.llms, model.benchmarks, model.skills, model.terms)
-    return any("$" in str(name) for part in names for name in part)
+def _has_dollars(model: LatentSkillLaw) -> bool:
+    """Return whether matplotlib would take one of the user's names for a formula."""
+    names = chain(model.families, model.llms, model.benchmarks, model.skills, model.terms)
+    return any("$" in str(name) for name in names)
 
 
-def _figure(axes):
-    """Figure of axes, of the first of several, or the figure itself."""
+def _figure(axes: Any) -> Figure:
+    """Return the figure to which axes belong, given the axes, several of them, or the figure itself."""
     if hasattr(axes, "savefig"):
         return axes
     first = next(iter(axes.values())) if isinstance(axes, dict) else np.ravel(np.asarray(axes, dtype=object))[0]
     return first.get_figure(root=True) if hasattr(first, "get_figure") else first.figure
 
 
-def _plain_ticks(figure):
-    """Write ticks of logarithmic axes without formulas, which are switched off."""
+def _plain_ticks(figure: Figure) -> None:
+    """Write the ticks of logarithmic axes as plain numbers, for figures in which formulas are switched off."""
     from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, NullFormatter
 
     for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
@@ -227,8 +241,11 @@ def _plain_ticks(figure):
             axis.set_minor_formatter(NullFormatter())
 
 
-def _png(figure):
-    """Bytes of a PNG and its size in pixels; a palette of 256 colours, which is plenty here, takes a third."""
+def _png(figure: Figure) -> tuple[bytes, int, int]:
+    """Return a figure as the bytes of a PNG image, with its width and height in pixels.
+
+    A palette of 256 colours suffices here and takes a third of the bytes.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image  # matplotlib needs it as well
 

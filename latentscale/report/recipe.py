@@ -1,9 +1,12 @@
-"""How a fit is had again: the call, the versions, the fingerprints of the table."""
+"""What a reader needs to repeat a fit: the Python call, the versions of packages, fingerprints of the table."""
+
+from __future__ import annotations
 
 import hashlib
 import inspect
 import platform
 from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +14,13 @@ from .._version import __version__
 from ..components.identification import Anchored, Echelon
 from ..estimation.fit import fit_latent_skill
 from ..models.latent_skill import LatentSkillLaw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+    from ..results.latent_skill import LatentSkillResults
 
 PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "autograd", "formulaic", "matplotlib")
 _KEPT_APART = ("model", "progress", "n_jobs", "start_params", "constraints")
@@ -20,8 +30,8 @@ _MODEL_OPTIONS = (
 )  # fmt: skip
 
 
-def fingerprint(frame):
-    """SHA-256 of a table written as CSV, UTF-8, lines ended by a line feed.
+def fingerprint(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 hash of a table written as CSV in UTF-8 with line feeds.
 
     Examples
     --------
@@ -33,15 +43,15 @@ def fingerprint(frame):
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def versions():
-    """Versions of what computed the report, dict name -> version."""
-    found = {"latentscale": __version__, "Python": platform.python_version()}
-    return found | {name: metadata.version(name) for name in PACKAGES}
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that computed the report, by name."""
+    own = {"latentscale": __version__, "Python": platform.python_version()}
+    return own | {name: metadata.version(name) for name in PACKAGES}
 
 
-def call(fit):
-    """The Python call that fits the same model to the same table; ``table`` is for the reader to load."""
-    fit, rotation = (fit.source, fit.recipe) if hasattr(fit, "source") else (fit, None)
+def call(fit: LatentSkillResults) -> str:
+    """Return Python code that fits the same model to the same table, which the reader must load as ``table``."""
+    rotation, fit = getattr(fit, "recipe", None), getattr(fit, "source", fit)
     model, panel = fit.model, fit.model.panel
     lines = ["import latentscale as ls"]
     lines += [] if isinstance(model.form, Anchored | Echelon) else ["import pandas as pd"]
@@ -76,22 +86,23 @@ def call(fit):
 
 
 class _Code(str):
-    """Text that is Python already."""
+    """Text that is Python code, and is therefore not quoted."""
 
     __slots__ = ()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return str(self)
 
 
-def _call(function, arguments, options):
+def _call(function: str, arguments: list[str], options: dict[str, Any]) -> list[str]:
+    """Return the lines of a call with its arguments, one line if it is short."""
     inner = [*arguments, *(f"{name}={value!r}" for name, value in options.items())]
     line = f"{function}({', '.join(inner)})"
     return [line] if len(line) <= 100 else [f"{function}(", *(f"    {part}," for part in inner), ")"]
 
 
-def _fit_options(fit):
-    """Options of the fit that say how it was computed, the plain ones always, others where they were changed."""
+def _fit_options(fit: LatentSkillResults) -> dict[str, Any]:
+    """Return the options of ``fit``: the most important ones, and others that differ from their defaults."""
     stored = fit.estimate.options
     always = {name: stored[name] for name in ("integration", "starts", "seed", "cov_type") if name in stored}
     options = always | _changed(fit_latent_skill, stored)
@@ -100,8 +111,8 @@ def _fit_options(fit):
     return options
 
 
-def _changed(function, options):
-    """The options that differ from the defaults of a function."""
+def _changed(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that differ from the defaults of a function."""
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(function).parameters.items()
@@ -110,7 +121,8 @@ def _changed(function, options):
     return {name: options[name] for name in defaults if name in options and options[name] != defaults[name]}
 
 
-def _form(form):
+def _form(form: Any) -> str:
+    """Return Python code that makes the identification of a model."""
     if isinstance(form, Anchored):
         more = "" if form.correlated else ", correlated=False"
         return f"ls.Anchored({form.anchors!r}{more})"

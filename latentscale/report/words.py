@@ -1,8 +1,19 @@
-"""The model of a fit in words, and what stands on the report's first screen."""
+"""Sentences of the report: the model, its penalties, and the warnings on the first screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..components.identification import Anchored, Echelon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..inference.diagnosis import Diagnosis
+    from ..models.latent_skill import LatentSkillLaw
+    from ..results.latent_skill import LatentSkillResults
 
 _SHOWN_IN_SUMMARY = ("convergence", "information", "boundary")
 ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
@@ -14,14 +25,14 @@ BOUNDARIES = {
 }
 
 
-def listed(names):
-    """``a``, ``a and b``, ``a, b and c``."""
-    names = [str(name) for name in names]
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+def listed(names: Iterable[object]) -> str:
+    """Join names as in ``a``, ``a and b``, ``a, b and c``."""
+    texts = [str(name) for name in names]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
 
 
-def default_question(model):
-    """What the fit asks of the table."""
+def default_question(model: LatentSkillLaw) -> str:
+    """Return the question that the report answers, if the user gives none."""
     skills = f"{len(model.skills)} skills" if len(model.skills) > 1 else "one skill"
     return (
         f"What do {model.nobs} scores of {model.n_llms} LLMs on {len(model.benchmarks)} benchmarks say of {skills} "
@@ -30,21 +41,21 @@ def default_question(model):
     )
 
 
-def warnings_of(fit, diagnosis):
-    """What a reader must know before any number: tuple of (kind, text), kind ``"problem"`` or ``"note"``."""
-    found = [("problem", problem.message) for problem in fit.problems]
-    found += [("problem", f.message) for f in diagnosis.problems if not (found and f.check in _SHOWN_IN_SUMMARY)]
+def warnings_of(fit: LatentSkillResults, diagnosis: Diagnosis) -> tuple[tuple[str, str], ...]:
+    """Return what a reader must know before any number, as pairs (kind, text) of kind ``"problem"`` or ``"note"``."""
+    out = [("problem", problem.message) for problem in fit.problems]
+    out += [("problem", f.message) for f in diagnosis.problems if not (out and f.check in _SHOWN_IN_SUMMARY)]
     if not fit.estimate.informed:
-        found.append(("problem", "The observed information was not computed: there are no standard errors."))
+        out.append(("problem", "The observed information was not computed: there are no standard errors."))
     elif not np.isfinite(fit.bse).any() and not fit.problems:
-        found.append(("problem", f"There are no standard errors: {fit.covariance.description}."))
-    found += [("note", text) for text in penalties(fit.model)]
-    found += [("note", f.message) for f in diagnosis.notes if f.check == "starts"]
-    return tuple(dict.fromkeys(found))
+        out.append(("problem", f"There are no standard errors: {fit.covariance.description}."))
+    out += [("note", text) for text in penalties(fit.model)]
+    out += [("note", f.message) for f in diagnosis.notes if f.check == "starts"]
+    return tuple(dict.fromkeys(out))
 
 
-def penalties(model):
-    """Penalties of the model, one sentence each."""
+def penalties(model: LatentSkillLaw) -> list[str]:
+    """Return a sentence for each penalty of the model."""
     out = []
     shrunk = {"loadings": model.shrink_effects, "slopes": model.shrink_slopes}
     words = [f"{name} (s.d. {sd:g})" for name, sd in shrunk.items() if sd is not None]
@@ -65,8 +76,8 @@ def penalties(model):
     return out
 
 
-def model_sentences(fit):
-    """The model in words, tuple of sentences."""
+def model_sentences(fit: LatentSkillResults) -> tuple[str, ...]:
+    """Return the sentences that describe the model."""
     model = fit.model
     skills = f"the skills {listed(model.skills)}" if len(model.skills) > 1 else f"one skill, {model.skills[0]}"
     out = [
@@ -91,7 +102,8 @@ def model_sentences(fit):
     return tuple(out)
 
 
-def _curve(model):
+def _curve(model: LatentSkillLaw) -> str:
+    """Return the sentence on asymptotes and links."""
     lower = "is the guessing level, known" if model.asymptotes == "chance" else "is estimated"
     upper = "is estimated" if model.asymptotes == "both" else "is one"
     link = (
@@ -102,10 +114,10 @@ def _curve(model):
     return f"The lower asymptote cⱼ of a benchmark {lower}, the upper one dⱼ {upper}; {link}."
 
 
-def _axes(fit):
-    """How the axes of the skills are fixed."""
+def _axes(fit: LatentSkillResults) -> str:
+    """Return the sentence on how the skills are identified."""
     model = fit.model
-    if hasattr(fit, "source"):
+    if hasattr(fit, "rotation"):
         return f"The axes of the skills are those of a rotation ({fit.rotation.method})."
     form = model.form
     if isinstance(form, Anchored):
@@ -123,13 +135,11 @@ def _axes(fit):
     return "Skills are identified by a pattern of fixed loadings (see the table of loadings)."
 
 
-def boundary_sentence(model):
-    """What was done about scores of exactly 0 or 1."""
+def boundary_sentence(model: LatentSkillLaw) -> str:
+    """Return the sentence on what was done about scores of exactly 0 or 1."""
     counts = {name: count for name, count in model.prepared.boundary_counts.items() if count}
     if not counts:
         return "No score is exactly 0 or 1."
     where = listed([f"{name} ({count})" for name, count in counts.items()])
     policy = model.panel.boundary
-    return (
-        f"Scores of exactly 0 or 1, which have no beta density: {where}. Policy “{policy}”: {BOUNDARIES[policy]}."
-    )
+    return f"Scores of exactly 0 or 1, which have no beta density: {where}. Policy “{policy}”: {BOUNDARIES[policy]}."

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,11 @@ from .summary import summarise
 from .tables import Tables
 from .uncertainty import Uncertainty
 
+if TYPE_CHECKING:
+    from ..estimation.fit import Estimate
+    from ..model import LatentSkillModel
+    from ..numerics.rotation import Rotation
+
 
 class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPlots, PredictionPlots, Reports, Tables):
     """Results of a fit. Immutable; every table handed out is a new one.
@@ -34,6 +40,10 @@ class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPl
     covariance : Covariance
         Of the natural parameters: what standard errors, tests and intervals use.
     """
+
+    model: "LatentSkillModel"
+    estimate: "Estimate"
+    covariance: Covariance
 
     def __init__(self, model, estimate, covariance=None):
         self.__dict__.update(model=model, estimate=estimate)
@@ -135,6 +145,11 @@ class RotatedResults(LatentSkillResults):
     rotation : Rotation
         Transform, criterion, local minima.
     """
+
+    source: LatentSkillResults
+    rotation: "Rotation"
+    jacobian: np.ndarray
+    recipe: tuple[str, Any, dict[str, Any]]
 
     def __init__(self, model, estimate, covariance, source, rotation, jacobian, recipe):
         self.__dict__.update(source=source, rotation=rotation, jacobian=jacobian, recipe=recipe)
