@@ -12,6 +12,52 @@ PART_FAMILIES = 1_024
 
 
 @dataclass(frozen=True)
+class Units:
+    """The units of a level of effects that have cells: families, or LLMs.
+
+    The cells of a unit are consecutive, and so are the units within each unit of the level above.
+
+    Attributes
+    ----------
+    of_cell : int array (C,)
+        Unit of each cell, non-decreasing.
+    starts : int array (n,)
+        First cell of each unit.
+    parent : int array (n,) or None
+        Unit of the level above that each lies in, non-decreasing; None for the outermost level.
+    family : int array (n,)
+        Family that each lies in.
+    """
+
+    of_cell: np.ndarray
+    starts: np.ndarray
+    parent: np.ndarray | None
+    family: np.ndarray
+
+    def __len__(self):
+        return len(self.starts)
+
+    @cached_property
+    def first(self):
+        """First unit within each unit of the level above."""
+        return np.flatnonzero(np.diff(self.parent, prepend=-1))
+
+    def sum_cells(self, values):
+        """Sums of cell values (C, ...) over each unit's cells, (n, ...)."""
+        return np.add.reduceat(values, self.starts, axis=0)
+
+    def sum_to_parent(self, values):
+        """Sums of units' values (n, ...) over each unit of the level above."""
+        return np.add.reduceat(values, self.first, axis=0)
+
+    def sum_to_family(self, values):
+        """Sums of units' values (n, ...) over each family's units."""
+        if self.parent is None:
+            return values
+        return np.add.reduceat(values, np.flatnonzero(np.diff(self.family, prepend=-1)), axis=0)
+
+
+@dataclass(frozen=True)
 class Cells:
     """Observed scores in long form, sorted by family and LLM, with the design of their LLMs.
 
@@ -73,30 +119,25 @@ class Cells:
         """Cell ranges of the families, shape (L + 1,)."""
         return np.append(self.starts, self.n_cells)
 
-    @cached_property
-    def llm_starts(self):
-        """First cell of each LLM that has any, shape (n,), in the order of the cells."""
-        return np.flatnonzero(np.diff(self.row, prepend=-1))
+    def units(self, level):
+        """Units of a level, ``"family"`` or ``"llm"``: those that have cells, in their order."""
+        return {"family": self._families, "llm": self._llms}[level]
 
     @cached_property
-    def llm(self):
-        """LLM of each cell, counted in that order, shape (C,)."""
-        return np.repeat(np.arange(len(self.llm_starts)), np.diff(self.llm_starts, append=self.n_cells))
+    def _families(self):
+        return Units(self.family, self.starts, None, np.arange(self.n_families))
+
+    @cached_property
+    def _llms(self):
+        starts = np.flatnonzero(np.diff(self.row, prepend=-1))
+        of_cell = np.repeat(np.arange(len(starts)), np.diff(starts, append=self.n_cells))
+        family = self.family[starts]
+        return Units(of_cell, starts, family, family)
 
     @cached_property
     def llm_rows(self):
-        """Row of the design of each of these LLMs, shape (n,)."""
-        return self.row[self.llm_starts]
-
-    @cached_property
-    def llm_family(self):
-        """Family of each of these LLMs, shape (n,), non-decreasing."""
-        return self.family[self.llm_starts]
-
-    @cached_property
-    def n_llms(self):
-        """LLMs of each family that have a cell, shape (L,)."""
-        return np.bincount(self.llm_family, minlength=self.n_families)
+        """Row of the design of each LLM that has cells, shape (n,), in the order of the cells."""
+        return self.row[self._llms.starts]
 
     @cached_property
     def by_item(self):
@@ -113,8 +154,8 @@ class Cells:
 
     @cached_property
     def random_cells(self):
-        """Covariates of random slopes of every cell's LLM, (C, r)."""
-        return self.random[self.row]
+        """Covariates of random slopes of every cell's LLM, (C, r); (C, 0) where there are none."""
+        return np.empty((self.n_cells, 0)) if self.random is None else self.random[self.row]
 
     @cached_property
     def censored(self):
@@ -159,19 +200,10 @@ class Cells:
             return ((spans[0], self),)
         return tuple((span, self.part(*span)) for span in spans)
 
-    def llm_span(self, first, last):
-        """The LLMs, in the order of the cells, of families ``first`` to ``last - 1``, as a slice."""
-        ends = np.cumsum(self.n_llms)
-        return slice(int(ends[first] - self.n_llms[first]), int(ends[last - 1]))
+    def span(self, level, first, last):
+        """The units of a level that lie in families ``first`` to ``last - 1``, as a slice."""
+        return slice(*np.searchsorted(self.units(level).family, [first, last]).tolist())
 
     def sum_by_family(self, values):
         """Sums of cell values (C, ...) over each family's cells, shape (L, ...)."""
         return np.add.reduceat(values, self.starts, axis=0)
-
-    def sum_by_llm(self, values):
-        """Sums of cell values (C, ...) over each LLM's cells, shape (n, ...)."""
-        return np.add.reduceat(values, self.llm_starts, axis=0)
-
-    def sum_of_llms(self, values):
-        """Sums of LLMs' values (n, ...) over each family's LLMs, shape (L, ...)."""
-        return np.add.reduceat(values, np.cumsum(self.n_llms) - self.n_llms, axis=0)

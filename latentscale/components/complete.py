@@ -1,25 +1,21 @@
-"""From derivatives at the cells to derivatives in the structural vector s.
+"""From derivatives at the cells to derivatives in the structural vector s: the chain rule of the linear predictor.
 
-The linear predictor of a cell in LLM i and benchmark j is eta = lambda_j'(alpha_l + B' x_i) + b_j, and with
-random slopes eta = lambda_j'(alpha_l + sum_q v_iq tau_q z_lq + B' x_i) + b_j, where v are covariates about their
-means and z_lq ~ N(0, I) effects in units of their standard deviations tau_q. A family's effects are then
-(alpha_l, z_l), D = K (1 + r) of them, and a cell's *effect loadings* w = (lambda_j, v_iq tau_q lambda_j). Every
-integration rule works on effects and effect loadings, and ends with sums over its nodes, one row a cell; the chain
-rule from there on is here.
-
-With residual skills of LLMs, theta_i gains kappa e_i, e_i ~ N(0, Sigma). A cell then depends on D + K effects, those of
-its family and those e_i of its LLM, and its effect loadings are (w, kappa lambda_j).
+Every integration rule works on the effects of units (``components.levels``) and on each cell's *effect loadings*, the
+derivatives w of its linear predictor in them, and ends with sums over its nodes, one row a cell. A term with loadings
+w = v (s o lambda_j) passes derivatives on to lambda_j, v (s o .), and to its scales s, v (lambda_j o .).
 """
 
 import numpy as np
 
 from ..parameters.structure import Layout
+from .levels import levels_of
 
 
 def layout_of(structure):
     """Layout of a Structure."""
     (j, k), p = structure.loadings.shape, len(structure.slopes)
-    return Layout(j, k, p, len(structure.slope_sd), structure.link.shape[1], bool(len(structure.llm_sd)))
+    scales = tuple((name, values.shape) for name, values in structure.scales.items())
+    return Layout(j, k, p, structure.link.shape[1], scales)
 
 
 def fixed_part(structure, cells):
@@ -27,33 +23,6 @@ def fixed_part(structure, cells):
     mean_skill = (cells.design @ structure.slopes)[cells.row]
     base = np.einsum("ck,ck->c", mean_skill, structure.loadings[cells.item])
     return mean_skill, base + structure.intercepts[cells.item]
-
-
-def spread_loadings(structure, loadings, random):
-    """Effect loadings (C, D) from lambda_j (C, K) and the covariates v (C, r) of random slopes."""
-    if len(structure.slope_sd) == 0:
-        return loadings
-    varying = random[:, :, None] * structure.slope_sd * loadings[:, None, :]
-    return np.hstack([loadings, varying.reshape(len(loadings), -1)])
-
-
-def effect_loadings(structure, cells):
-    """w of every cell, shape (C, D): the loadings on its family's effects."""
-    random = cells.random_cells if len(structure.slope_sd) else None
-    return spread_loadings(structure, structure.loadings[cells.item], random)
-
-
-def two_level_loadings(structure, cells):
-    """The loadings on the family's effects and on those of the LLM, shape (C, D + K)."""
-    return np.hstack([effect_loadings(structure, cells), structure.kappa * structure.loadings[cells.item]])
-
-
-def effects_cov(structure):
-    """Covariance of a family's effects (alpha, z), shape (D, D)."""
-    k, size = len(structure.skill_cov), layout_of(structure).n_effects
-    cov = np.eye(size)
-    cov[:k, :k] = structure.skill_cov
-    return cov
 
 
 def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=False):
@@ -64,8 +33,8 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
     mean_skill : array (C, K)
         x_i' B per cell.
     sums : dict of arrays
-        ``e`` (C,): derivative in eta; ``e_alpha`` (C, D): in the effect loadings, as far as the effects go,
-        (C, D + K) where LLMs have effects too; and those in the shapes that count, by their names (C,).
+        ``e`` (C,): derivative in eta; ``e_alpha`` (C, D_1 + ...): in the effect loadings, of the outermost level or of
+        all levels; and those in the shapes that count, by their names (C,).
     cov_gradient : array (L, K, K)
         Symmetric G_l with dl_l = <dSigma, G_l>.
     by_family : bool
@@ -76,19 +45,11 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
     array (S,), or (L, S) by family
     """
     layout = layout_of(structure)
-    k, r, size = layout.n_skills, layout.n_random, layout.n_effects
+    k = layout.n_skills
     loadings, e = structure.loadings[cells.item], sums["e"][:, None]
-    in_loadings = sums["e_alpha"][:, :k] + e * mean_skill
+    in_loadings, scales = _through_effects(structure, cells, sums["e_alpha"], e * mean_skill)
     in_slopes = e * loadings
-    parts = {}
-    own = sums["e_alpha"][:, size:]
-    if own.shape[1]:
-        in_loadings = in_loadings + structure.kappa * own
-        parts["llm_sd"] = _total(np.einsum("ck,ck->c", own, loadings)[:, None], cells, by_family)
-    if r:
-        spread = sums["e_alpha"][:, k:size].reshape(-1, r, k) * cells.random_cells[:, :, None]
-        in_loadings = in_loadings + np.einsum("crk,rk->ck", spread, structure.slope_sd)
-        parts["slope_sd"] = _total((spread * loadings[:, None, :]).reshape(len(e), -1), cells, by_family)
+    parts = {name: np.hstack([_total(rows, cells, by_family) for rows in values]) for name, values in scales.items()}
     shapes = [name for name in layout.shapes if name in sums]
     columns = [in_loadings, e, *(sums[name][:, None] for name in shapes)]
     by_item = _by_item(np.hstack(columns), cells, by_family)
@@ -105,6 +66,31 @@ def chain_score(structure, cells, mean_skill, sums, cov_gradient, by_family=Fals
     for number, name in enumerate(shapes, k + 1):
         score[:, layout.shapes[name]] = by_item[:, :, number]
     return score if by_family else score[0]
+
+
+def _through_effects(structure, cells, in_effects, in_loadings):
+    """Derivatives in lambda_j at the cells (C, K), added to ``in_loadings``, and in the scales of effects, by block.
+
+    The latter is a dict of lists with an array for each row of the block: (C, K), or (C, 1) for one number.
+    ``in_effects`` (C, D_1 + ...) holds derivatives in the effect loadings times effects, of as many levels as there are
+    columns for.
+    """
+    k, loadings, scales = in_loadings.shape[1], structure.loadings[cells.item], {}
+    outer, *inner = levels_of(structure)
+    terms = list(enumerate(term for level in (outer, *inner) for term in level.terms))[: in_effects.shape[1] // k]
+    count = len(outer.terms)
+    # the sum begins with the efficiency and the inner levels; its rounding depends on the order
+    for place, term in (*terms[:1], *terms[count:], *terms[1:count]):
+        part = in_effects[:, k * place : k * (place + 1)]
+        if term.covariate is not None:
+            part = part * cells.random_cells[:, term.covariate, None]
+        scale = term.scale(structure)
+        in_loadings = in_loadings + (part if scale is None else scale * part)
+        if term.row is not None:
+            scales.setdefault(term.block, []).append(part * loadings)
+        elif term.block is not None:
+            scales[term.block] = [np.einsum("ck,ck->c", part, loadings)[:, None]]
+    return in_loadings, scales
 
 
 def _by_item(values, cells, by_family):

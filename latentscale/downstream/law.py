@@ -25,6 +25,7 @@ from scipy.special import expit, logit
 
 from ..components.cells import Cells
 from ..components.complete import layout_of
+from ..components.levels import levels_of
 from ..components.penalty import DEFAULT_SD, UPPER_CENTRE, starting_lower
 from ..errors import DataError
 from ..estimation.ascent import REFUSED, scale_from, scaled_ascent
@@ -178,7 +179,7 @@ def _with_specific_skill(structure):
         loadings=widened(structure.loadings),
         slopes=widened(structure.slopes),
         skill_cov=block_diag(structure.skill_cov, 1.0),
-        slope_sd=widened(structure.slope_sd),
+        scales={name: widened(values) if values.ndim == 2 else values for name, values in structure.scales.items()},
     )
 
 
@@ -237,7 +238,8 @@ class _Problem:
         parts += [layout.shapes[name][[item]] for name in names]
         if every:
             parts += [layout.index("link")[item], layout.index("outliers")[[item]]]
-            parts += [layout.index(name)[:, k:].ravel() for name in ("loadings", "slopes", "slope_sd")]
+            by_skill = [name for name, shape in layout.scales if len(shape) == 2]
+            parts += [layout.index(name)[:, k:].ravel() for name in ("loadings", "slopes", *by_skill)]
             parts.append(layout.index("skill_cov")[layout.triangle[0] >= k])
             parts.append(layout.index("skill_cov")[layout.triangle[1] >= k])
         elif self.target.family_effect:
@@ -369,12 +371,13 @@ def fit_target(model, structure, target, integration=None, start=None):
 def target_rule(structure, integration=None):
     """The rule of the second stage: by default a grid in up to four dimensions, Sobol draws beyond.
 
-    Where LLMs have residual skills, every one of them adds K dimensions, and Laplace's approximation is what there is.
+    Where LLMs have effects, every one of them adds dimensions, and Laplace's approximation is what there is.
     """
-    dimension = layout_of(structure).n_effects
-    if structure.kappa:
+    outer, *inner = levels_of(structure)
+    dimension = outer.size(len(structure.skill_cov))
+    if inner:
         if integration not in (None, "laplace"):
-            raise DataError("With residual skills of LLMs (llm_effects) the integration is integration='laplace'.")
+            raise DataError("Where LLMs have effects of their own (llm_effects), say integration='laplace'.")
         return Rule.build("laplace", dimension)
     kind = integration or ("quadrature" if dimension in POINTS else "monte_carlo")
     return Rule.build(kind, dimension, points=POINTS.get(dimension), draws=DRAWS)
@@ -383,7 +386,7 @@ def target_rule(structure, integration=None):
 def finer_rule(structure, rule):
     """The rule that judges a rule, None if there is none."""
     if rule.kind == "laplace":
-        return None if structure.kappa else target_rule(structure)
+        return None if len(levels_of(structure)) > 1 else target_rule(structure)
     return rule.finer() if rule.kind == "quadrature" else rule.doubled()
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
+from ..components.levels import family_effects, levels_in
 from ..errors import DataError
 from ..likelihood.family_batches import spread_over
 from ..likelihood.objective import Objective
@@ -26,11 +27,10 @@ COV_TYPES = ("observed", "cluster", "opg", "bootstrap", "none")
 _WORTH_POLISHING = 3.0
 _MOST_POLISHED = 3
 _SEARCH_MODE_TOLERANCE = 1e-6
-# Under restrictions, or with random slopes, the order of the search's ends may change: more of them are climbed.
+# Under restrictions, or with effects that the search leaves out, the order of its ends may change: more are climbed.
 _WORTH_CLIMBING = 20.0
 _ZERO_SD = 1e-9
 _NO_ERROR = IntegrationError(np.nan, np.nan, None)
-_RANDOM_SLOPE_START = 0.3  # family slopes of a standard deviation of their covariate, in units of the skill
 
 
 class FitInterrupted(KeyboardInterrupt):
@@ -148,14 +148,9 @@ class _State:
         if self.structure is None:
             return FitInterrupted(None, np.nan, self.stage)
         model = self.model
-        user = _signed(model.recoding.user(model.pattern.reflect(self.structure)))
+        user = model.recoding.user(model.pattern.reflect(self.structure)).unsigned()
         params = pd.Series(model.table.natural(user), index=model.param_names)
         return FitInterrupted(params, self.llf, self.stage)
-
-
-def _signed(structure):
-    """The same law with standard deviations of the right sign."""
-    return replace(structure, slope_sd=np.abs(structure.slope_sd), llm_sd=np.abs(structure.llm_sd))
 
 
 def fit_latent_skill(
@@ -238,14 +233,15 @@ def fit_latent_skill(
     options = {name: value.item() if isinstance(value, np.generic) else value for name, value in kept.items()}
     began = time.perf_counter()
     _check_options(**options, given=start_params is not None, restricted=constraints is not None)
-    require_laplace(model.llm_effects, integration)
-    rule = Rule.build(integration, model.table.layout.n_effects, points, draws, llf_tolerance, t_df, seed)
+    levels = levels_in(model.table.layout)
+    require_laplace(levels, integration)
+    rule = Rule.build(integration, family_effects(model.table.layout), points, draws, llf_tolerance, t_df, seed)
     restriction = None if constraints is None else read_restriction(constraints, model.param_names)
     shown = Progress(progress, starts + (start_params is not None))
     state = _State(model)
     try:
         with spread_over(n_jobs):
-            reordered = restriction is not None or bool(model.random_terms)
+            reordered = restriction is not None or _unsearched(model)
             found = _search(
                 model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, not information,
                 partial(stochastic_climb, seed=seed) if driver == "stochastic" else climb,
@@ -257,7 +253,7 @@ def fit_latent_skill(
                 state.stage = "the error estimate"
                 covariance = _inverse_or_none(maximum.information) if rule.kind == "monte_carlo" else None
                 error = _NO_ERROR
-                if not model.llm_effects:  # else there is no finer rule to judge by
+                if len(levels) == 1:  # else there is no finer rule to judge by
                     error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)
             else:
                 maximum, error = _settled(model, found, rule, tolerance, max_iterations, shown), _NO_ERROR
@@ -276,18 +272,19 @@ def fit_latent_skill(
 def _settled(model, found, rule, tolerance, max_iterations, shown):
     """The search's best end, settled in the search's own coordinates and then written in the user's form.
 
-    A form's walls, such as a pivot that shrinkage has taken to zero, are nothing to the unrotated loadings. Random
-    slopes, which the search knows nothing of, have no rotation: the best ends are climbed from in the user's form.
+    A form's walls, such as a pivot that shrinkage has taken to zero, are nothing to the unrotated loadings. Effects
+    that the search knows nothing of, such as random slopes, have no rotation: the best ends are climbed from in the
+    user's form.
     """
     objective, best, in_users_form = found.objective, found.chosen[0], found.in_users_form
-    if model.random_terms:
-        shown.stage("climbing with random slopes")
+    if _unsearched(model):
+        shown.stage("climbing with all random effects")
         objective = Objective(model.space, model.internal_cells, model.penalty, _SEARCH_MODE_TOLERANCE, True)
         ends = [climb(objective, 0, "slopes", structure, max_iterations) for structure in found.structures()]
         best = max(ends, key=lambda end: end.value)
 
         def in_users_form(u):
-            return _signed(model.pattern.reflect(model.space.structure(u)))
+            return model.pattern.reflect(model.space.structure(u)).unsigned()
 
     shown.stage("settling the best start")
     maximum = settle_laplace(objective, rule, best.u, tolerance, lambda *_: None)
@@ -336,12 +333,15 @@ def _search(
     pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE, expected)
     family_of_llm = model.family_codes
-    drawn = starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed)
+    scales = {one.block: one.starting_scales for one in model.effects if one.in_search}
+    drawn = starting_structures(objective, pattern, model.chance, family_of_llm, starts, seed, scales)
     candidates = list(islice(drawn, starts))  # none beside the one that is given, where none is wanted
-    slope_sd = _RANDOM_SLOPE_START / model.random_design.std(axis=0)[:, None] * np.ones(pattern.n_skills)
+    unsearched = {one.block: one.starting_scales for one in model.effects if not one.in_search}
     if start_params is not None:
         given = model.recoding.internal(model.table.structure(model.table.read(start_params)))
-        slope_sd, given = given.slope_sd, replace(given, slope_sd=None)
+        unsearched = {name: given.scales[name] for name in unsearched}
+        searched = {name: values for name, values in given.scales.items() if name not in unsearched}
+        given = replace(given, scales=searched)
         if model.pattern.reachable:
             given = given.transformed(np.linalg.cholesky(given.skill_cov))
         candidates.insert(0, ("given", given))
@@ -353,7 +353,7 @@ def _search(
             if model.pattern.reachable
             else model.pattern.reflect(structure)
         )
-        return replace(turned, slope_sd=slope_sd, llm_sd=np.abs(turned.llm_sd))
+        return turned.unsigned().with_scales(**unsearched)
 
     def report(start):
         shown.start(start, SAME_OPTIMUM)
@@ -387,7 +387,7 @@ def _candidates(model, restriction, structures, reordered, max_iterations):
     """(objective, starting coordinates) of what is to be polished.
 
     Under a restriction each has a space of its own, about its start. What the search knew nothing of, restrictions
-    and random slopes, is climbed to by Laplace first, and only the best ends are kept.
+    and some random effects, is climbed to by Laplace first, and only the best ends are kept.
     """
     candidates = []
     for number, structure in enumerate(structures):
@@ -410,7 +410,7 @@ def _candidates(model, restriction, structures, reordered, max_iterations):
 
 def _refuse_zero_sd(structure, restriction):
     """Stop where a restriction puts a standard deviation on the zero that its penalty keeps it from."""
-    if np.any(np.abs(np.append(structure.slope_sd, structure.llm_sd)) < _ZERO_SD):
+    if any((np.abs(values) < _ZERO_SD).any() for values in structure.scales.values()):
         raise DataError(
             f"{'; '.join(restriction.labels)}: avoid_zero_sd=True keeps standard deviations off zero by a penalty. "
             "Make the model with avoid_zero_sd=False."
@@ -441,13 +441,18 @@ def _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, stat
 def _turned(model, space, u):
     """The same law with signs as the form wants them, or None if they are so, or if a restriction forbids it."""
     structure = space.structure(u)
-    wanted = _signed(model.pattern.reflect(structure))
+    wanted = model.pattern.reflect(structure).unsigned()
     if np.array_equal(space.layout.flatten(wanted), space.layout.flatten(structure)):
         return None
     turned = space.free_vector(wanted)
     reached = space.layout.flatten(space.structure(turned))
     same = np.allclose(reached, space.layout.flatten(wanted), rtol=1e-8, atol=1e-8)
     return turned if same else None
+
+
+def _unsearched(model):
+    """Whether the model has random effects that the search over starts leaves out."""
+    return not all(one.in_search for one in model.effects)
 
 
 def _inverse_or_none(information):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from ..components.levels import levels_in
 from ..errors import DataError
 from ..likelihood.rules import MAX_DRAWS, monte_carlo_error
 from ..numerics.differences import jacobian
@@ -68,11 +69,11 @@ class Maximum:
 def laplace_information(objective, u, modes):
     """Minus the Hessian of the Laplace objective in u; NaN where there is none.
 
-    Where LLMs have residual skills, or a family's curvature at its mode is not positive definite, by fourth-order
-    differences of the exact gradient. Steps shrink where there is no Laplace approximation a step away from u, as a
-    family's posterior is about to have two modes there.
+    Where there are effects of units within families, or a family's curvature at its mode is not positive definite, by
+    fourth-order differences of the exact gradient. Steps shrink where there is no Laplace approximation a step away
+    from u, as a family's posterior is about to have two modes there.
     """
-    if not objective.space.layout.llm_effects:
+    if len(levels_in(objective.space.layout)) == 1:
         hessian = objective.laplace_hessian(u, modes)
         if np.isfinite(hessian).all():
             return -symmetrise(hessian)
@@ -96,7 +97,7 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
     whose information is exact here, needs no such comparison.
     """
     # an information by differences costs hundreds of passes, one more round to the last digits does not otherwise
-    costly = objective.space.layout.llm_effects
+    costly = len(levels_in(objective.space.layout)) > 1
     goal = tolerance if costly else min(tolerance, _LAST_DIGITS)
     near = 0.1 * tolerance if costly else max(0.1 * tolerance, _NEWTON_WITHIN)
     evaluations, before = 0, np.inf

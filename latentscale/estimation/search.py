@@ -6,13 +6,13 @@ in the unrotated form (all loadings free, Sigma = I) whenever the user's form ca
 ends of its paths are rotated into the user's form without loss.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..workers import run
 from .ascent import REFUSED, LaplaceDescent, complete_metric, scaled_ascent
-from .starts import LLM_SD, data_start, random_start
+from .starts import data_start, random_start
 
 SAME_OPTIMUM = 0.1  # log-likelihood units within which two starts count as having reached the same value
 
@@ -58,14 +58,16 @@ def climb(objective, number, kind, structure, max_iterations, gtol=5e-3):
     return Start(number, kind, value, float(np.abs(minus_gradient).max()), descent.evaluations, u)
 
 
-def starting_structures(objective, pattern, chance, family_of_llm, starts, seed):
-    """(kind, Structure) of each start: the first from the data, the others at random, start r from child r."""
+def starting_structures(objective, pattern, chance, family_of_llm, starts, seed, scales=None):
+    """(kind, Structure) of each start: the first from the data, the others at random, start r from child r.
+
+    ``scales`` holds starting standard deviations of random effects, by block.
+    """
     cells, k, layout = objective.cells, pattern.n_skills, objective.space.layout
-    llm_sd = np.full(int(layout.llm_effects), LLM_SD)
     children = np.random.SeedSequence(seed).spawn(max(starts, 1))
 
     def start(structure):
-        return replace(pattern.rotate_from(structure), llm_sd=llm_sd)
+        return pattern.rotate_from(structure).with_scales(**(scales or {}))
 
     yield "data", start(data_start(cells, chance, k, family_of_llm, layout.n_link))
     for child in children[1:]:

@@ -7,7 +7,6 @@ from scipy.special import expit, logit
 from ..components.penalty import UPPER_CENTRE, starting_lower
 from ..parameters.structure import Structure
 
-LLM_SD = 0.2  # size of LLMs' residual skills, in standard deviations of families
 _START_PRECISION = 20.0
 _RANDOM_SIZE = (0.5, 1.0)  # standard deviation of random loadings and slopes
 _MARGIN = 0.02  # scores are kept this far from their asymptotes before the logit, for starting values only

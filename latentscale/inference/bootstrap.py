@@ -16,6 +16,7 @@ from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 from threadpoolctl import threadpool_limits
 
+from ..components.levels import levels_in
 from ..errors import DataError
 from ..estimation.polish import rule_information
 from ..estimation.progress import Progress
@@ -431,20 +432,19 @@ def _climbed(world, model, objective):
     It is free of coordinates where the form allows, as in the search of a fit: near collinear skills that matters.
     """
     structure = objective.space.structure(world.start)
-    if not model.pattern.reachable or model.random_terms or world.estimate.restriction is not None:
+    if not model.has_free_axes or world.estimate.restriction is not None:
         top = climb(objective, 0, "given", structure, _CLIMB)
         return top.u if np.isfinite(top.value) else None
     _, space = model.search_form
     free = Objective(space, model.internal_cells, model.penalty_on(space.table))
     top = climb(free, 0, "given", structure.transformed(np.linalg.cholesky(structure.skill_cov)), _CLIMB)
-    if not np.isfinite(top.value):
-        return None
-    return objective.space.free_vector(model.pattern.rotate_from(space.structure(top.u)))
+    found = np.isfinite(top.value)
+    return objective.space.free_vector(model.pattern.rotate_from(space.structure(top.u))) if found else None
 
 
 def _again(objective, rule, v):
     """Refit in the metric of the information at v: Louis's, for Laplace that of a modest grid where there is one."""
-    nodal = rule.finer() if rule.kind == "laplace" and not objective.space.layout.llm_effects else rule
+    nodal = rule.finer() if rule.kind == "laplace" and len(levels_in(objective.space.layout)) == 1 else rule
     information = rule_information(objective, nodal, v)
     return refit(objective, rule, v, information if np.isfinite(information).all() else np.eye(len(v)))
 
@@ -460,7 +460,7 @@ def _trouble(end):
 def _natural(model, estimate, end):
     """Natural parameters of an end, with the signs that the form wants unless a restriction forbids them."""
     structure = model.recoding.user(end.space.structure(end.coordinates))
-    positive = replace(structure, slope_sd=np.abs(structure.slope_sd), llm_sd=np.abs(structure.llm_sd))
+    positive = structure.unsigned()
     for turned in (model.pattern.reflect(positive), positive):
         params = model.table.natural(turned)
         if estimate.restriction is None:

@@ -9,11 +9,12 @@ That law needs many families, none of which matters much. A few families with ma
 known of slopes' variances; the score statistic's law is then simulated.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, stats
 
+from ..components.levels import with_effects
 from ..likelihood.expected_information import simulated_cells
 from ..likelihood.laplace import laplace_by_family
 
@@ -106,9 +107,8 @@ def variance_scores(model, table, params, terms, tables=TABLES, seed=0):
     -------
     VarianceScores
     """
-    null = _at_null(model, table.structure(params), table.random_terms)
-    tested = [model.random_terms.index(term) for term in terms]
-    q = len(tested) * len(model.skills)
+    null, tested = _at_null(model, table, params), _tested(model, terms)
+    q = len(terms) * len(model.skills)
     parts = [
         _null_scores(model, null, simulated_cells(model, null, np.random.default_rng(child)), table, tested)
         for child in np.random.SeedSequence(seed).spawn(tables)
@@ -124,10 +124,9 @@ def variance_scores(model, table, params, terms, tables=TABLES, seed=0):
 
 def observed_variance_score(model, table, params, terms, scores):
     """Total efficient score of the data in the tested variances, array (q,)."""
-    null = _at_null(model, table.structure(params), table.random_terms)
-    tested = [model.random_terms.index(term) for term in terms]
+    null, tested = _at_null(model, table, params), _tested(model, terms)
     total = _null_scores(model, null, model.user_cells, table, tested).sum(axis=0)
-    q = len(tested) * len(model.skills)
+    q = len(terms) * len(model.skills)
     return total[:q] - total[q:] @ scores.coefficients
 
 
@@ -145,29 +144,35 @@ def one_sided_statistic(score, information):
     return float(max(point @ point - distance**2, 0.0))
 
 
-def _at_null(model, structure, random_terms):
-    tau = np.zeros((len(model.random_terms), len(model.skills)))
-    for number, term in enumerate(model.random_terms):
-        if term in random_terms:
-            tau[number] = structure.slope_sd[list(random_terms).index(term)]
-    return replace(structure, slope_sd=tau)
+def _at_null(model, table, params):
+    """The null model's parameters as those of the model that has the random slopes, which are zero."""
+    known = {block.name: block.rows for block in table.scales}
+    return with_effects(table.structure(params), known, model.effects)
+
+
+def _tested(model, terms):
+    """The RandomEffects whose standard deviations are tested at zero, and the rows of these."""
+    for one in model.effects:
+        if one.rows is not None and set(terms) <= set(one.rows):
+            return one, [one.rows.index(term) for term in terms]
+    raise KeyError(f"no random effects on {terms}")
 
 
 def _null_scores(model, null, cells, table, tested):
     """Scores by family (L, q + P): in the tested variances at zero, then in the null model's parameters."""
-    layout, shapes = model.table.layout, table.shapes_free
+    layout, shapes, (effects, rows) = model.table.layout, table.shapes_free, tested
     _, at_null, modes = laplace_by_family(null, cells, None, shapes)
-    tau = null.slope_sd.copy()
+    tau = null.scales[effects.block].copy()
     # all at once: they disturb each other to second order only
-    tau[tested] = _STEP / model.random_design.std(axis=0)[tested, None]
-    _, scores, _ = laplace_by_family(replace(null, slope_sd=tau), cells, modes.alpha)
-    position = layout.index("slope_sd")[tested].ravel()
-    own = [scores[:, position] / (2.0 * tau[tested].ravel())]
+    tau[rows] = _STEP / effects.spreads[rows]
+    _, scores, _ = laplace_by_family(null.with_scales(**{effects.block: tau}), cells, modes.alpha)
+    position = layout.index(effects.block)[rows].ravel()
+    own = [scores[:, position] / (2.0 * tau[rows].ravel())]
+    kept = {block.name: block.rows for block in table.scales}
     for name, where in table.layout.slices.items():
         free = np.flatnonzero(table.free[where])
-        if name == "slope_sd":
-            kept = [model.random_terms.index(term) for term in table.random_terms]
-            own.append(at_null[:, layout.index(name)[kept].ravel()[free]] if kept else at_null[:, :0])
-        else:
-            own.append(at_null[:, layout.slices[name]][:, free])
+        index = layout.index(name)
+        if name == effects.block:
+            index = index[[effects.rows.index(row) for row in kept[name]]]
+        own.append(at_null[:, index.ravel()[free]])
     return np.hstack(own)

@@ -58,11 +58,9 @@ class ParameterView:
         constant = np.concatenate([[0.0], np.where(free, 0.0, table.fixed)])
         self._values = constant + anp.dot(spread, natural)
         self._parameters = table.all_parameters
-        self._blocks = {
-            field.name: np.asarray(getattr(placed, field.name)).astype(int)
-            for field in fields(placed)
-            if getattr(placed, field.name) is not None
-        }
+        blocks = {field.name: getattr(placed, field.name) for field in fields(placed)}
+        blocks |= blocks.pop("scales")
+        self._blocks = {name: np.asarray(values).astype(int) for name, values in blocks.items()}
 
     def __getitem__(self, name):
         parameter = self._parameters.get(name)

@@ -8,7 +8,7 @@ from ..errors import BoundaryWarning, ConvergenceWarning
 
 _SMALLEST_ANCHOR = 1e-4
 # A random effect of this share of its skill's standard deviation is none: a millionth of the variance.
-_SMALLEST_SLOPE_SD = 1e-3
+_SMALLEST_SCALE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,12 @@ def boundary_parameters(model, params):
         if not low <= value <= high:
             found.append(parameter)
     layout, structure = table.layout, table.structure(params)
-    effect = structure.slope_sd * model.random_design.std(axis=0)[:, None] / np.sqrt(np.diag(structure.skill_cov))
-    vanished = list(layout.index("slope_sd")[np.abs(effect) < _SMALLEST_SLOPE_SD])
-    if model.llm_effects and abs(structure.kappa) < _SMALLEST_SLOPE_SD:
-        vanished += list(layout.index("llm_sd"))
+    vanished = []
+    for one in model.effects:
+        size = structure.scales[one.block] * one.spreads
+        if one.rows is not None:  # in units of the skills' standard deviations, as one number for all skills is
+            size = size / np.sqrt(np.diag(structure.skill_cov))
+        vanished += list(layout.index(one.block)[np.abs(size) < _SMALLEST_SCALE])
     loadings = layout.index("loadings")
     vanished += [loadings[at] for at in model.pattern.anchors if abs(structure.loadings[at]) < _SMALLEST_ANCHOR]
     return (*found, *(table.all_parameters[position] for position in vanished))

@@ -80,7 +80,9 @@ def _tangents(structure, layout):
         moved[layout.slices["slopes"], number] = (structure.slopes @ e.T).ravel()
         turned = e @ structure.skill_cov
         moved[layout.slices["skill_cov"], number] = (turned + turned.T)[layout.triangle]
-        moved[layout.slices["slope_sd"], number] = (structure.slope_sd * np.diag(e)).ravel()
-        spread = [e * variance + (e * variance).T for variance in structure.slope_sd**2]
+        by_skill = {name: values for name, values in structure.scales.items() if values.ndim == 2}
+        for name, values in by_skill.items():
+            moved[layout.slices[name], number] = (values * np.diag(e)).ravel()
+        spread = [e * variance + (e * variance).T for values in by_skill.values() for variance in values**2]
         off_diagonal.append([change[rows[below], columns[below]] for change in spread])
     return moved, np.array(off_diagonal).reshape(k * k, -1).T

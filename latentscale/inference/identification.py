@@ -216,10 +216,9 @@ COORDINATES = ("counting", "patterns", "local rank")
 def restrictions_beyond(model):
     """Restrictions beyond the K^2 that fix the coordinates of the skills; negative means too few.
 
-    That random slopes are independent across skills restricts K (K - 1) / 2 covariances a term.
+    Random effects that are independent across skills, such as random slopes, restrict K (K - 1) / 2 covariances a term.
     """
-    k = model.pattern.n_skills
-    return model.pattern.n_excess + len(model.random_terms) * k * (k - 1) // 2
+    return model.pattern.n_excess + sum(one.restrictions(model.pattern.n_skills) for one in model.effects)
 
 
 def _counting(model, rank):
@@ -236,8 +235,9 @@ def _counting(model, rank):
     free = f", though not the right ones: {stays} free" if rank.n_rotations else ""
     testable = beyond + rank.n_rotations
     tested = f"; {testable} to spare, which can be tested" if testable else ", none to spare"
-    if model.random_terms and k > 1:
-        tested += f" (random slopes being independent across skills gives {beyond - model.pattern.n_excess})"
+    if beyond > model.pattern.n_excess:
+        words = " and ".join(one.words for one in model.effects if one.restrictions(k))
+        tested += f" ({words} being independent across skills gives {beyond - model.pattern.n_excess})"
     return Finding("counting", "ok", given + free + tested + ".", (), numbers)
 
 

@@ -8,7 +8,7 @@ of a few passes over the data and without its squared rounding errors. Laplace's
 is unchanged by whatever linear change of the effects leaves the likelihood unchanged.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -110,23 +110,27 @@ def random_point(model, rng):
     factor = np.tril(rng.uniform(-0.6, 0.6, (k, k)), -1) + np.eye(k)
     factor /= np.linalg.norm(factor, axis=1)[:, None]
     cov = factor @ factor.T if pattern.correlated else np.eye(k)
-    slope_sd = rng.uniform(0.3, 0.7, (layout.n_random, k)) * sd / model.random_design.std(axis=0)[:, None]
+    # the order of the draws is kept, as the points depend on it
+    scales = {
+        one.block: rng.uniform(0.3, 0.7, one.spreads.shape) * sd / one.spreads for one in model.effects if one.rows
+    }
     structure = Structure(
         np.where(np.isnan(fixed), loadings, fixed), rng.uniform(-1.0, 0.5, j), 0.5 * rng.standard_normal((p, k)) * sd,
         cov * np.outer(sd, sd), np.exp(rng.uniform(np.log(20.0), np.log(60.0), j)),
-        np.clip(model.chance, 0.05, 0.6), np.full(j, 0.95), slope_sd, 0.5 * rng.standard_normal((j, layout.n_link)),
-        llm_sd=rng.uniform(0.3, 0.7, int(layout.llm_effects)),
+        np.clip(model.chance, 0.05, 0.6), np.full(j, 0.95), 0.5 * rng.standard_normal((j, layout.n_link)),
     )  # fmt: skip
-    return model.space.free_vector(structure)
+    scales |= {one.block: rng.uniform(0.3, 0.7, one.spreads.shape) for one in model.effects if not one.rows}
+    return model.space.free_vector(structure.with_scales(**scales))
 
 
 def off_zero(model, space, v):
     """The same point with random effects that were estimated as none moved off zero, where their score vanishes."""
     structure = space.structure(v)
-    unit = np.sqrt(np.diag(structure.skill_cov)) / model.random_design.std(axis=0)[:, None]
-    slope_sd = np.maximum(np.abs(structure.slope_sd), _OFF_ZERO * unit)
-    llm_sd = np.maximum(np.abs(structure.llm_sd), _OFF_ZERO)
-    return space.free_vector(replace(structure, slope_sd=slope_sd, llm_sd=llm_sd))
+    sd, scales = np.sqrt(np.diag(structure.skill_cov)), {}
+    for one in model.effects:
+        unit = sd / one.spreads if one.rows else 1.0
+        scales[one.block] = np.maximum(np.abs(structure.scales[one.block]), _OFF_ZERO * unit)
+    return space.free_vector(structure.with_scales(**scales))
 
 
 def local_rank(model, v, seed=0, space=None):
@@ -220,7 +224,9 @@ def standard_sizes(model, structure):
     sizes = np.ones(layout.size)
     sizes[layout.index("loadings")] = sd
     sizes[layout.index("slopes")] = model.design.x.std(axis=0)[:, None] / sd
-    sizes[layout.index("slope_sd")] = model.random_design.std(axis=0)[:, None] / sd
+    for one in model.effects:
+        if one.rows:
+            sizes[layout.index(one.block)] = one.spreads / sd
     sizes[layout.slices["skill_cov"]] = 1.0 / (sd[rows] * sd[columns])
     sizes[layout.slices["precision"]] = 1.0 / structure.precision
     return sizes[model.table.free]

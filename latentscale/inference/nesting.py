@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
+from ..components.levels import with_effects
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.search import climb
 from ..likelihood.objective import Objective
@@ -62,16 +63,17 @@ def lr_test(larger, smaller):
             )
     _require_same_rule(larger, smaller)
     embedded = embed(smaller, larger)
-    extra = [term for term in larger.model.random_terms if term not in smaller.model.random_terms]
+    absent = absent_effects(smaller.model, larger.model)
+    extra = [row for one, rows in absent for row in rows]
     variances = len(extra) * len(larger.model.skills)
-    residual = larger.model.llm_effects and not smaller.model.llm_effects
+    residual = [one for one, rows in absent if one.rows is None]
     df = larger.df_model - smaller.df_model
     if df <= 0:
         raise DataError(
             f"The fit given has {smaller.df_model} parameters and this one {larger.df_model}: call lr_test of the "
             "larger model with the smaller one."
         )
-    null = _without_residuals(larger, smaller, embedded, df) if residual else smaller.llf_penalised
+    null = _without_effects(residual[0], larger, smaller, embedded, df) if residual else smaller.llf_penalised
     difference = larger.llf_penalised - null
     if difference < -_ROUNDING:
         warnings.warn(
@@ -104,8 +106,20 @@ def lr_test(larger, smaller):
     return HypothesisTest("Likelihood-ratio test", words, table, notes)
 
 
-def _without_residuals(larger, smaller, params, df):
-    """Maximum of what the larger fit maximises, its penalty on precisions included, with kappa held at zero."""
+def absent_effects(smaller, larger):
+    """Random effects of the larger model that the smaller one lacks: list of (RandomEffects, rows that it lacks)."""
+    known = {one.block: one for one in smaller.effects}
+    out = []
+    for one in larger.effects:
+        other = known.get(one.block)
+        rows = [row for row in one.rows or () if other is None or row not in other.rows]
+        if other is None or rows:
+            out.append((one, rows))
+    return out
+
+
+def _without_effects(effects, larger, smaller, params, df):
+    """Maximum of what the larger fit maximises, its penalty on precisions included, with one scale held at zero."""
     model, informed = larger.model, larger.estimate.informed
     if df > 1 or larger.estimate.restriction is not None or smaller.estimate.restriction is not None:
         raise DataError(
@@ -113,7 +127,7 @@ def _without_residuals(larger, smaller, params, df):
             "one model. Test one restriction after the other, with fits in between."
         )
     fixed = model.table.fixed.copy()
-    fixed[model.table.layout.slices["llm_sd"]] = 0.0
+    fixed[model.table.layout.slices[effects.block]] = 0.0
     objective = Objective(
         ParameterSpace(model.table.with_fixed(fixed)), model.internal_cells, model.penalty, expected=not informed
     )
@@ -180,15 +194,7 @@ def embed(smaller, larger):
     if not np.array_equal(a.chance, b.chance):
         raise DataError("The fits have different chance levels.")
     structure = _in_covariates(smaller.structure, a, b)
-    if not set(a.random_terms) <= set(b.random_terms):
-        raise DataError(
-            f"Random slopes on {list(a.random_terms)} are not part of the larger model, which has "
-            f"{list(b.random_terms)}."
-        )
-    if a.llm_effects and not b.llm_effects:
-        raise DataError("Not nested: the smaller model has residual skills of LLMs (llm_effects), the larger has none.")
-    structure = replace(structure, llm_sd=np.full(int(b.llm_effects), structure.kappa))
-    structure = _with_random(structure, a, b)
+    structure = _with_effects(structure, a, b)
     params = _in_form(structure, b)
     if params is None:
         raise DataError("Not nested: the larger model's pattern of loadings and correlations excludes the smaller fit.")
@@ -214,18 +220,22 @@ def _in_covariates(structure, a, b):
     )
 
 
-def _with_random(structure, a, b):
-    tau = np.zeros((len(b.random_terms), len(b.skills)))
-    for number, term in enumerate(b.random_terms):
-        if term in a.random_terms:
-            tau[number] = structure.slope_sd[a.random_terms.index(term)]
-    return replace(structure, slope_sd=tau)
+def _with_effects(structure, a, b):
+    """With the random effects of model b, which must have those of a; what b has beyond them is zero."""
+    lost = [one for one, _ in absent_effects(b, a)]
+    if lost:
+        rows = f" on {list(lost[0].rows)}" if lost[0].rows is not None else ""
+        raise DataError(
+            f"Not nested: the smaller model has {lost[0].words}{rows} ({lost[0].option}), which are not part of the "
+            "larger one."
+        )
+    return with_effects(structure, {one.block: one.rows for one in a.effects}, b.effects)
 
 
 def _in_form(structure, model):
     """Natural parameters in a model's form if it can say this law, else None."""
     candidates = [structure]
-    if model.pattern.reachable and not model.random_terms:
+    if model.has_free_axes:
         try:
             unrotated = structure.transformed(np.linalg.cholesky(structure.skill_cov))
             candidates.append(model.pattern.rotate_from(unrotated))
@@ -249,10 +259,13 @@ def _same_law(a, b):
         (a.lower, b.lower),
         (a.upper, b.upper),
         (a.link, b.link),
-        (a.llm_sd, b.llm_sd),
     ]
-    pairs += [
-        (a.loadings * t**2 @ a.loadings.T, b.loadings * u**2 @ b.loadings.T)
-        for t, u in zip(a.slope_sd, b.slope_sd, strict=True)
-    ]
+    for name, values in a.scales.items():
+        if values.ndim == 1:
+            pairs.append((values, b.scales[name]))
+        else:
+            pairs += [
+                (a.loadings * t**2 @ a.loadings.T, b.loadings * u**2 @ b.loadings.T)
+                for t, u in zip(values, b.scales[name], strict=True)
+            ]
     return all(np.allclose(left, right, rtol=1e-6, atol=1e-7) for left, right in pairs)

@@ -24,7 +24,6 @@ _LOST = 0.1  # and beyond this its value is of no use
 ROUNDING = 1e-4  # log-likelihood units that two maximisations may differ by
 _NEAR_OPTIMUM = 0.02  # what a fit may lack of its own optimum: a fifth of a standard error
 _CORRELATION_EDGE = 1.0 - 1e-4  # beyond this in size, Sigma is singular as far as the data can tell
-_SIZES = ("slope_sd", "llm_sd")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +126,7 @@ def read_target(parameter, model):
     if len(used) == 1:
         return _single(parameters[used[0]], float(weights[used[0]]), label, model)
     if any(parameters[index].kind.zero == EDGE for index in used):
-        raise DataError("A standard deviation (slope_sd[...], llm_sd) is profiled by itself, not combined with others.")
+        raise DataError("A standard deviation of random effects is profiled by itself, not combined with others.")
     return Target(label, weights)
 
 
@@ -209,9 +208,7 @@ class Peak:
         model = self.model
         structure = model.space.structure(u)
         for candidate in (model.pattern.reflect(structure), structure):
-            sizes = {name: np.abs(getattr(candidate, name)) for name in _SIZES}
-            candidate = replace(candidate, **sizes)
-            params = model.table.natural(model.recoding.user(candidate))
+            params = model.table.natural(model.recoding.user(candidate.unsigned()))
             if self.own is None or np.abs(self.own.residual(params)).max() < 1e-6:
                 break
         return params

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..components.levels import family_effects
 from ..likelihood.expected_information import simulated_cells
 from ..likelihood.family_scores import family_scores
 from ..likelihood.objective import Objective
@@ -85,7 +86,7 @@ def laplace_scores(model, space, v, cells):
     """Laplace scores (L, d) of simulated families; one without a Laplace approximation is left out."""
     cells = cells.with_design(model.internal_cells.design)
     with np.errstate(all="ignore"):
-        rule = Rule.build("laplace", model.table.layout.n_effects)
+        rule = Rule.build("laplace", family_effects(model.table.layout))
         scores = family_scores(Objective(space, cells, model.penalty), v, rule)
     return scores[np.isfinite(scores).all(axis=1)]
 

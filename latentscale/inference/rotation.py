@@ -119,7 +119,7 @@ def orthogonal_loadings(structure):
     DataError
         If Sigma is not positive definite, or slopes vary between families.
     """
-    if len(structure.slope_sd):
+    if any(values.ndim == 2 for values in structure.scales.values()):
         raise DataError(
             "Skills whose slopes vary between families cannot be rotated: the variations are independent in these "
             "skills and would not be in rotated ones. Fit without random_slopes first."

@@ -1,9 +1,8 @@
 """Test of slopes shared by all families against slopes that vary between them."""
 
-from dataclasses import replace
-
 import numpy as np
 
+from ..components.levels import family_effects, with_effects
 from ..errors import DataError
 from ..estimation.polish import rule_information
 from ..estimation.refit import refit
@@ -20,7 +19,7 @@ from .chibar import (
 from .covariance import require_information
 from .hypotheses import SIZE
 from .hypothesis_test import JOINT, HypothesisTest, test_table
-from .nesting import CONSERVATIVE
+from .nesting import CONSERVATIVE, absent_effects
 
 _START = 0.3
 _ITERATIONS = 500
@@ -124,19 +123,23 @@ def _null_maximum(fit, integration):
 
 
 def _rule(model, estimate, integration):
-    if integration == estimate.rule.kind and model.table.layout.n_effects == estimate.rule.n_skills:
+    dimension = family_effects(model.table.layout)
+    if integration == estimate.rule.kind and dimension == estimate.rule.n_skills:
         return estimate.rule
-    return Rule.build(integration, model.table.layout.n_effects, seed=estimate.rule.seed)
+    return Rule.build(integration, dimension, seed=estimate.rule.seed)
 
 
 def _alternative(larger, fit, null, size, integration):
     """Maximum with random slopes, from slopes that vary by ``size`` per standard deviation of their covariate."""
     structure = fit.model.space.structure(null.coordinates)
-    spread = larger.random_design.std(axis=0)[:, None]
-    tau = np.full((len(larger.random_terms), len(larger.skills)), size) / spread
-    tau[: len(structure.slope_sd)] = structure.slope_sd
+    known = {one.block: one.rows for one in fit.model.effects}
+    embedded, starts = with_effects(structure, known, larger.effects), {}
+    for one, rows in absent_effects(fit.model, larger):
+        where = [one.rows.index(row) for row in rows]
+        starts[one.block] = embedded.scales[one.block].copy()
+        starts[one.block][where] = size / one.spreads[where]
     objective = larger.objective
-    end = climb(objective, 0, "given", replace(structure, slope_sd=tau), _ITERATIONS, gtol=1e-2)
+    end = climb(objective, 0, "given", embedded.with_scales(**starts), _ITERATIONS, gtol=1e-2)
     if integration == "laplace" or not np.isfinite(end.value):
         return end.value
     rule = _rule(larger, fit.estimate, integration)

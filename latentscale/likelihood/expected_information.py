@@ -8,20 +8,14 @@ import numpy as np
 
 from ..boundary import inside
 from ..components.cells import Cells
+from ..components.levels import simulated_skills
 from ..components.response import simulate_scores
 from .laplace import laplace_by_family
 
 
 def simulated_cells(model, structure, rng):
     """Cells with scores simulated at a Structure in users' covariates, without censoring."""
-    k = len(model.skills)
-    root = np.linalg.cholesky(structure.skill_cov)
-    skill = (rng.standard_normal((model.n_families, k)) @ root.T)[model.family_codes]
-    for number, tau in enumerate(structure.slope_sd):
-        z = rng.standard_normal((model.n_families, k))[model.family_codes]
-        skill = skill + model.random_design[:, number, None] * tau * z
-    if structure.kappa:
-        skill = skill + structure.kappa * rng.standard_normal(skill.shape) @ root.T
+    skill = simulated_skills(rng, structure, model.family_codes, model.random_design)
     eta = (skill + model.design.x @ structure.slopes) @ structure.loadings.T + structure.intercepts
     precision = np.broadcast_to(structure.precision, eta.shape)
     y = simulate_scores(rng, eta, precision, structure.lower, structure.upper, structure.link, structure.outliers)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..components.levels import family_effects, levels_in
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
 from .adaptive_nodes import adaptive_by_family
@@ -15,7 +16,7 @@ from .rules import Rule, require_laplace
 def family_loglikes(objective, v, rule):
     """Log-likelihood of each family by the rule, without the penalty: array (L,)."""
     structure, cells = objective.space.structure(v), objective.cells
-    require_laplace(objective.space.layout.llm_effects, rule.kind)
+    require_laplace(levels_in(objective.space.layout), rule.kind)
     if rule.kind == "laplace":
         return laplace_by_family(structure, cells, by_family=False)[0]
     nodes = adapted_nodes(rule.standard(cells.n_families), posterior_modes(structure, cells))
@@ -40,7 +41,7 @@ def family_scores(objective, v, rule, start=None):
     """
     space, cells = objective.space, objective.cells
     structure = space.structure(v)
-    require_laplace(space.layout.llm_effects, rule.kind)
+    require_laplace(levels_in(space.layout), rule.kind)
     if rule.kind == "laplace":
         _, scores, _ = laplace_by_family(structure, cells, start, objective.shapes)
     else:
@@ -53,17 +54,17 @@ def family_information(objective, v, rule):
     """Minus the Hessian of each family's log-likelihood, shape (L, d, d).
 
     Louis's identity on nodes held still, of draws on a grid in their place (``Rule.for_information``) where there is
-    one. For Laplace its closed form, family by family; fourth-order differences of its exact scores where LLMs have
-    residual skills or a family's curvature at its mode is not positive definite.
+    one. For Laplace its closed form, family by family; fourth-order differences of its exact scores where there are
+    effects of units within families, or a family's curvature at its mode is not positive definite.
     """
     nodal = rule.for_information()
     rule = rule if nodal.kind == "laplace" else nodal
     space, cells = objective.space, objective.cells
     structure = space.structure(v)
-    require_laplace(space.layout.llm_effects, rule.kind)
+    require_laplace(levels_in(space.layout), rule.kind)
     modes = posterior_modes(structure, cells)
     if rule.kind == "laplace":
-        closed = modes.exact.all() and not space.layout.llm_effects
+        closed = modes.exact.all() and len(modes.levels) == 1
         return (_closed_information if closed else _difference_information)(objective, v, modes)
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
     hessians = marginal(structure, cells, nodes, 2, objective.shapes, by_family=True).hessian
@@ -73,7 +74,7 @@ def family_information(objective, v, rule):
 
 def _difference_information(objective, v, modes):
     """Laplace's, by differences of the scores."""
-    step, rule = 1e-3 * np.maximum(1.0, np.abs(v)), Rule.build("laplace", objective.space.layout.n_effects)
+    step, rule = 1e-3 * np.maximum(1.0, np.abs(v)), Rule.build("laplace", family_effects(objective.space.layout))
     flat = jacobian(lambda point: family_scores(objective, point, rule, modes).ravel(), v, step)
     return -symmetrise(flat.reshape(objective.cells.n_families, len(v), len(v)))
 

@@ -10,18 +10,20 @@ h need not be concave, and where H is about to be singular -log|H| has a pole th
 and always with outliers, the determinant is that of the expected curvature, which is smooth and at least Sigma^-1;
 modes and their movements are those of h itself.
 
-Where LLMs have residual skills, alpha stands for the effects of a family and of all its LLMs; every sum over cells and
-every solution then goes through two levels (``two_levels``), and no matrix is larger than D + K.
+alpha stands for the effects of a family and of all units within it; every sum over cells and every solution goes
+through the levels one by one (``nested_curvature``), so that no matrix is larger than the effects that one cell depends
+on.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..components.complete import chain_score, effects_cov, layout_of
-from ..numerics.linalg import log_determinant, positive_definite, solve_vectors, symmetrise
+from ..components.complete import chain_score, layout_of
+from ..components.levels import levels_of
+from ..numerics.linalg import log_determinant, symmetrise
 from .modes import MODE_TOLERANCE, modes_and_terms, weighted_outer
-from .two_levels import TwoLevelCurvature
+from .nested_curvature import NestedCurvature
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class AtModes:
     modes : Modes
     terms : dict of arrays (C,)
         Those of ``cell_terms`` at third order.
-    loadings, effects : array (C, D)
-        Effect loadings of each cell, and the effects they multiply; (C, D + K) where LLMs have effects.
+    loadings, effects : array (C, D_1 + D_2 + ...)
+        Effect loadings of each cell, and the effects of its units that they multiply, outermost level first.
     mean_skill : array (C, K)
         x_i' B of each cell.
     """
@@ -60,11 +62,11 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
     Parameters
     ----------
     at : AtModes
-    in_curvature : array (L, D, D)
-        Symmetric derivative G of the objective in H_l; where LLMs have effects (n, D + K, D + K), in its part for the
-        family's effects and those of one LLM.
+    in_curvature : array (n, D_1 + D_2 + ..., D_1 + D_2 + ...)
+        Symmetric derivative G of the objective in H_l, in its part for an innermost unit's effects and those of all
+        units that it lies in.
     in_mode : array (L, D)
-        Its derivative in the mode, beyond what G brings; in the family's effects alone.
+        Its derivative in the mode, beyond what G brings; in families' effects alone.
     expected : bool
         Whether H_l is the expected curvature.
 
@@ -77,8 +79,8 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
     # -d of a cell's weight in H, in eta and in the shapes
     bend = (lambda name: -h["fisher " + name]) if expected else (lambda name: h["ee" + name])
     weight = -h["fisher"] if expected else h["ee"]
-    group = cells.family if modes.llm is None else cells.llm
-    spread = np.einsum("ckm,cm->ck", in_curvature[group], loadings)  # G lambda
+    innermost = cells.units(modes.levels[-1])
+    spread = np.einsum("ckm,cm->ck", in_curvature[innermost.of_cell], loadings)  # G lambda
     bent = np.einsum("ck,ck->c", spread, loadings)  # lambda' G lambda
     u, moved = _movement(cells, modes, in_mode, -(bend("e") * bent)[:, None] * loadings)
     drift = np.einsum("ck,ck->c", moved, loadings)
@@ -89,28 +91,40 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
         if name in h:
             sums[name] = h["e" + name] * drift - bend(name) * bent
     prior = np.linalg.inv(structure.skill_cov)
-    return sums, prior @ symmetrise(_moment(cells, modes, u, in_curvature, len(prior))) @ prior
+    return sums, prior @ symmetrise(_moment(structure, cells, modes, u, in_curvature)) @ prior
 
 
 def _movement(cells, modes, in_mode, by_cell):
-    """u = H^-1 v with v the sum of ``by_cell`` and ``in_mode``: u by family, or a pair by level, and by cell."""
-    if modes.llm is None:
-        u = solve_vectors(modes.curvature, in_mode + cells.sum_by_family(by_cell))
-        return u, u[cells.family]
-    d = modes.alpha.shape[1]
-    sums = cells.sum_by_llm(by_cell)
-    u = modes.levels.solve(in_mode + cells.sum_of_llms(sums[:, :d]), sums[:, d:])
-    return u, np.hstack([u[0][cells.family], u[1][cells.llm]])
+    """u = H^-1 v with v the sum of ``by_cell`` and ``in_mode``: u level by level, and by cell."""
+    units = [cells.units(name) for name in modes.levels]
+    sums, right = units[-1].sum_cells(by_cell), []
+    for one, effects in zip(reversed(units), reversed(modes.effects), strict=True):
+        d = effects.shape[1]
+        right.insert(0, sums[:, -d:])
+        if one.parent is not None:
+            sums = one.sum_to_parent(sums[:, :-d])
+    right[0] = in_mode + right[0]
+    u = modes.nested.solve(right)
+    by_cell = [values[one.of_cell] for one, values in zip(units, u, strict=True)]
+    return u, by_cell[0] if len(by_cell) == 1 else np.hstack(by_cell)
 
 
-def _moment(cells, modes, u, in_curvature, k):
-    """u a' - G over the effects whose covariance is Sigma: alpha, and the residual skills of LLMs; (L, K, K)."""
-    if modes.llm is None:
-        return u[:, :k, None] * modes.alpha[:, None, :k] - in_curvature[:, :k, :k]
-    family, llm = u
-    of_llms = llm[:, :, None] * modes.llm[:, None, :] - in_curvature[:, -k:, -k:]
-    shared = in_curvature[np.cumsum(cells.n_llms) - 1, :k, :k]  # the same for all LLMs of a family
-    return family[:, :k, None] * modes.alpha[:, None, :k] - shared + cells.sum_of_llms(of_llms)
+def _moment(structure, cells, modes, u, in_curvature):
+    """u f' - G summed over the effects f of a family and its units whose covariance is Sigma, (L, K, K)."""
+    out, k, column = None, len(structure.skill_cov), 0
+    innermost = cells.units(modes.levels[-1])
+    for level, effects, turned in zip(levels_of(structure), modes.effects, u, strict=True):
+        units = cells.units(level.name)
+        # G is the same for all innermost units within a unit: take it from the last of them
+        last = np.flatnonzero(np.diff(units.of_cell[innermost.starts], append=-1))
+        for term, where in level.slices(k):
+            if term.correlated:
+                placed = slice(column + where.start, column + where.stop)
+                part = turned[:, where, None] * effects[:, None, where] - in_curvature[last, placed, placed]
+                part = units.sum_to_family(part)
+                out = part if out is None else out + part
+        column += level.size(k)
+    return out
 
 
 def laplace(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
@@ -145,49 +159,50 @@ def laplace_by_family(
         The log-likelihood is -inf where a curvature is not positive definite (no Laplace approximation).
     """
     at = at_modes(structure, cells, start, shapes, tolerance, expected)
-    modes, h = at.modes, at.terms
-    prior = np.linalg.inv(effects_cov(structure))
-    own = np.linalg.inv(structure.skill_cov)
+    modes, h, levels = at.modes, at.terms, levels_of(structure)
+    units = [cells.units(level.name) for level in levels]
     expected = "fisher e" in h
-    curvature = _curvature(cells, at, prior, own) if expected else (modes.levels or modes.curvature)
-    log_determinants, inverse, defined = _invert(curvature)
-    value = cells.sum_by_family(h["f"]) - 0.5 * np.einsum("lk,lk->l", modes.alpha, modes.alpha @ prior)
-    value -= 0.5 * (log_determinant(structure.skill_cov) + log_determinants)
-    if modes.llm is not None:
-        square = np.einsum("nk,nk->n", modes.llm, modes.llm @ own)
-        value -= 0.5 * (cells.sum_of_llms(square) + cells.n_llms * log_determinant(structure.skill_cov))
-    defined = defined() if expected else modes.exact
+    curvature = modes.nested
+    if expected:
+        priors = [np.linalg.inv(level.covariance(structure)) for level in levels]
+        curvature = NestedCurvature.eliminated(units, weighted_outer(at.loadings, h["fisher"], units[-1]), priors)
+    value = _log_likelihood(structure, cells, levels, modes.effects, h["f"], curvature.log_determinant())
+    defined = curvature.defined() if expected else modes.exact
     if not defined.all():
         value = np.where(defined, value, -np.inf)
-    sums, cov_gradient = mode_adjoint(structure, cells, at, -0.5 * inverse, np.zeros_like(modes.alpha), expected)
+    in_curvature = -0.5 * curvature.inverse_blocks()
+    sums, cov_gradient = mode_adjoint(structure, cells, at, in_curvature, np.zeros_like(modes.alpha), expected)
     direct = {"e": h["e"], "e_alpha": h["e"][:, None] * at.effects}
     for name in sums:
         sums[name] = sums[name] + (direct[name] if name in direct else h[name])
-    cov_gradient += 0.5 * _pulled(modes.alpha[:, : len(own)], own)
-    if modes.llm is not None:
-        cov_gradient += 0.5 * cells.sum_of_llms(_pulled(modes.llm, own))
+    for part in _prior_gradients(structure, levels, units, modes.effects):
+        cov_gradient = cov_gradient + 0.5 * part
     return value, chain_score(structure, cells, at.mean_skill, sums, cov_gradient, by_family), modes
 
 
-def _pulled(effects, prior):
-    """P a a' P - P for each row a, (m, K, K)."""
-    pulled = effects @ prior
-    return pulled[:, :, None] * pulled[:, None, :] - prior
+def _log_likelihood(structure, cells, levels, effects, cell_values, log_determinant_h):
+    """log p(y_l, f) - log|H_l| / 2, the powers of 2 pi cancelling: array (L,)."""
+    value, log_det = cells.sum_by_family(cell_values), log_determinant(structure.skill_cov)
+    for level, values in zip(levels, effects, strict=True):
+        units = cells.units(level.name)
+        square = np.einsum("nk,nk->n", values, values @ np.linalg.inv(level.covariance(structure)))
+        # the determinants of terms whose covariance is I are one
+        own = sum(term.correlated for term in level.terms) * units.sum_to_family(np.ones(len(units))) * log_det
+        if units.parent is None:
+            value = value - 0.5 * square - 0.5 * (own + log_determinant_h)
+        else:
+            value = value - 0.5 * (units.sum_to_family(square) + own)
+    return value
 
 
-def _curvature(cells, at, prior, own):
-    """The expected curvature of the families' effects, on two levels where LLMs have effects."""
-    if at.modes.llm is None:
-        return weighted_outer(at.loadings, at.terms["fisher"], cells) + prior
-    blocks = weighted_outer(at.loadings, at.terms["fisher"], cells, by_llm=True)
-    return TwoLevelCurvature.eliminated(cells, blocks, prior, own)
-
-
-def _invert(curvature):
-    """log|H| (L,), the parts of H^-1 that cells need, and a function that says where H is positive definite (L,)."""
-    if isinstance(curvature, TwoLevelCurvature):
-        return curvature.log_determinant(), curvature.inverse_blocks(), curvature.defined
-    return log_determinant(curvature), np.linalg.inv(curvature), lambda: positive_definite(curvature)
+def _prior_gradients(structure, levels, units, effects):
+    """Twice the derivative in Sigma of each correlated term's log density: sums of P f f' P - P, arrays (L, K, K)."""
+    prior = np.linalg.inv(structure.skill_cov)
+    for level, one, values in zip(levels, units, effects, strict=True):
+        for term, where in level.slices(len(prior)):
+            if term.correlated:
+                pulled = values[:, where] @ prior
+                yield one.sum_to_family(pulled[:, :, None] * pulled[:, None, :] - prior)
 
 
 def moving_score(structure, cells, at, nodes, pull, twist, by_family=False):

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..components.complete import effect_loadings, fixed_part, layout_of
+from ..components.complete import fixed_part, layout_of
+from ..components.levels import effect_loadings, levels_of
 from ..components.response import LINK, cell_parameters, cell_terms
 from ..numerics.linalg import symmetrise
 from .louis import CovarianceBlock, add_blocks, add_covariance, chain_blocks
@@ -97,7 +98,7 @@ def laplace_hessian(structure, cells, modes, shapes="", expected=False, entries=
     Parameters
     ----------
     structure : Structure
-        Without residual skills of LLMs.
+        With effects of families alone.
     cells : Cells
     modes : Modes
         At ``structure``.
@@ -124,13 +125,14 @@ def laplace_hessian(structure, cells, modes, shapes="", expected=False, entries=
 
 def hessian_shares(structure, cells, modes, shapes, expected, entries):
     """Yield the HessianShare of each of some runs of the families; arguments as above, and of ``HessianTotal``."""
-    for first, last in _parts(cells, layout_of(structure)):
+    for first, last in _parts(cells, structure):
         yield _Part(structure, cells.part(first, last), modes.alpha[first:last], shapes, expected).share(entries)
 
 
-def _parts(cells, layout):
+def _parts(cells, structure):
     """Runs of families whose arrays stay small, as (first, last + 1)."""
-    d = layout.n_effects
+    layout = layout_of(structure)
+    d = levels_of(structure)[0].size(layout.n_skills)
     most = max(1, _PART_NUMBERS // (layout.size * d * (d + 2)))
     first = 0
     while first < cells.n_families:
@@ -146,15 +148,17 @@ class _Part:
     def __init__(self, structure, cells, alpha, shapes, expected):
         self.structure, self.cells, self.alpha = structure, cells, alpha
         self.layout = layout_of(structure)
-        self.prior = CovarianceBlock(structure.skill_cov, self.layout.n_effects)
+        self.level = levels_of(structure)[0]
+        self.prior = CovarianceBlock(structure.skill_cov, self.level.size(self.layout.n_skills))
         self.mean_skill, base = fixed_part(structure, cells)
-        self.w = effect_loadings(structure, cells)
+        self.w = effect_loadings(structure, cells, [self.level])
         eta = base + np.einsum("cd,cd->c", self.w, alpha[cells.family])
         self.letters = "p" + shapes
         self.h, self.weight = _cell_derivatives(structure, cells, eta, self.letters, expected)
         h, weight, family = self.h, self.weight, cells.family
-        self.minus_g_aa = weighted_outer(self.w, -h["ee"], cells) + self.prior.precision
-        self.g = np.linalg.inv(weighted_outer(self.w, weight[""], cells) + self.prior.precision)
+        self.families = cells.units("family")
+        self.minus_g_aa = weighted_outer(self.w, -h["ee"], self.families) + self.prior.precision
+        self.g = np.linalg.inv(weighted_outer(self.w, weight[""], self.families) + self.prior.precision)
         self.gw = np.einsum("cde,ce->cd", self.g[family], self.w)
         b = np.einsum("cd,cd->c", self.gw, self.w)
         v = -0.5 * cells.sum_by_family((weight["e"] * b)[:, None] * self.w)
@@ -174,7 +178,7 @@ class _Part:
         bilinear[:, 1:] += self._in_w("e")[:, :, None] * self.w[:, None, :]
         in_a = self._across(bilinear, {a: self.m["e" + a] for a in self.letters}, self.alpha + self.u)
         a = np.linalg.solve(self.minus_g_aa, np.swapaxes(in_a_g, 1, 2))
-        in_aa = weighted_outer(self.w, self.m["ee"], self.cells) - self.prior.precision
+        in_aa = weighted_outer(self.w, self.m["ee"], self.families) - self.prior.precision
         # M_xi,a A + A' M_a,xi + A' M_aa A is (2 M_a,xi + M_aa A)' A made symmetric
         left = 2.0 * np.swapaxes(in_a, 1, 2) + in_aa @ a
         turned = self._turned_curvature(a)
@@ -249,15 +253,15 @@ class _Part:
     def _chained(self, by_cell, by_shape):
         """Sums by family, (L, S, E), of what comes by d eta and dw at the cells (C, 1 + D, E) and by shapes (C, E)."""
         structure, cells, layout = self.structure, self.cells, self.layout
-        k, r, families, width = layout.n_skills, layout.n_random, cells.n_families, by_cell.shape[2]
+        k, families, width = layout.n_skills, cells.n_families, by_cell.shape[2]
         loadings, x = structure.loadings[cells.item], cells.design[cells.row]
         in_loadings = self.mean_skill[:, :, None] * by_cell[:, :1] + by_cell[:, 1 : 1 + k]
         out = np.zeros((families, layout.size, width))
-        for number in range(r):
-            effects = cells.random_cells[:, number, None, None] * by_cell[:, 1 + k * (1 + number) :][:, :k]
-            in_loadings += structure.slope_sd[number][:, None] * effects
-            where = layout.index("slope_sd")[number]
-            out[:, where] = cells.sum_by_family(loadings[:, :, None] * effects)
+        for term, where in self.level.slices(k)[1:]:
+            effects = by_cell[:, 1 + where.start : 1 + where.stop]
+            effects = cells.random_cells[:, term.covariate, None, None] * effects
+            in_loadings += term.scale(structure)[:, None] * effects
+            out[:, layout.index(term.block)[term.row]] = cells.sum_by_family(loadings[:, :, None] * effects)
         slopes = x[:, :, None, None] * (loadings[:, :, None] * by_cell[:, :1])[:, None]
         out[:, layout.slices["slopes"]] = cells.sum_by_family(slopes.reshape(len(x), -1, width))
         rows = np.concatenate([in_loadings, by_cell[:, :1], np.stack(list(by_shape.values()), axis=1)], axis=1)

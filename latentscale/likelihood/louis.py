@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from ..components.complete import layout_of
+from ..components.levels import levels_of
 
 _LOG_2PI = np.log(2.0 * np.pi)
 _SLICE = 2_048  # cells whose blocks are held at a time
@@ -90,11 +91,10 @@ def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
     by_skill = by_item[:, :, None] * alpha[:, None, :k]
     for skill in range(k):
         by_skill[:, :, skill] += e @ (one_hot * design[:, skill, None])
-    for number in range(layout.n_random):
-        varying = e * cells.random_cells[where][:, number]
-        z = alpha[:, k * (1 + number) : k * (2 + number)]
-        by_skill += (varying @ one_hot)[:, :, None] * (structure.slope_sd[number] * z)[:, None, :]
-        columns = np.arange(slices["slope_sd"].start, slices["slope_sd"].stop)[number * k : (number + 1) * k]
+    for term, effects in levels_of(structure)[0].slices(k)[1:]:
+        varying, z = e * cells.random_cells[where][:, term.covariate], alpha[:, effects]
+        by_skill += (varying @ one_hot)[:, :, None] * (term.scale(structure) * z)[:, None, :]
+        columns = layout.index(term.block)[term.row]
         scores[:, columns] = (varying @ structure.loadings[cells.item[where]]) * z
     scores[:, slices["loadings"]] = by_skill.reshape(len(alpha), -1)
     scores[:, slices["intercepts"]] = by_item
@@ -116,7 +116,8 @@ def chain_hessian(structure, cells, mean_skill, sums, within=None):
 def add_blocks(out, layout, blocks, entries):
     """Add the benchmarks' blocks (J, W, W) to a matrix over some ascending ``entries`` of s; returns it."""
     j = layout.n_items
-    shared = np.concatenate([layout.index("slopes").ravel(), layout.index("slope_sd").ravel()])
+    scales = [layout.index(name).ravel() for name, shape in layout.scales if len(shape) == 2]
+    shared = np.concatenate([layout.index("slopes").ravel(), *scales])
     columns = [layout.index("loadings"), layout.index("intercepts")[:, None], np.tile(shared, (j, 1))]
     where = np.hstack(columns + [positions[:, None] for positions in layout.shapes.values()])
     position = np.full(layout.size, -1)
@@ -137,7 +138,7 @@ def add_covariance(out, layout, cov, entries):
 
 
 def chain_blocks(structure, cells, mean_skill, sums, within=None):
-    """The same Hessian in (lambda_j, b_j, B, tau) and the shapes of each benchmark j, (J, W, W).
+    """The same Hessian in (lambda_j, b_j, B, scales of effects) and the shapes of each benchmark j, (J, W, W).
 
     ``sums`` holds, one row a cell: of each derivative that involves eta the expectations of it times
     (1, alpha, alpha alpha'), as far as they are needed; the others in one column. ``within``, a slice of the
@@ -157,27 +158,26 @@ def chain_blocks(structure, cells, mean_skill, sums, within=None):
 
 
 def _affine_design(structure, cells, where, mean_skill):
-    """(g, M) of eta's derivative in (lambda_j, b_j, B, tau) of the cells' benchmarks, shape (C, W, 1 + D)."""
-    layout = layout_of(structure)
-    k, p, r = layout.n_skills, layout.n_covariates, layout.n_random
+    """(g, M) of eta's derivative in (lambda_j, b_j, B, scales) of the cells' benchmarks, shape (C, W, 1 + D)."""
+    level, k = levels_of(structure)[0], structure.loadings.shape[1]
     fixed = _eta_design(structure, cells, where, mean_skill)
-    width = fixed.shape[1]
-    out = np.zeros((len(fixed), width + r * k, 1 + layout.n_effects))
+    width, skill = fixed.shape[1], np.arange(k)
+    out = np.zeros((len(fixed), width + level.size(k) - k, 1 + level.size(k)))
     out[:, :width, 0] = fixed
-    skill = np.arange(k)
     out[:, skill, 1 + skill] = 1.0
-    for number in range(r):
-        varying = cells.random_cells[where][:, number, None]
-        effect = 1 + k * (1 + number) + skill
-        out[:, skill, effect] = varying * structure.slope_sd[number]
-        out[:, 1 + k + p * k + number * k + skill, effect] = varying * structure.loadings[cells.item[where]]
+    for number, (term, effects) in enumerate(level.slices(k)[1:]):
+        varying = cells.random_cells[where][:, term.covariate, None]
+        effect = 1 + effects.start + skill
+        out[:, skill, effect] = varying * term.scale(structure)
+        out[:, width + number * k + skill, effect] = varying * structure.loadings[cells.item[where]]
     return out
 
 
 def _cell_blocks(structure, cells, where, mean_skill, sums):
     """Of single cells, (C, W, W)."""
     layout = layout_of(structure)
-    k, p, r, size = layout.n_skills, layout.n_covariates, layout.n_random, layout.n_effects
+    k, p, level = layout.n_skills, layout.n_covariates, levels_of(structure)[0]
+    size = level.size(k)
     design = _affine_design(structure, cells, where, mean_skill)
     count, width = design.shape[:2]
     shapes = list(layout.shapes)
@@ -193,9 +193,8 @@ def _cell_blocks(structure, cells, where, mean_skill, sums):
         columns = k + 1 + np.arange(p) * k + skill
         out[:, skill, columns] += by_covariate
         out[:, columns, skill] += by_covariate
-    for number in range(r):  # d2 eta / d lambda_jk d tau_qk = v_q z_qk
-        effects = first[:, 1 + k * (1 + number) : 1 + k * (2 + number)]
-        mixed = cells.random_cells[where][:, number, None] * effects
+    for number, (term, effects) in enumerate(level.slices(k)[1:]):  # d2 eta / d lambda_jk d tau_qk = v_q z_qk
+        mixed = cells.random_cells[where][:, term.covariate, None] * first[:, 1 + effects.start : 1 + effects.stop]
         columns = k + 1 + p * k + number * k + np.arange(k)
         out[:, np.arange(k), columns] += mixed
         out[:, columns, np.arange(k)] += mixed

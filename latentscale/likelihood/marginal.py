@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..components.complete import chain_score, effect_loadings, fixed_part, layout_of
+from ..components.complete import chain_score, fixed_part, layout_of
+from ..components.levels import effect_loadings, levels_of
 from ..components.response import cell_parameters, cell_terms, derivative_names, has_compiled
 from .louis import CovarianceBlock, chain_hessian, node_scores
 
@@ -28,7 +29,7 @@ class Nodes:
     Attributes
     ----------
     alpha : array (L, M, D)
-        D = K without random slopes.
+        Of the effects of families, the outermost level.
     log_weight : array (L, M)
     root : array (L, D, D)
         C, the lower triangular factor that spread them.
@@ -128,9 +129,10 @@ class _Sweep:
         self.layout = layout_of(structure)
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
-        n, k = cells.n_cells, self.layout.n_effects
+        level = levels_of(structure)[0]
+        n, k = cells.n_cells, level.size(self.layout.n_skills)
         self.prior = CovarianceBlock(structure.skill_cov, k)
-        self.loadings = effect_loadings(structure, cells)
+        self.loadings = effect_loadings(structure, cells, [level])
         self.wanted = derivative_names(order, shapes)
         width = 1 + k + (k * k if order == 2 else 0)
         self.sums = {name: np.empty((n, width if name[0] == "e" else 1)) for name in self.wanted}
@@ -218,7 +220,7 @@ class _Sweep:
     def result(self):
         if self.order == 0:
             return Marginal(self.loglike, None, None, self.posterior)
-        k = self.layout.n_effects
+        k = self.loadings.shape[1]
         score_sums = {name: sums[:, 0] for name, sums in self.sums.items() if len(name) == 1}
         score_sums["e_alpha"] = self.sums["e"][:, 1 : k + 1]
         gradient = self.prior.gradient(self.moments[:, :, 1:])

@@ -1,14 +1,14 @@
-"""Posterior modes of the effects of families, and of those of LLMs where they have any, all families at once."""
+"""Posterior modes of the random effects of all levels, of all families at once."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from ..components.complete import effect_loadings, effects_cov, fixed_part, two_level_loadings
+from ..components.complete import fixed_part
+from ..components.levels import levels_of
 from ..components.response import OUTLIER_PRECISION, cell_parameters, cell_terms
-from ..numerics.linalg import cholesky_or_none, positive_definite, solve_vectors
-from .two_levels import TwoLevelCurvature
+from .nested_curvature import NestedCurvature, where_first
 
 MAX_STEPS = 100
 MAX_HALVINGS = 40
@@ -19,69 +19,64 @@ _CURVATURE = (2,)  # what the search asks of cell_terms
 
 @dataclass(frozen=True)
 class Modes:
-    """Modes of g_l(alpha) = sum_cells h + log N(alpha; 0, Sigma), and the curvature there.
-
-    With random slopes alpha stands for all D effects of a family and Sigma for their covariance. With residual skills
-    of LLMs g_l is a function of them too, and the modes are joint.
+    """Modes of g_l(f) = sum_cells h + log density of the effects f, jointly of all levels, and the curvature there.
 
     Attributes
     ----------
-    alpha : array (L, D)
-    curvature : array (L, D, D)
-        H_l = -d2 g_l / d alpha d alpha' at the mode (exact), or its Fisher form where the exact one is not
-        positive definite. With residual skills of LLMs that of alpha when they follow it: the inverse of alpha's part
-        of the inverse of the whole curvature.
+    levels : tuple of str
+        Names of the levels, outermost first.
+    effects : tuple of arrays (n, D)
+        Of each level's units.
+    nested : NestedCurvature or None
+        H_l = -d2 g_l / df df' at the mode (exact), or its Fisher form where the exact one is not positive definite.
+        None for modes that are only where a search starts.
     exact : bool array (L,)
-        Where ``curvature`` is the exact Hessian.
+        Where the curvature is the exact Hessian.
     decrement : array (L,)
         Last Newton decrement g' H^-1 g; small means converged.
-    llm : array (n, K) or None
-        Residual skills e_i of the LLMs that have cells, in the order of ``Cells.llm_rows``; theta_i has kappa e_i.
-    levels : TwoLevelCurvature or None
-        The whole curvature where LLMs have effects.
     """
 
-    alpha: np.ndarray
-    curvature: np.ndarray
+    levels: tuple
+    effects: tuple
+    nested: NestedCurvature | None
     exact: np.ndarray
     decrement: np.ndarray
-    llm: np.ndarray = None
-    levels: TwoLevelCurvature = None
+
+    @property
+    def alpha(self):
+        """Effects of families, array (L, D)."""
+        return self.effects[0]
+
+    @property
+    def curvature(self):
+        """Curvature in families' effects when those of inner levels follow them, array (L, D, D)."""
+        return self.nested.outermost
 
     def by_cell(self, cells):
-        """The effects that each cell depends on, (C, D) or (C, D + K)."""
-        family = self.alpha[cells.family]
-        return family if self.llm is None else np.hstack([family, self.llm[cells.llm]])
+        """The effects that each cell depends on, (C, D_1 + D_2 + ...)."""
+        parts = [
+            effects[cells.units(name).of_cell] for name, effects in zip(self.levels, self.effects, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else np.hstack(parts)
 
     def part(self, cells, first, last):
-        """Those of families ``first`` to ``last - 1`` of the cells, as a start of a search: without ``levels``."""
-        names = ("alpha", "curvature", "exact", "decrement")
-        llm = None if self.llm is None else self.llm[cells.llm_span(first, last)]
-        return Modes(*(getattr(self, name)[first:last] for name in names), llm)
+        """Those of families ``first`` to ``last - 1`` of the cells, as a start of a search: without curvature."""
+        effects = tuple(
+            effects[cells.span(name, first, last)] for name, effects in zip(self.levels, self.effects, strict=True)
+        )
+        return Modes(self.levels, effects, None, self.exact[first:last], self.decrement[first:last])
 
     @classmethod
     def joined(cls, parts, cells):
         """The Modes of all families from those of runs of them, in their order."""
         if len(parts) == 1:
             return parts[0]
-        names = ("alpha", "curvature", "exact", "decrement")
-        out = cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-        if parts[0].llm is None:
-            return out
-        own, curvature, cross = (
-            np.concatenate(values)
-            for values in zip(*((part.llm, part.levels.llm, part.levels.cross) for part in parts), strict=True)
-        )
-        return replace(out, llm=own, levels=TwoLevelCurvature(cells, out.curvature, curvature, cross))
-
-
-def _effects(given):
-    return given.alpha if isinstance(given, Modes) else given
-
-
-def _where(chosen, one, other):
-    """Entries of ``one`` where the first axis is chosen, of ``other`` elsewhere."""
-    return np.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+        levels = parts[0].levels
+        effects = tuple(np.concatenate(some) for some in zip(*(part.effects for part in parts), strict=True))
+        units = [cells.units(name) for name in levels]
+        nested = NestedCurvature.joined([part.nested for part in parts], units)
+        exact, decrement = (np.concatenate([getattr(part, name) for part in parts]) for name in ("exact", "decrement"))
+        return cls(levels, effects, nested, exact, decrement)
 
 
 @lru_cache
@@ -89,12 +84,12 @@ def _triangle(size):
     return np.tril_indices(size)
 
 
-def weighted_outer(loadings, weights, cells, by_llm=False):
-    """sum_{cells of l} w lambda lambda', shape (L, D, D), or over the cells of each LLM, (n, D, D)."""
+def weighted_outer(loadings, weights, units):
+    """sum_{cells of u} w lambda lambda' for every unit u, shape (n, D, D)."""
     k = loadings.shape[1]
     rows, columns = _triangle(k)
     products = loadings[:, rows] * loadings[:, columns] * weights[:, None]
-    packed = cells.sum_by_llm(products) if by_llm else cells.sum_by_family(products)
+    packed = units.sum_cells(products)
     out = np.empty((len(packed), k, k))
     out[:, rows, columns] = packed
     out[:, columns, rows] = packed
@@ -102,140 +97,93 @@ def weighted_outer(loadings, weights, cells, by_llm=False):
 
 
 class _Problem:
-    """g_l and its derivatives for one parameter value, in whitened effects z with alpha = C z, C C' = Sigma.
+    """g_l and its derivatives for one parameter value, in whitened effects z with f = R z, R R' the covariance of f.
 
     In z the prior is standard normal and the curvature at least the identity where the scores say nothing, so
-    Newton's method behaves even where Sigma is close to singular.
+    Newton's method behaves even where Sigma is close to singular. z is a list with an array (n, D) for each level.
     """
 
     def __init__(self, structure, cells):
-        self.cells = cells
-        self.root = np.linalg.cholesky(effects_cov(structure))
-        self.effect_loadings = self.loadings_of(structure)
-        self.loadings = self.whitened(self.effect_loadings)
-        self.prior = np.eye(len(self.root))
+        self.cells, levels = cells, levels_of(structure)
+        self.levels = tuple(level.name for level in levels)
+        self.units = [cells.units(name) for name in self.levels]
+        self.roots = [np.linalg.cholesky(level.covariance(structure)) for level in levels]
+        lambdas = structure.loadings[cells.item]
+        by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in levels]
+        self.effect_loadings = by_level[0] if len(levels) == 1 else np.hstack(by_level)
+        self.by_level = [part @ root for part, root in zip(by_level, self.roots, strict=True)]
+        self.loadings = self.by_level[0] if len(levels) == 1 else np.hstack(self.by_level)
+        self.priors = [np.eye(len(root)) for root in self.roots]
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
 
-    def loadings_of(self, structure):
-        """Loadings of the cells on the effects, (C, D)."""
-        return effect_loadings(structure, self.cells)
-
-    def whitened(self, loadings):
-        """Loadings of the cells on z, (C, D)."""
-        return loadings @ self.root
-
     def start(self, given=None):
-        """z at given Modes or effects (L, D), or at zero."""
-        if given is None:
-            return np.zeros((self.cells.n_families, len(self.root)))
-        return np.linalg.solve(self.root, _effects(given).T).T
+        """z at given Modes or effects of families (L, D), and at zero for levels of which nothing is given."""
+        known = {} if given is None else {"family": given}
+        if isinstance(given, Modes):
+            known = dict(zip(given.levels, given.effects, strict=True))
+        return [
+            np.linalg.solve(root, known[name].T).T if name in known else np.zeros((len(units), len(root)))
+            for name, units, root in zip(self.levels, self.units, self.roots, strict=True)
+        ]
 
     def evaluate(self, z, wanted=_CURVATURE):
-        """g, its gradient in z, and the terms ``wanted`` at z (L, K)."""
-        cells = self.cells
-        eta = self.base + np.einsum("ck,ck->c", self.loadings, z[cells.family])
-        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), *wanted)
-        sums = cells.sum_by_family(np.hstack([terms["f"], terms["e"] * self.loadings]))
-        value = sums[:, 0] - 0.5 * np.einsum("lk,lk->l", z, z)
-        return value, sums[:, 1:] - z, terms
+        """g (L,), its gradient in z level by level, and the terms ``wanted`` of the cells."""
+        eta = self.base
+        for loadings, units, values in zip(self.by_level, self.units, z, strict=True):
+            eta = eta + np.einsum("ck,ck->c", loadings, values[units.of_cell])
+        terms = cell_terms(eta[:, None], self.parameters, self.cells, slice(None), *wanted)
+        sums = self.units[-1].sum_cells(np.hstack([terms["f"], terms["e"] * self.loadings]))
+        gradient = []
+        for units, values in zip(reversed(self.units), reversed(z), strict=True):
+            d = values.shape[1]
+            gradient.insert(0, sums[:, -d:] - values)
+            value = sums[:, 0] - 0.5 * np.einsum("nk,nk->n", values, values)
+            if units.parent is not None:
+                sums = units.sum_to_parent(np.column_stack([value, sums[:, 1:-d]]))
+        return value, gradient, terms
 
     def curvature(self, terms):
-        """Exact curvature where positive definite, Fisher's elsewhere."""
-        exact = weighted_outer(self.loadings, -terms["ee"][:, 0], self.cells) + self.prior
-        if cholesky_or_none(exact) is not None:
-            return exact, np.ones(len(exact), dtype=bool)
-        good = positive_definite(exact)
-        if not good.all():
-            positive = np.maximum(terms["fisher"][:, 0], 0.0)
-            fisher = weighted_outer(self.loadings, positive, self.cells) + self.prior
-            exact[~good] = fisher[~good]
-        return exact, good
-
-    def newton(self, curvature, gradient):
-        """Newton's step, and its decrement (L,)."""
-        step = solve_vectors(curvature, gradient)
-        return step, np.einsum("lk,lk->l", step, gradient)
-
-    def moved(self, z, size, step):
-        """z moved by each family's share ``size`` (L,) of its step."""
-        return z + size[:, None] * step
-
-    def modes(self, z, curvature, exact, decrement):
-        """Modes in the effects themselves."""
-        inverse_root = np.linalg.inv(self.root)
-        return Modes(z @ self.root.T, inverse_root.T @ curvature @ inverse_root, exact, decrement)
-
-    def better(self, chosen, one, other):
-        """The Modes ``one`` for the chosen families (L,) and ``other`` for the rest."""
-        names = ("alpha", "curvature", "exact", "decrement")
-        return Modes(*(_where(chosen, getattr(one, name), getattr(other, name)) for name in names))
-
-
-class _TwoLevelProblem(_Problem):
-    """The same where LLMs have effects e_i too: z is a pair, (L, D) and (n, K)."""
-
-    def loadings_of(self, structure):
-        return two_level_loadings(structure, self.cells)
-
-    def whitened(self, loadings):
-        d = len(self.root)
-        k = loadings.shape[1] - d
-        return np.hstack([loadings[:, :d] @ self.root, loadings[:, d:] @ self.root[:k, :k]])
-
-    def start(self, given=None):
-        k = self.loadings.shape[1] - len(self.root)
-        own = given.llm if isinstance(given, Modes) else None
-        own = np.zeros((len(self.cells.llm_starts), k)) if own is None else own
-        return super().start(given), np.linalg.solve(self.root[:k, :k], own.T).T
-
-    def evaluate(self, z, wanted=_CURVATURE):
-        cells, (family, llm) = self.cells, z
-        d = family.shape[1]
-        eta = self.base + np.einsum("ck,ck->c", self.loadings[:, :d], family[cells.family])
-        eta += np.einsum("ck,ck->c", self.loadings[:, d:], llm[cells.llm])
-        terms = cell_terms(eta[:, None], self.parameters, cells, slice(None), *wanted)
-        sums = cells.sum_by_llm(np.hstack([terms["f"], terms["e"] * self.loadings]))
-        square = 0.5 * np.einsum("nk,nk->n", llm, llm)
-        shared = cells.sum_of_llms(np.column_stack([sums[:, 0] - square, sums[:, 1 : 1 + d]]))
-        value = shared[:, 0] - 0.5 * np.einsum("lk,lk->l", family, family)
-        return value, (shared[:, 1:] - family, sums[:, 1 + d :] - llm), terms
-
-    def curvature(self, terms):
-        blocks = weighted_outer(self.loadings, -terms["ee"][:, 0], self.cells, by_llm=True)
-        curvature = self._eliminated(blocks)
+        """Exact curvature where positive definite, Fisher's elsewhere, and where it is the exact one, bool (L,)."""
+        sums = weighted_outer(self.loadings, -terms["ee"][:, 0], self.units[-1])
+        curvature = NestedCurvature.eliminated(self.units, sums, self.priors)
         good = curvature.defined()
         if not good.all():
             positive = np.maximum(terms["fisher"][:, 0], 0.0)
-            fisher = weighted_outer(self.loadings, positive, self.cells, by_llm=True)
-            curvature = self._eliminated(_where(good[self.cells.llm_family], blocks, fisher))
+            fisher = weighted_outer(self.loadings, positive, self.units[-1])
+            sums = where_first(good[self.units[-1].family], sums, fisher)
+            curvature = NestedCurvature.eliminated(self.units, sums, self.priors)
         return curvature, good
 
-    def _eliminated(self, blocks):
-        k = self.loadings.shape[1] - len(self.root)
-        return TwoLevelCurvature.eliminated(self.cells, blocks, self.prior, np.eye(k))
-
     def newton(self, curvature, gradient):
-        step = curvature.solve(*gradient)
-        decrement = np.einsum("lk,lk->l", step[0], gradient[0])
-        return step, decrement + self.cells.sum_of_llms(np.einsum("nk,nk->n", step[1], gradient[1]))
+        """Newton's step level by level, and its decrement (L,)."""
+        step, decrement = curvature.solve(gradient), 0.0
+        for units, one, other in zip(self.units, step, gradient, strict=True):
+            decrement = decrement + units.sum_to_family(np.einsum("nk,nk->n", one, other))
+        return step, decrement
 
     def moved(self, z, size, step):
-        return z[0] + size[:, None] * step[0], z[1] + size[self.cells.llm_family, None] * step[1]
+        """z moved by each family's share ``size`` (L,) of its step."""
+        return [
+            values + size[units.family, None] * change
+            for units, values, change in zip(self.units, z, step, strict=True)
+        ]
 
     def modes(self, z, curvature, exact, decrement):
-        k = z[1].shape[1]
-        curvature = curvature.transformed(self.root)
-        effects = z[0] @ self.root.T, z[1] @ self.root[:k, :k].T
-        return Modes(effects[0], curvature.family, exact, decrement, effects[1], curvature)
+        """Modes in the effects themselves."""
+        effects = tuple(values @ root.T for values, root in zip(z, self.roots, strict=True))
+        return Modes(self.levels, effects, curvature.transformed(self.roots), exact, decrement)
 
     def better(self, chosen, one, other):
-        family, llm = super().better(chosen, one, other), chosen[self.cells.llm_family]
-        parts = [(one.llm, other.llm)]
-        parts += [(getattr(one.levels, name), getattr(other.levels, name)) for name in ("llm", "cross")]
-        own, curvature, cross = (_where(llm, a, b) for a, b in parts)
-        levels = TwoLevelCurvature(self.cells, family.curvature, curvature, cross)
-        return replace(family, llm=own, levels=levels)
+        """The Modes ``one`` for the chosen families (L,) and ``other`` for the rest."""
+        effects = tuple(
+            where_first(chosen[units.family], a, b)
+            for units, a, b in zip(self.units, one.effects, other.effects, strict=True)
+        )
+        exact, decrement = (
+            where_first(chosen, getattr(one, name), getattr(other, name)) for name in ("exact", "decrement")
+        )
+        return Modes(self.levels, effects, one.nested.chosen(chosen, other.nested), exact, decrement)
 
 
 def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
@@ -270,10 +218,10 @@ def modes_and_terms(structure, cells, start=None, tolerance=MODE_TOLERANCE, want
 
     Returns
     -------
-    (Modes, dict of arrays (C, 1), array (C, D), array (C, K))
+    (Modes, dict of arrays (C, 1), array (C, D_1 + ...), array (C, K))
         With the terms wanted, the effect loadings and x_i' B of the cells.
     """
-    problem = (_TwoLevelProblem if structure.kappa else _Problem)(structure, cells)
+    problem = _Problem(structure, cells)
     z = problem.start(start)
     if start is not None and not np.isfinite(problem.evaluate(z)[0]).all():
         return modes_and_terms(structure, cells, None, tolerance, wanted)
@@ -285,7 +233,7 @@ def modes_and_terms(structure, cells, start=None, tolerance=MODE_TOLERANCE, want
         higher = other_value > value
         modes = problem.better(higher, other, modes)
         of_cells = higher[cells.family]
-        terms = {name: _where(of_cells, other_terms[name], terms[name]) for name in terms}
+        terms = {name: where_first(of_cells, other_terms[name], terms[name]) for name in terms}
     return modes, terms, problem.effect_loadings, problem.mean_skill
 
 

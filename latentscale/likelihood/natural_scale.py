@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..components.levels import family_effects, levels_in
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
 from .adaptive_nodes import adaptive
@@ -12,8 +13,8 @@ from .rules import Rule, require_laplace
 
 
 def _rule(model, integration, options):
-    require_laplace(model.llm_effects, integration)
-    return Rule.build(integration, model.table.layout.n_effects, **options)
+    require_laplace(levels_in(model.table.layout), integration)
+    return Rule.build(integration, family_effects(model.table.layout), **options)
 
 
 def natural_loglike(model, params, integration, options):

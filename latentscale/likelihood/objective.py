@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from ..components.complete import effect_loadings, fixed_part, layout_of
+from ..components.complete import fixed_part, layout_of
+from ..components.levels import effect_loadings, levels_of
 from ..components.response import cell_parameters, cell_terms, derivative_names
 from .adaptive_nodes import adaptive
 from .family_batches import over_parts, total
@@ -85,7 +86,7 @@ class Objective:
         return self._evaluation(u, s, *total(part[:2] for part in found)), modes
 
     def laplace_hessian(self, u, modes=None):
-        """Hessian in u of the penalised Laplace log-likelihood; may be NaN. Not for residual skills of LLMs."""
+        """Hessian in u of the penalised Laplace log-likelihood; may be NaN. For effects of families alone."""
         s = self.space.structural(u)
         options = self._laplace_options()
         function = partial(_hessian_shares, self.space.layout.unflatten(s), options=options, entries=self.entries)
@@ -117,13 +118,13 @@ class Objective:
     def nodes(self, u, standard, start=None):
         """Standard nodes adapted to every family's posterior at u, and the modes."""
         structure = self.space.structure(u)
-        require_laplace(structure.kappa != 0.0)
+        require_laplace(levels_of(structure))
         found = list(over_parts(partial(_adapted, structure), self.cells, standard, start))
         return Nodes.joined([nodes for nodes, _ in found]), Modes.joined([modes for _, modes in found], self.cells)
 
     def moving(self, u, standard, start=None):
         """Evaluation on nodes adapted anew at every u, with the exact gradient (``adaptive``), and the modes."""
-        require_laplace(self.space.structure(u).kappa != 0.0)
+        require_laplace(levels_of(self.space.structure(u)))
         return self._with_modes(u, partial(adaptive, shapes=self.shapes), standard, start)
 
     def _evaluation(self, u, s, loglike, score):
@@ -146,7 +147,7 @@ class Objective:
         """Evaluation from a function that gives log-likelihood, score, Hessian and one more thing of a part."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
-        require_laplace(structure.kappa != 0.0)
+        require_laplace(levels_of(structure))
         others = []
 
         def sums():
@@ -173,8 +174,8 @@ class Objective:
         """Hessian in u of the complete-data log-likelihood with all effects held at their modes; may not be finite."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
-        if modes.llm is not None:
-            function = partial(_complete_with_llms, structure, shapes=self.shapes)
+        if len(modes.levels) > 1:
+            function = partial(_complete_with_inner_levels, structure, shapes=self.shapes)
             (hessian,) = total(over_parts(function, self.cells, modes))
             hessian = hessian[np.ix_(self.entries, self.entries)]
         else:
@@ -222,26 +223,44 @@ def _complete_blocks(structure, cells, modes, shapes):
     return chain_blocks(structure, cells, mean_skill, sums), cov
 
 
-def _complete_with_llms(structure, cells, modes, shapes):
-    """Hessian in s with the residual skills e_i held too, in a tuple: they are covariates whose slopes are kappa I.
+def _complete_with_inner_levels(structure, cells, modes, shapes):
+    """Hessian in s with the effects of inner levels held too, in a tuple: they are covariates whose slopes are scales.
 
-    What Sigma says of e_i is left out; the metric that this is for does not need it.
+    What Sigma says of these effects is left out; the metric that this is for does not need it.
     """
-    single, llm = np.zeros((len(modes.alpha), 1)), modes.llm
-    nodes = Nodes(modes.alpha[:, None, :], single, None)
-    k, p = len(structure.skill_cov), len(structure.slopes)
-    skills = np.zeros((len(cells.design), k))
-    skills[cells.llm_rows] = llm
-    weights = np.ones(nodes.log_weight.shape)
-    wider = replace(structure, slopes=np.vstack([structure.slopes, structure.kappa * np.eye(k)]), llm_sd=None)
-    cells = cells.with_design(np.hstack([cells.design, skills]))
-    hessian = marginal(wider, cells, nodes, 2, shapes, weights).hessian
+    nodes = Nodes(modes.alpha[:, None, :], np.zeros((len(modes.alpha), 1)), None)
+    design, slopes, kept = _held_as_covariates(structure, cells, modes)
+    inner = {term.block for level in levels_of(structure)[1:] for term in level.terms}
+    outer = {name: values for name, values in structure.scales.items() if name not in inner}
+    wider = replace(structure, slopes=np.vstack([structure.slopes, *slopes]), scales=outer)
+    cells = cells.with_design(np.hstack([cells.design, *design]))
+    hessian = marginal(wider, cells, nodes, 2, shapes, np.ones(nodes.log_weight.shape)).hessian
     layout, large = layout_of(structure), layout_of(wider)
+    k, p = layout.n_skills, layout.n_covariates
     carry = np.zeros((large.size, layout.size))
     for name in layout.slices:
-        if name == "llm_sd":
-            carry[np.diag(large.index("slopes")[p:]), layout.slices[name]] = 1.0
-        else:
+        if name not in inner:
             where = large.index(name)[:p] if name == "slopes" else large.index(name)
             carry[where.ravel(), layout.index(name).ravel()] = 1.0
+    for number, term in enumerate(kept):
+        block = large.index("slopes")[p + k * number : p + k * (number + 1)]
+        scale = layout.index(term.block)
+        carry[np.diag(block), scale if term.row is None else scale[term.row]] = 1.0
     return (carry.T @ hessian @ carry,)
+
+
+def _held_as_covariates(structure, cells, modes):
+    """Effects of inner levels as covariates (N, K), their slopes diag(s) (K, K), and their terms; lists of as many."""
+    design, slopes, terms, k = [], [], [], len(structure.skill_cov)
+    first = cells.units("llm").starts
+    for level, effects in zip(levels_of(structure)[1:], modes.effects[1:], strict=True):
+        of_llm = effects[cells.units(level.name).of_cell[first]]
+        for term, where in level.slices(k):
+            held = np.zeros((len(cells.design), k))
+            held[cells.llm_rows] = of_llm[:, where]
+            if term.covariate is not None:
+                held *= cells.random[:, term.covariate, None]
+            design.append(held)
+            slopes.append(term.scale(structure) * np.eye(k))
+            terms.append(term)
+    return design, slopes, terms

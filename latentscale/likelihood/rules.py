@@ -103,14 +103,14 @@ class Rule:
         return f"Monte Carlo, {GROUPS} scramblings of {self.draws} Sobol draws ({law} proposal)"
 
 
-def require_laplace(llm_effects, integration="nodes"):
-    """Refuse rules on nodes where LLMs have residual skills.
+def require_laplace(levels, integration="nodes"):
+    """Refuse rules on nodes where there are effects of units within families, such as residual skills of LLMs.
 
     Raises
     ------
     DataError
     """
-    if llm_effects and integration != "laplace":
+    if len(levels) > 1 and integration != "laplace":
         raise DataError(
             f"The residual skills of LLMs (llm_effects=True) are too many to be integrated by {integration!r}: say "
             "integration='laplace'."

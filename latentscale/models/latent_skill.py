@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..components.cells import Cells
 from ..components.identification import Pattern, identification_form, unrotated
+from ..components.levels import random_slopes, residual_skills, simulated_skills
 from ..components.penalty import (
     DEFAULT_LINK_SD,
     DEFAULT_SD,
@@ -94,7 +95,7 @@ class LatentSkillLaw(PanelModel):
             check_family_terms(self.design, self.family_terms, self.families, self.family_codes)
         self._check_scores()
         self.random_terms = read_random_terms(random_slopes, self.terms, self.between_only)
-        self.table = self._parameter_table(self.pattern, self.random_terms)
+        self.table = self._parameter_table(self.pattern, self.effects)
 
     def __repr__(self):
         return (
@@ -179,16 +180,8 @@ class LatentSkillLaw(PanelModel):
         """
         structure = self.table.structure(self.table.read(params))
         rng = np.random.default_rng(seed)
-        effects = rng.multivariate_normal(
-            np.zeros(self.pattern.n_skills), structure.skill_cov, size=self.n_families, method="cholesky"
-        )
-        skill = effects[self.family_codes] + self.design.x @ structure.slopes
-        for number in range(len(self.random_terms)):
-            slopes = structure.slope_sd[number] * rng.standard_normal(effects.shape)
-            skill += self.random_design[:, number, None] * slopes[self.family_codes]
-        if self.llm_effects:
-            own = rng.standard_normal(skill.shape) @ np.linalg.cholesky(structure.skill_cov).T
-            skill += structure.kappa * own
+        skill = simulated_skills(rng, structure, self.family_codes, self.random_design)
+        skill = skill + self.design.x @ structure.slopes
         eta = skill @ structure.loadings.T + structure.intercepts
         y = simulate_scores(
             rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper, structure.link,
@@ -200,8 +193,8 @@ class LatentSkillLaw(PanelModel):
 
     def with_random_slopes(self, terms):
         """The same model of the same scores with random slopes on these terms (all that it is to have)."""
-        random_terms = read_random_terms(list(terms), self.terms, self.between_only)
-        return self.replaced(random_terms=random_terms, table=self._parameter_table(self.pattern, random_terms))
+        other = self.replaced(random_terms=read_random_terms(list(terms), self.terms, self.between_only))
+        return other.replaced(table=other._parameter_table(other.pattern, other.effects))
 
     def replaced(self, **changes):
         """A copy of the model with some attributes changed.
@@ -242,6 +235,18 @@ class LatentSkillLaw(PanelModel):
         return x[:, where] - self.centring_design[:, where].mean(axis=0)
 
     @cached_property
+    def effects(self):
+        """Random effects beyond the efficiency of families: tuple of ``components.levels.RandomEffects``."""
+        k = self.pattern.n_skills
+        slopes = [random_slopes(self.random_terms, self.random_design, k)] if self.random_terms else []
+        return (*slopes, *([residual_skills()] if self.llm_effects else []))
+
+    @property
+    def has_free_axes(self):
+        """Whether the form merely chooses axes: all laws of the model can be had in it by rotating skills."""
+        return self.pattern.reachable and all(one.correlated for one in self.effects)
+
+    @cached_property
     def internal_cells(self):
         """Cells with whitened covariates."""
         return self.user_cells.with_design(self.recoding.design(self.design.x))
@@ -270,12 +275,12 @@ class LatentSkillLaw(PanelModel):
 
     @cached_property
     def search_form(self):
-        """Pattern and parameter space of the search over starts, in which slopes do not vary between families.
+        """Pattern and parameter space of the search over starts, without the random effects that it leaves out.
 
         For just-identified models that is the form without coordinates.
         """
         pattern = unrotated(self.skills, len(self.benchmarks)) if self.pattern.reachable else self.pattern
-        return pattern, ParameterSpace(self._parameter_table(pattern))
+        return pattern, ParameterSpace(self._parameter_table(pattern, [one for one in self.effects if one.in_search]))
 
     @cached_property
     def natural_penalty(self):
@@ -284,7 +289,7 @@ class LatentSkillLaw(PanelModel):
 
     def _penalty(self, table, design_cov):
         parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
-        if self.llm_effects:
+        if any(one.steadies_precision for one in self.effects):
             parts.append(PrecisionPenalty(table.layout.index("precision")))
         if self.avoid_zero_sd:
             parts.append(self._spread_penalty(table.layout))
@@ -293,15 +298,15 @@ class LatentSkillLaw(PanelModel):
         return Penalty(tuple(parts))
 
     def _spread_penalty(self, layout):
-        slopes, own = layout.index("slope_sd"), layout.index("llm_sd")
-        rates = np.zeros((0, 1)) if not len(slopes) else self.random_design.std(axis=0)[:, None]
-        rate = np.append(np.broadcast_to(rates, slopes.shape).ravel(), np.ones(len(own)))
-        return SpreadPenalty(np.append(slopes.ravel(), own), rate)
+        blocks = [(layout.index(one.block), one.spreads) for one in self.effects if one.block in layout.slices]
+        where, rates = ([pair[side].ravel() for pair in blocks] for side in (0, 1))
+        return SpreadPenalty(np.concatenate([*where, np.zeros(0, dtype=int)]), np.concatenate([*rates, np.zeros(0)]))
 
-    def _parameter_table(self, pattern: Pattern, random_terms=()):
-        n_link = len(LINK) if self.link == "monotone" else 0
-        sizes = len(self.benchmarks), pattern.n_skills, len(self.terms), len(random_terms)
-        layout = Layout(*sizes, n_link, self.llm_effects)
+    def _parameter_table(self, pattern: Pattern, effects):
+        n_link, k = len(LINK) if self.link == "monotone" else 0, pattern.n_skills
+        scales = tuple(one.scale_block for one in effects)
+        shapes = tuple((block.name, block.shape(k)) for block in scales)
+        layout = Layout(len(self.benchmarks), k, len(self.terms), n_link, shapes)
         fixed = np.full(layout.size, np.nan)
         fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
         fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
@@ -310,9 +315,7 @@ class LatentSkillLaw(PanelModel):
             fixed[layout.slices["upper"]] = 1.0
         if self.asymptotes == "chance":
             fixed[layout.slices["lower"]] = self.panel.chance.to_numpy(dtype=float)
-        return ParameterTable(
-            self.benchmarks, pattern.skills, self.terms, fixed, random_terms, n_link, self.llm_effects
-        )
+        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed, n_link, scales)
 
     # --- checks ----------------------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 Loadings, intercepts, slopes and coordinates of links are free as they are. A precision is exp(u). The asymptotes are
 c = F(u) and d = c + (1 - c) F(u'), so that c < d <= 1 always. Sigma = D R D with sd exp(u) where a variance
 is free, and the correlation matrix R = C C' with rows of C proportional to (u_1, ..., u_{k-1}, 1): every u
-gives a positive definite R with unit diagonal, and every such R has one u. The standard deviations tau of random slopes
-and the size kappa of LLMs' residual skills are free with either sign: the law depends on their squares, so that zero,
-the edge of their space, lies inside.
+gives a positive definite R with unit diagonal, and every such R has one u. Standard deviations
+of random effects are free with either sign: the law depends on their squares, so that zero, the edge of their space,
+lies inside.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class ParameterSpace:
     def _linear(self):
         """Entries of s that are free as they are."""
         plain = np.zeros(self.layout.size, dtype=bool)
-        for block in ("loadings", "intercepts", "slopes", "slope_sd", "link", "llm_sd"):
+        for block in ("loadings", "intercepts", "slopes", "link", *(name for name, _ in self.layout.scales)):
             plain[self.layout.slices[block]] = True
         return np.flatnonzero(plain & self.table.free)
 

@@ -1,9 +1,11 @@
 """The parameters as matrices, and their one order in a flat vector."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+
+from .kinds import Kind
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,14 @@ class Structure:
         phi, positive.
     lower, upper : arrays (J,)
         Asymptotes c and d, 0 <= c < d <= 1.
-    slope_sd : array (r, K)
-        tau, standard deviations of the families' random slopes, r of the covariates; (0, K) without any. The
-        law depends on their squares, so optimisers may pass through negative values.
     link : array (J, G)
         Coordinates of each benchmark's link (``numerics.monotone``); (J, 0) for the logistic one.
     outliers : array (J,)
         Shares of scores with a tenth of the precision, in [0, 0.5); none by default.
-    llm_sd : array (1,)
-        kappa: the residual skills of an LLM have covariance kappa^2 Sigma. (0,), the default, without any. Optimisers
-        may pass through negative values, as for ``slope_sd``.
+    scales : dict of str to array
+        Standard deviations that scale random effects beyond the efficiency of families, by the name of their block
+        (``components.levels``): (r, K), one for each of r covariates and each skill, or (1,), one for all skills. The
+        law depends on their squares, so that optimisers may pass through negative values.
     """
 
     loadings: np.ndarray
@@ -43,39 +43,42 @@ class Structure:
     precision: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    slope_sd: np.ndarray = None
     link: np.ndarray = None
     outliers: np.ndarray = None
-    llm_sd: np.ndarray = None
+    scales: dict = None
 
     def __post_init__(self):
         if self.link is None:
             object.__setattr__(self, "link", np.zeros((len(self.loadings), 0)))
         if self.outliers is None:
             object.__setattr__(self, "outliers", np.zeros(len(self.loadings)))
-        if self.slope_sd is None:
-            object.__setattr__(self, "slope_sd", np.zeros((0, self.loadings.shape[1])))
-        object.__setattr__(self, "llm_sd", np.zeros(0) if self.llm_sd is None else np.atleast_1d(self.llm_sd))
+        scales = {} if self.scales is None else self.scales
+        object.__setattr__(self, "scales", {name: np.atleast_1d(values) for name, values in scales.items()})
 
-    @property
-    def kappa(self):
-        """``llm_sd`` as a number, 0.0 without residual skills of LLMs."""
-        return float(self.llm_sd[0]) if len(self.llm_sd) else 0.0
+    def with_scales(self, **blocks):
+        """The same parameters with some blocks of standard deviations replaced or added."""
+        return replace(self, scales={**self.scales, **blocks})
+
+    def unsigned(self):
+        """The same law with standard deviations that are not negative."""
+        return replace(self, scales={name: np.abs(values) for name, values in self.scales.items()})
 
     def transformed(self, a_inverse):
         """The same law of the data with skills theta -> A theta, given A^-1 (K, K).
 
-        Independent random slopes stay independent only if A is diagonal.
+        Effects that are independent across skills stay so only if A is diagonal; those that have the covariance of
+        the families' effects, up to one factor, have it in all axes.
         """
         a = np.linalg.inv(a_inverse)
-        if len(self.slope_sd) and np.any(a_inverse != np.diag(np.diag(a_inverse))):
-            raise ValueError("random slopes with a diagonal covariance cannot be rotated")
+        by_skill = {name: values for name, values in self.scales.items() if values.ndim == 2}
+        if by_skill and np.any(a_inverse != np.diag(np.diag(a_inverse))):
+            raise ValueError("random effects that are independent across skills cannot be rotated")
         return replace(
             self,
             loadings=self.loadings @ a_inverse,
             slopes=self.slopes @ a.T,
             skill_cov=a @ self.skill_cov @ a.T,
-            slope_sd=self.slope_sd * np.diag(a),
+            scales={**self.scales, **{name: values * np.diag(a) for name, values in by_skill.items()}},
         )
 
     def recoded(self, transform, centre):
@@ -88,24 +91,53 @@ class Structure:
 
 
 @dataclass(frozen=True)
+class ScaleBlock:
+    """A block of standard deviations that scale random effects, with its labels.
+
+    Attributes
+    ----------
+    kind : Kind
+        Of its parameters; the block is called by its name.
+    rows : tuple of r str or None
+        Labels of r rows with one standard deviation a skill; None for one number that all skills share.
+    """
+
+    kind: Kind
+    rows: tuple | None = None
+
+    @property
+    def name(self):
+        """Of the block in s."""
+        return self.kind.name
+
+    def shape(self, n_skills):
+        """(r, K), or (1,)."""
+        return (1,) if self.rows is None else (len(self.rows), n_skills)
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where each block of a Structure lies in the flat structural vector s.
 
-    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, tau row by row, the
-    coordinates of the links row by row, the shares of outliers, and kappa if ``llm_effects``.
+    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, the standard
+    deviations of random effects that have one a skill, row by row, the coordinates of the links row by row, the shares
+    of outliers, and the standard deviations that are one number for all skills.
+
+    Attributes
+    ----------
+    n_items, n_skills, n_covariates : int
+        J, K, p.
+    n_link : int
+        Coordinates of a benchmark's link.
+    scales : tuple of (str, tuple of int)
+        Name and shape of each block of standard deviations, (r, K) or (1,).
     """
 
     n_items: int
     n_skills: int
     n_covariates: int
-    n_random: int = 0
     n_link: int = 0
-    llm_effects: bool = False
-
-    @property
-    def n_effects(self):
-        """Random effects a family has, D = K (1 + r); those of its LLMs, K each, are not counted."""
-        return self.n_skills * (1 + self.n_random)
+    scales: tuple = ()
 
     @cached_property
     def slices(self):
@@ -119,18 +151,17 @@ class Layout:
             "precision": j,
             "lower": j,
             "upper": j,
-            "slope_sd": self.n_random * k,
-            "link": j * self.n_link,
-            "outliers": j,
-            "llm_sd": int(self.llm_effects),
         }
+        sizes |= {name: r * k for name, (r, *by_skill) in self.scales if by_skill}
+        sizes |= {"link": j * self.n_link, "outliers": j}
+        sizes |= {name: r for name, (r, *by_skill) in self.scales if not by_skill}
         ends = np.cumsum(list(sizes.values()))
         spans = zip(sizes, sizes.values(), ends, strict=True)
         return {name: slice(int(end - size), int(end)) for name, size, end in spans}
 
     @property
     def size(self):
-        return self.slices["llm_sd"].stop
+        return max(where.stop for where in self.slices.values())
 
     @cached_property
     def triangle(self):
@@ -142,8 +173,8 @@ class Layout:
         shapes = {
             "loadings": (self.n_items, self.n_skills),
             "slopes": (self.n_covariates, self.n_skills),
-            "slope_sd": (self.n_random, self.n_skills),
             "link": (self.n_items, self.n_link),
+            **dict(self.scales),
         }
         where = self.slices[block]
         return np.arange(where.start, where.stop).reshape(shapes.get(block, (-1,)))
@@ -156,6 +187,14 @@ class Layout:
         return out | {str(number + 1): link[:, number] for number in range(self.n_link)}
 
     @cached_property
+    def is_scale(self):
+        """Which entries of s are standard deviations of random effects, bool array (S,)."""
+        out = np.zeros(self.size, dtype=bool)
+        for name, _ in self.scales:
+            out[self.slices[name]] = True
+        return out
+
+    @cached_property
     def items(self):
         """The benchmark that each entry of s belongs to, int array (S,); -1 where it belongs to all."""
         out = np.full(self.size, -1)
@@ -166,12 +205,12 @@ class Layout:
 
     def flatten(self, structure):
         """Structure -> s."""
-        parts = []
-        for field in fields(structure):
-            value = getattr(structure, field.name)
-            if field.name == "llm_sd" and len(value) < self.llm_effects:
-                value = np.zeros(1)  # a law without residual skills is one whose residual skills vanish
-            parts.append(value[self.triangle] if field.name == "skill_cov" else np.ravel(value))
+        parts, shapes = [], dict(self.scales)
+        # a law without some effects is one in which they vanish
+        scales = {name: np.zeros(shape) for name, shape in shapes.items()} | structure.scales
+        for name in self.slices:
+            value = scales[name] if name in shapes else getattr(structure, name)
+            parts.append(value[self.triangle] if name == "skill_cov" else np.ravel(value))
         return np.concatenate(parts)
 
     def unflatten(self, s):
@@ -179,9 +218,9 @@ class Layout:
         values = {name: s[where] for name, where in self.slices.items()}
         values["loadings"] = values["loadings"].reshape(self.n_items, self.n_skills)
         values["slopes"] = values["slopes"].reshape(self.n_covariates, self.n_skills)
-        values["slope_sd"] = values["slope_sd"].reshape(self.n_random, self.n_skills)
         values["link"] = values["link"].reshape(self.n_items, self.n_link)
         cov = np.zeros((self.n_skills, self.n_skills))
         cov[self.triangle] = values["skill_cov"]
         values["skill_cov"] = cov + np.tril(cov, -1).T
-        return Structure(**values)
+        scales = {name: values.pop(name).reshape(shape) for name, shape in self.scales}
+        return Structure(**values, scales=scales)

@@ -15,8 +15,7 @@ from .structure import Layout
 # blocks of the structural vector whose entries are all of one kind
 _BLOCKS = {
     "loadings": kinds.LOADING, "intercepts": kinds.INTERCEPT, "slopes": kinds.SLOPE, "precision": kinds.PRECISION,
-    "lower": kinds.LOWER, "upper": kinds.UPPER, "slope_sd": kinds.SLOPE_SD, "link": kinds.LINK,
-    "outliers": kinds.OUTLIERS, "llm_sd": kinds.LLM_SD,
+    "lower": kinds.LOWER, "upper": kinds.UPPER, "link": kinds.LINK, "outliers": kinds.OUTLIERS,
 }  # fmt: skip
 
 
@@ -30,21 +29,18 @@ class ParameterTable:
         Labels of the items, the skills and the columns of the design.
     fixed : array (S,)
         Fixed values, NaN where the entry is a free parameter; shares of outliers are never free, and 0 by default.
-    random_terms : tuple of str
-        Columns of the design whose slopes vary between families.
     n_link : int
         Coordinates of a benchmark's link, 0 for the logistic one.
-    llm_effects : bool
-        Whether LLMs have residual skills, whose ``llm_sd`` is then the last entry of s.
+    scales : tuple of ScaleBlock
+        Blocks of standard deviations of random effects.
     """
 
     benchmarks: tuple
     skills: tuple
     terms: tuple
     fixed: np.ndarray
-    random_terms: tuple = ()
     n_link: int = 0
-    llm_effects: bool = False
+    scales: tuple = ()
 
     def __post_init__(self):
         fixed, where = np.array(self.fixed, dtype=float), self.layout.slices["outliers"]
@@ -56,8 +52,9 @@ class ParameterTable:
 
     @cached_property
     def layout(self):
-        sizes = len(self.benchmarks), len(self.skills), len(self.terms), len(self.random_terms)
-        return Layout(*sizes, self.n_link, self.llm_effects)
+        sizes = len(self.benchmarks), len(self.skills), len(self.terms)
+        shapes = tuple((block.name, block.shape(len(self.skills))) for block in self.scales)
+        return Layout(*sizes, self.n_link, shapes)
 
     @cached_property
     def free(self):
@@ -108,11 +105,11 @@ class ParameterTable:
         labels = {
             "loadings": itertools.product(self.benchmarks, self.skills),
             "slopes": itertools.product(self.terms, self.skills),
-            "slope_sd": itertools.product(self.random_terms, self.skills),
             "link": itertools.product(self.benchmarks, range(1, self.n_link + 1)),
-            "llm_sd": [()] * self.llm_effects,
+            **{one.name: [()] if one.rows is None else itertools.product(one.rows, self.skills) for one in self.scales},
         }.get(block, [(benchmark,) for benchmark in self.benchmarks])
-        return [(_BLOCKS[block], each) for each in labels]
+        scales = {one.name: one.kind for one in self.scales}
+        return [((_BLOCKS | scales)[block], each) for each in labels]
 
     def _covariance_entries(self):
         """Those of the lower triangle of Sigma: variances, and correlations or covariances."""
@@ -188,10 +185,11 @@ class ParameterTable:
         if wrong.any():
             names = [b for b, v in zip(self.benchmarks, wrong, strict=True) if v]
             raise DataError(f"Asymptotes must satisfy 0 <= lower < upper <= 1; they do not for {names}.")
-        if np.any(structure.slope_sd < 0):
-            raise DataError("A standard deviation of random slopes (slope_sd[...]) cannot be negative.")
-        if structure.kappa < 0:
-            raise DataError(f"The size of LLMs' residual skills, llm_sd, cannot be negative; got {structure.kappa:g}.")
+        for block in self.scales:
+            where = np.flatnonzero(structure.scales[block.name].ravel() < 0)
+            if len(where):
+                names = np.asarray(self.all_names, dtype=object)[self.layout.slices[block.name]][where]
+                raise DataError(f"A standard deviation cannot be negative: {list(names[:5])}.")
         if np.linalg.eigvalsh(structure.skill_cov)[0] <= 0:
             raise DataError("The skill covariance (corr[...], cov[...]) is not positive definite.")
 

@@ -18,7 +18,7 @@ from scipy import special
 from scipy.special import expit
 
 from ..components.cells import Cells
-from ..components.complete import effects_cov
+from ..components.levels import levels_of
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..likelihood.rules import Rule
@@ -44,7 +44,7 @@ class Effects:
 
 def unseen_effects(structures):
     """Effects of a family drawn from the distribution of families."""
-    cov = np.stack([effects_cov(structure) for structure in structures])
+    cov = np.stack([levels_of(structure)[0].covariance(structure) for structure in structures])
     return Effects(np.zeros(cov.shape[:2]), cov)
 
 
@@ -60,7 +60,7 @@ def family_cells(model, code):
 def known_effects(structures, cells, rule):
     """Mean and covariance of the posterior of one family's effects.
 
-    With residual skills of LLMs those of the normal law at its mode, the residuals profiled out.
+    Where units within families have effects, those of the normal law at its mode, these effects profiled out.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def known_effects(structures, cells, rule):
         modes = posterior_modes(structure, cells, start)
         # the parameters are all near one estimate, and so are the modes
         start = modes if start is None else start
-        if structure.kappa:
+        if len(modes.levels) > 1:
             means.append(modes.alpha[0])
             covs.append(np.linalg.inv(modes.curvature[0]))
             continue
@@ -215,8 +215,13 @@ def make_target(structures, effects, weights, random, centre, items=None):
     def stack(name):
         return np.stack([getattr(structure, name) for structure in structures])
 
-    slopes, tau = stack("slopes"), stack("slope_sd")
+    slopes, levels = stack("slopes"), [levels_of(structure) for structure in structures]
     count, k = len(structures), slopes.shape[2]
+    # standard deviations of random slopes, term by term (S, r, K)
+    tau = np.stack([
+        np.array([term.scale(structure) for term in outer.terms[1:]]).reshape(-1, k)
+        for structure, (outer, *_) in zip(structures, levels, strict=True)
+    ])  # fmt: skip
     if items is None:
         directions, base = np.broadcast_to(weights, (count, 1, k)), np.zeros((count, 1))
     else:
@@ -229,10 +234,11 @@ def make_target(structures, effects, weights, random, centre, items=None):
     combined[:, random] += moved[:, :, 1:].transpose(0, 2, 1)
     offset = base + moved[:, :, 0] - moved[:, :, 1:] @ centre
     form = np.einsum("stak,sakbl,subl->staub", spread, cov, spread, optimize=True)
-    # the residual skills of a new LLM, kappa e with e ~ N(0, Sigma)
-    kappa = np.array([structure.kappa for structure in structures])
-    own = np.einsum("stk,skl,sul->stu", directions, stack("skill_cov"), directions, optimize=True)
-    form[:, :, 0, :, 0] += kappa[:, None, None] ** 2 * own
+    # effects of a new LLM's own
+    for place, (structure, (_, *inner)) in enumerate(zip(structures, levels, strict=True)):
+        for level in inner:
+            own = level.loadings(structure, directions[place], np.zeros((directions.shape[1], len(random))))
+            form[place, :, 0, :, 0] += own @ level.covariance(structure) @ own.T
     if items is None:
         return Target(np.ones(1), combined, offset, form, random, centre)
     link = stack("link")[:, items]

@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api import types
 from scipy.spatial import ConvexHull, QhullError
 
+from ..components.levels import levels_of
 from ..errors import DataError
 from ..tables import some
 from .predictive import predictive_draws
@@ -357,11 +358,7 @@ def _predict(fit, table, target, alpha, size, seed, sources):
 
 def _skill_means(fit, table):
     """E[theta | data] of imagined LLMs at the estimate (n, K); of unseen families the average."""
-    model, k = fit.model, len(fit.model.skills)
     _, codes, x, _ = fit._read_new(table)
     effects = np.vstack([fit._posterior.mean, np.zeros(fit._posterior.mean.shape[1])])[codes]  # -1: unseen
-    theta = effects[:, :k] + x @ fit.structure.slopes
-    random = model.random_covariates(x) if model.random_terms else None
-    for number, tau in enumerate(fit.structure.slope_sd):
-        theta += random[:, number, None] * tau * effects[:, k * (1 + number) : k * (2 + number)]
-    return theta
+    families = levels_of(fit.structure)[0]
+    return families.added(fit.structure, effects, fit.model.random_covariates(x)) + x @ fit.structure.slopes

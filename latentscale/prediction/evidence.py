@@ -60,6 +60,5 @@ def gather_evidence(model, llms, families, x, scores=None):
     if not rows:
         return Evidence((), None, {})
     names, codes = np.unique([family for family, _ in rows], return_inverse=True)
-    random = model.random_covariates(design) if model.random_terms else None
-    cells = Cells.from_tables(y, state, prepared.edge, codes, design, random)
+    cells = Cells.from_tables(y, state, prepared.edge, codes, design, model.random_covariates(design))
     return Evidence(tuple(names.tolist()), cells, {key: row for row, key in enumerate(rows)})

@@ -70,7 +70,7 @@ class ParameterLaw:
             v = self.centre.copy()
             v[self.spreads] *= factor
             moved = self.structure(v)
-            out.append(replace(structure, slope_sd=moved.slope_sd, llm_sd=moved.llm_sd))
+            out.append(structure.with_scales(**moved.scales))
         return out
 
 
@@ -132,7 +132,7 @@ def _root(cov):
 def _expected_law(fit):
     model = fit.model
     structure, space, turn = model.recoding.internal(fit.structure), model.space, np.eye(len(model.skills))
-    if model.pattern.reachable and not model.random_terms:
+    if model.has_free_axes:
         _, space = model.search_form
         turn = np.linalg.cholesky(structure.skill_cov)
         structure = structure.transformed(turn)

@@ -1,14 +1,14 @@
 """Posterior of family effects on the nodes of a fit, and posterior means of scores.
 
-With residual skills of LLMs nodes would have too many dimensions: weighted draws (``prediction.sampling``) take their
-place.
+Where units within families have effects, nodes would have too many dimensions: weighted draws
+(``prediction.sampling``) take their place.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..components.complete import effects_cov, spread_loadings
+from ..components.levels import levels_of
 from ..components.response import mean_score
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
@@ -29,13 +29,13 @@ class FamilyPosterior:
         All effects of a family: alpha, and with random slopes their z.
     weight : array (L, M)
         Rows sum to one.
-    own : dict of int to array (M, K)
-        e_i by row of the design, of the LLMs with scores; empty without LLM residuals.
+    by_llm : dict of int to array (M, D')
+        Effects of the LLMs with scores, by row of the design; empty where LLMs have none.
     """
 
     alpha: np.ndarray
     weight: np.ndarray
-    own: dict = field(default_factory=dict)
+    by_llm: dict = field(default_factory=dict)
 
     @property
     def mean(self):
@@ -48,20 +48,20 @@ class FamilyPosterior:
         centred = self.alpha - self.mean[:, None, :]
         return np.sqrt(np.einsum("lm,lmk->lk", self.weight, centred**2))
 
-    def own_means(self, codes, n_skills):
-        """E[e_i | data] (n, K) of LLMs with family codes (n,); zero for those without scores."""
-        out = np.zeros((len(codes), n_skills))
-        for row, draws in self.own.items():
+    def llm_means(self, codes, size):
+        """Posterior means of LLMs' effects (n, D'), given their families' codes (n,); zero for those without scores."""
+        out = np.zeros((len(codes), size))
+        for row, draws in self.by_llm.items():
             out[row] = self.weight[codes[row]] @ draws
         return out
 
 
 def family_posterior(structure, cells, rule):
     """Posterior of every family at a Structure; a Laplace rule is replaced by the grid that judges it."""
-    if structure.kappa:
+    if len(levels_of(structure)) > 1:
         found = effect_draws(structure, cells, range(cells.n_families), DRAWS, rule.seed)
-        own = {row: draws for one in found for row, draws in one.own.items()}
-        return FamilyPosterior(np.stack([one.alpha for one in found]), np.stack([one.weight for one in found]), own)
+        by_llm = {row: draws for one in found for row, draws in one.by_llm.items()}
+        return FamilyPosterior(np.stack([one.alpha for one in found]), np.stack([one.weight for one in found]), by_llm)
     rule = rule.finer() if rule.kind == "laplace" else rule
     nodes = adapted_nodes(rule.standard(cells.n_families), posterior_modes(structure, cells))
     return FamilyPosterior(nodes.alpha, marginal(structure, cells, nodes, order=0).posterior)
@@ -76,10 +76,10 @@ def prior_nodes(structure, rule):
         np.sum(z * z, axis=1) + z.shape[1] * np.log(2.0 * np.pi)
     )
     weight = np.exp(log_weight)
-    return z @ np.linalg.cholesky(effects_cov(structure)).T, weight / weight.sum()
+    return z @ np.linalg.cholesky(levels_of(structure)[0].covariance(structure)).T, weight / weight.sum()
 
 
-def expected_scores(structure, x, codes, posterior, prior, random=None, places=None):
+def expected_scores(structure, x, codes, posterior, prior, random, places=None):
     """E[mu_ij | data] for LLMs with covariates x, shape (n, J).
 
     Parameters
@@ -89,34 +89,39 @@ def expected_scores(structure, x, codes, posterior, prior, random=None, places=N
         Family of each LLM; -1 for an unknown one, which is predicted from ``prior``.
     posterior : FamilyPosterior
     prior : (array (M, D), array (M,))
-    random : array (n, r), optional
+    random : array (n, r)
         Covariates of random slopes.
     places : int array (n,), optional
-        Rows of the design of LLMs with scores, -1 for new LLMs, whose residuals are averaged over their distribution.
+        Rows of the design of LLMs with scores, -1 for new LLMs, whose own effects are averaged over their distribution.
     """
+    outer, *inner = levels_of(structure)
     out = np.empty((len(x), len(structure.intercepts)))
     fixed = x @ structure.slopes @ structure.loadings.T + structure.intercepts
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
         alpha, weight = prior if code < 0 else (posterior.alpha[code], posterior.weight[code])
         for row in rows:
-            varying = None if random is None else np.tile(random[row], (len(structure.loadings), 1))
-            eta = fixed[row] + alpha @ spread_loadings(structure, structure.loadings, varying).T  # (M, J)
-            own = None if places is None else posterior.own.get(int(places[row]))
-            if own is not None:
-                eta = eta + structure.kappa * own @ structure.loadings.T
-            out[row] = weight @ _mean_scores(structure, eta, own is None)
+            varying = np.tile(random[row], (len(structure.loadings), 1))
+            eta = fixed[row] + alpha @ outer.loadings(structure, structure.loadings, varying).T  # (M, J)
+            by_level = [level.loadings(structure, structure.loadings, varying) for level in inner]
+            known = None if places is None else posterior.by_llm.get(int(places[row]))
+            if known is None:
+                variance = sum(
+                    np.sum(loadings @ level.covariance(structure) * loadings, axis=1)
+                    for level, loadings in zip(inner, by_level, strict=True)
+                )
+                out[row] = weight @ _mean_scores(structure, eta, np.sqrt(variance) if inner else None)
+            else:
+                out[row] = weight @ _mean_scores(structure, eta + known @ by_level[-1].T, None)
     return out
 
 
-def _mean_scores(structure, eta, residual):
-    """mu at linear predictors (M, J), averaged over an LLM's residual if its e_i is not in them."""
-    if not (structure.kappa and residual):
+def _mean_scores(structure, eta, sd):
+    """mu at linear predictors (M, J), averaged over what an LLM's unknown effects, of standard deviation (J,), add."""
+    if sd is None:
         return mean_score(eta, structure.lower, structure.upper, structure.link)
     nodes = gauss_hermite(_RESIDUAL_NODES, 1)
     weight = np.exp(nodes.log_weight + normal_log_density(nodes.z))
-    loadings = structure.loadings
-    sd = structure.kappa * np.sqrt(np.sum(loadings @ structure.skill_cov * loadings, axis=1))
     return sum(
         w * mean_score(eta + z * sd, structure.lower, structure.upper, structure.link)
         for w, z in zip(weight, nodes.z[:, 0], strict=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from ..components.complete import effect_loadings, fixed_part
+from ..components.complete import fixed_part
+from ..components.levels import effect_loadings, levels_of
 from ..components.response import OUTLIER_PRECISION
 from ..errors import DataError
 from ..likelihood.marginal import adapted_nodes, marginal
@@ -69,8 +70,7 @@ def posterior_draws(structure, cells, size, seed=0):
     Returns
     -------
     array (L, size, D)
-        alpha, and where slopes vary between families their z, in units of the standard deviations ``slope_sd``:
-        D = K (1 + r).
+        Effects of families (``components.levels``).
 
     Raises
     ------
@@ -212,16 +212,16 @@ def _means(structure, eta, item):
 def _moments(structure, cells, rule):
     """E[Y | data] and Var(Y | data) of every cell, (C,), on the nodes of the posterior."""
     posterior = family_posterior(structure, cells, rule)
-    loadings = effect_loadings(structure, cells)
+    outer, *inner = levels_of(structure)
+    loadings, own_loadings = effect_loadings(structure, cells, [outer]), _llm_loadings(structure, cells, inner)
     _, base = fixed_part(structure, cells)
-    steep = structure.kappa * structure.loadings[cells.item]
     mean, within, between = np.empty((3, cells.n_cells))
     for family in range(cells.n_families):
         where = slice(cells.bounds[family], cells.bounds[family + 1])
         item, weight = cells.item[where], posterior.weight[family]
         eta = base[where, None] + loadings[where] @ posterior.alpha[family].T
-        for cell in range(where.start, where.stop) if posterior.own else ():
-            eta[cell - where.start] += posterior.own[int(cells.row[cell])] @ steep[cell]
+        for cell in range(where.start, where.stop) if inner else ():
+            eta[cell - where.start] += posterior.by_llm[int(cells.row[cell])] @ own_loadings[cell]
         mu, nu = _means(structure, eta, item)
         mean[where] = mu @ weight
         between[where] = (mu - mean[where, None]) ** 2 @ weight
@@ -263,20 +263,27 @@ def _quantile(structure, cells, seed):
 
 def _drawn_effects(structure, cells, seed):
     """What one draw of all effects adds to the linear predictor of every cell, (C,)."""
-    loadings = effect_loadings(structure, cells)
-    if not structure.kappa:
+    outer, *inner = levels_of(structure)
+    loadings = effect_loadings(structure, cells, [outer])
+    if not inner:
         alpha = posterior_draws(structure, cells, 1, seed)[:, 0]
         return np.einsum("cd,cd->c", loadings, alpha[cells.family])
     rngs = [np.random.default_rng(child) for child in _children(seed, cells.n_families)]
     found = effect_draws(structure, cells, range(cells.n_families), ROUND_DRAWS, seed)
     chosen = [one.resampled(1, rng)[0] for one, rng in zip(found, rngs, strict=True)]
     alpha = np.stack([one.alpha[place] for one, place in zip(found, chosen, strict=True)])
-    own = np.zeros((len(cells.design), structure.loadings.shape[1]))
+    own_loadings = _llm_loadings(structure, cells, inner)
+    own = np.zeros((len(cells.design), own_loadings.shape[1]))
     for one, place in zip(found, chosen, strict=True):
-        for row, draws in one.own.items():
+        for row, draws in one.by_llm.items():
             own[row] = draws[place]
-    steep = structure.kappa * structure.loadings[cells.item]
-    return np.einsum("cd,cd->c", loadings, alpha[cells.family]) + np.einsum("ck,ck->c", steep, own[cells.row])
+    shared = np.einsum("cd,cd->c", loadings, alpha[cells.family])
+    return shared + np.einsum("ck,ck->c", own_loadings, own[cells.row])
+
+
+def _llm_loadings(structure, cells, inner):
+    """Loadings of the cells on their LLM's own effects, (C, D'); None where LLMs have none."""
+    return effect_loadings(structure, cells, inner) if inner else None
 
 
 def _censoring_uniforms(cells, seed):

@@ -1,6 +1,7 @@
 """Draws from the posterior of a family's effects: self-normalised importance sampling about the mode.
 
-A family's effects v are alpha_l, with random slopes their z, and with LLM residuals an e_i for each of its LLMs. Draws
+A family's effects v are its own, (alpha_l, z_l) with random slopes, and then those of every unit within it, such as the
+residual skills e_i of its LLMs. Draws
 come from a normal or t law at the mode of p(v | y_l) with the curvature there, as scrambled Sobol points, and carry
 weights. Where the weights are so uneven that few draws count, draws are resampled and moved by elliptical slice
 sampling (Murray, Adams and MacKay 2010), with the normal law at the mode in place of the prior (Nishihara, Murray and
@@ -13,7 +14,8 @@ import numpy as np
 from scipy import special
 from scipy.stats import qmc
 
-from ..components.complete import effect_loadings, effects_cov, fixed_part
+from ..components.complete import fixed_part
+from ..components.levels import levels_of
 from ..components.response import cell_parameters, cell_terms
 from ..likelihood.modes import posterior_modes
 from ..numerics.linalg import cholesky_or_none
@@ -34,9 +36,9 @@ class EffectDraws:
     Attributes
     ----------
     alpha : array (M, D)
-        alpha_l, and with random slopes their z.
-    own : dict of int to array (M, K)
-        e_i by row of the design, of the LLMs with scores; empty without LLM residuals.
+        Of the family.
+    by_llm : dict of int to array (M, D')
+        Of the LLMs with scores, by row of the design; empty where LLMs have no effects.
     weight : array (M,)
         Sums to one.
     ess : float
@@ -46,7 +48,7 @@ class EffectDraws:
     """
 
     alpha: np.ndarray
-    own: dict
+    by_llm: dict
     weight: np.ndarray
     ess: float
     moved: bool
@@ -87,24 +89,29 @@ def effect_draws(structure, cells, names, draws=DRAWS, seed=0):
 
 def family_targets(structure, cells):
     """The log posterior of every family's effects, a generator of FamilyTarget."""
-    shared, (_, base) = effect_loadings(structure, cells), fixed_part(structure, cells)
-    parameters, sd = cell_parameters(structure, cells), structure.kappa
-    precision, own = np.linalg.inv(effects_cov(structure)), np.linalg.inv(structure.skill_cov)
-    # effects of LLMs may come with the effect loadings; here they are laid out one block an LLM
-    shared = shared[:, : len(precision)]
+    outer, *inner = levels_of(structure)
+    _, base = fixed_part(structure, cells)
+    parameters, lambdas = cell_parameters(structure, cells), structure.loadings[cells.item]
+    by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in (outer, *inner)]
+    priors = [np.linalg.inv(level.covariance(structure)) for level in (outer, *inner)]
+    d = len(priors[0])
     for family in range(cells.n_families):
         where = slice(cells.bounds[family], cells.bounds[family + 1])
-        rows = np.unique(cells.row[where]) if sd else np.zeros(0, dtype=int)
-        d, k = shared.shape[1], len(own)
-        loadings = np.zeros((where.stop - where.start, d + k * len(rows)))
-        loadings[:, :d] = shared[where]
+        spans = [cells.span(level.name, family, family + 1) for level in inner]
+        sizes = [len(prior) * (span.stop - span.start) for prior, span in zip(priors[1:], spans, strict=True)]
+        loadings = np.zeros((where.stop - where.start, d + sum(sizes)))
+        loadings[:, :d] = by_level[0][where]
         prior = np.zeros((loadings.shape[1],) * 2)
-        prior[:d, :d] = precision
-        for number, row in enumerate(rows):
-            block = slice(d + k * number, d + k * (number + 1))
-            mine = cells.row[where] == row
-            loadings[mine, block] = sd * structure.loadings[cells.item[where][mine]]
-            prior[block, block] = own
+        prior[:d, :d] = priors[0]
+        first = d
+        for level, span, weights, own in zip(inner, spans, by_level[1:], priors[1:], strict=True):
+            units = cells.units(level.name)
+            for unit in range(span.start, span.stop):
+                block, mine = slice(first, first + len(own)), units.of_cell[where] == unit
+                loadings[mine, block] = weights[where][mine]
+                prior[block, block] = own
+                first = block.stop
+        rows = cells.llm_rows[spans[-1]] if spans else np.zeros(0, dtype=int)
         yield FamilyTarget(cells, where, parameters.part(where), base[where], loadings, prior, rows, d)
 
 
@@ -123,7 +130,7 @@ class FamilyTarget:
     prior : array (V, V)
         Precision.
     rows : int array
-        Rows of its LLMs with residuals, whose blocks come after the first D effects.
+        Rows of its LLMs, where LLMs have effects: the blocks after the first D effects.
     n_shared : int
         D.
     """
@@ -200,8 +207,8 @@ def _draw(target, at_mode, draws, rng):
         weight = np.full(draws, 1.0 / draws)
     v, d = mode + z @ root.T, target.n_shared
     k = (v.shape[1] - d) // max(len(target.rows), 1)
-    own = {int(row): v[:, d + k * number : d + k * (number + 1)] for number, row in enumerate(target.rows)}
-    return EffectDraws(v[:, :d], own, weight, float(ess), moved)
+    by_llm = {int(row): v[:, d + k * number : d + k * (number + 1)] for number, row in enumerate(target.rows)}
+    return EffectDraws(v[:, :d], by_llm, weight, float(ess), moved)
 
 
 def _proposals(draws, size, t_df, rng):

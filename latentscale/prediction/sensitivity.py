@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit
 
-from ..components.complete import effect_loadings, effects_cov, fixed_part
+from ..components.complete import fixed_part
+from ..components.levels import levels_of
 from ..components.response import cell_parameters, cell_terms, mean_score
 from ..likelihood.modes import posterior_modes
 from .sampling import family_targets
@@ -55,7 +56,7 @@ def sensitivities(law, model, request, evidence):
     for number, direction in enumerate(law.root.T):
         up, down = (law.structure(law.centre + sign * _STEP * direction) for sign in (1.0, -1.0))
         step = at.movement(up, down)
-        ends = [at.predicted(structure, sign * step) for structure, sign in ((up, 0.5), (down, -0.5))]
+        ends = [at.predicted(structure, step, sign) for structure, sign in ((up, 0.5), (down, -0.5))]
         out.theta[number], out.logit_mean[number], out.log_precision[number] = (
             (one - other) / (2.0 * _STEP) for one, other in zip(*ends, strict=True)
         )
@@ -64,63 +65,71 @@ def sensitivities(law, model, request, evidence):
 
 
 class _Modes:
-    """Modes of the effects of the evidence's families at the centre of the law, and how they move."""
+    """Modes of the effects of the evidence's families at the centre of the law, and how they move.
+
+    Effects are kept level by level: of families in the order of the evidence, of LLMs by their rows in its design. The
+    last of each is that of the unseen: zero.
+    """
 
     def __init__(self, law, model, request, evidence):
         self.request, self.cells, self.centre = request, evidence.cells, law.structure(law.centre)
-        self.k, self.d = len(self.centre.skill_cov), len(effects_cov(self.centre))
+        self.levels, self.k = levels_of(self.centre), len(self.centre.skill_cov)
         codes = {family: code for code, family in enumerate(evidence.families)}
-        self.code = np.array([codes.get(family, -1) for family in request.families])
         rows = [evidence.rows.get(key, -1) for key in zip(request.families, request.llms, strict=True)]
-        self.row = np.array(rows)
-        families, llms = len(evidence.families), 0 if evidence.cells is None else len(evidence.cells.design)
-        # effects of all families, then e_i of all LLMs with scores; the last of each is that of the unseen: zero
-        self.alpha, self.own = np.zeros((families + 1, self.d)), np.zeros((llms + 1, self.k))
+        places = {"family": [codes.get(family, -1) for family in request.families], "llm": rows}
+        llms = 0 if evidence.cells is None else len(evidence.cells.design)
+        counts = {"family": len(evidence.families), "llm": llms}
+        self.places = [np.array(places[level.name]) for level in self.levels]
+        self.effects = [np.zeros((counts[level.name] + 1, level.size(self.k))) for level in self.levels]
         self.curvatures, self.members = [], []
         if evidence.cells is None:
             return
         start = posterior_modes(self.centre, self.cells).alpha
         for family, target in enumerate(family_targets(self.centre, self.cells)):
             v, curvature = target.climb(start[family])
-            self.alpha[family] = v[: self.d]
-            self.own[target.rows] = v[self.d :].reshape(-1, self.k)
+            self._place(self.effects, family, target.rows, v)
             self.curvatures.append(curvature)
             self.members.append(target.rows)
 
+    def _place(self, effects, family, rows, v):
+        """Put a family's effects and those of its LLMs, one vector v, where they belong."""
+        d = effects[0].shape[1]
+        effects[0][family] = v[:d]
+        for one in effects[1:]:
+            one[rows] = v[d:].reshape(len(rows), -1)
+
     def _gradient(self, structure):
-        """Of log p(y, v) in all effects, held still: (L, D) and (N, K)."""
-        cells, sd = self.cells, structure.kappa
-        loadings = effect_loadings(structure, cells)[:, : self.d]
-        _, base = fixed_part(structure, cells)
-        steep = sd * structure.loadings[cells.item]
-        eta = base + np.einsum("cd,cd->c", loadings, self.alpha[cells.family])
-        eta += np.einsum("ck,ck->c", steep, self.own[cells.row])
+        """Of log p(y, v) in all effects, held still, level by level: arrays (L, D) and (N, D)."""
+        cells, lambdas = self.cells, structure.loadings[self.cells.item]
+        of_cell, places = {"family": cells.family, "llm": cells.row}, {"family": slice(None), "llm": cells.llm_rows}
+        by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in self.levels]
+        _, eta = fixed_part(structure, cells)
+        for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
+            eta = eta + np.einsum("cd,cd->c", loadings, effects[of_cell[level.name]])
         e = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 1)["e"]
-        shared = cells.sum_by_family(e * loadings) - self.alpha[:-1] @ np.linalg.inv(effects_cov(structure))
-        own = -self.own[:-1] @ np.linalg.inv(structure.skill_cov)
-        np.add.at(own, cells.row, e * steep)
-        return shared, own
+        out = []
+        for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
+            gradient = -effects[:-1] @ np.linalg.inv(level.covariance(structure))
+            gradient[places[level.name]] += cells.units(level.name).sum_cells(e * loadings)
+            out.append(gradient)
+        return out
 
     def movement(self, up, down):
-        """Change of all effects between two parameter points: (L + 1 + N + 1, ...) as one flat vector of effects."""
-        alpha, own = np.zeros_like(self.alpha), np.zeros_like(self.own)
+        """Change of all effects between two parameter points, level by level, as ``effects``."""
+        moved = [np.zeros_like(effects) for effects in self.effects]
         if self.cells is not None:
-            ends = [self._gradient(structure) for structure in (up, down)]
-            shared, mine = ends[0][0] - ends[1][0], ends[0][1] - ends[1][1]
+            ends = zip(self._gradient(up), self._gradient(down), strict=True)
+            shared, *inner = [one - other for one, other in ends]
             for family, (curvature, rows) in enumerate(zip(self.curvatures, self.members, strict=True)):
-                v = np.linalg.solve(curvature, np.append(shared[family], mine[rows].ravel()))
-                alpha[family], own[rows] = v[: self.d], v[self.d :].reshape(-1, self.k)
-        return np.concatenate([alpha.ravel(), own.ravel()])
+                right = np.concatenate([shared[family], *(change[rows].ravel() for change in inner)])
+                self._place(moved, family, rows, np.linalg.solve(curvature, right))
+        return moved
 
-    def predicted(self, structure, change):
-        """Skills, logit of expected scores and log precision at parameters, effects moved by ``change``."""
-        alpha = self.alpha + change[: self.alpha.size].reshape(self.alpha.shape)
-        own = self.own + change[self.alpha.size :].reshape(self.own.shape)
-        alpha, own = alpha[self.code], own[self.row]
-        theta = alpha[:, : self.k] + self.request.x @ structure.slopes + structure.kappa * own
-        for number, tau in enumerate(structure.slope_sd):
-            z = alpha[:, self.k * (1 + number) : self.k * (2 + number)]
-            theta = theta + self.request.random[:, number, None] * tau * z
+    def predicted(self, structure, change, sign):
+        """Skills, logit of expected scores and log precision at parameters, effects moved by ``sign`` ``change``."""
+        theta = self.request.x @ structure.slopes
+        for level, effects, moves, places in zip(self.levels, self.effects, change, self.places, strict=True):
+            theta = theta + level.added(structure, (effects + sign * moves)[places], self.request.random)
         eta = theta @ structure.loadings.T + structure.intercepts
         # nearer to 0 or 1 doubles have no logit
         mean = np.clip(mean_score(eta, structure.lower, structure.upper, structure.link), 1e-12, 1.0 - 1e-12)

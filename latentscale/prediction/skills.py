@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ..components.complete import effects_cov
+from ..components.levels import levels_of
 from ..errors import DataError
 from ..models.new_llms import read_new_llms
 from ..tables import read_scores, read_table, some
@@ -32,8 +32,8 @@ class Request:
     families : tuple of n str
     x : array (n, p)
         Covariates.
-    random : array (n, r) or None
-        Covariates of random slopes.
+    random : array (n, r)
+        Covariates of random slopes, about their means.
     scores : array (n, J) or None
         Scores to condition on, NaN where missing.
     residuals : bool
@@ -61,7 +61,7 @@ def read_request(model, data=None, observed=False):
     """
     if data is None:
         families = tuple(model.families[model.family_codes])
-        return Request(model.llms, families, model.design.x, model.random_design if model.random_terms else None)
+        return Request(model.llms, families, model.design.x, model.random_design)
     index, families, x = read_new_llms(model, data)
     warn_beyond(model, read_table(data).set_index(index))
     scores = None
@@ -76,8 +76,7 @@ def read_request(model, data=None, observed=False):
         scores = np.full((len(table), len(model.benchmarks)), np.nan)
         places = [model.benchmarks.index(name) for name in present]
         scores[:, places] = read_scores(table, present, [str(name) for name in index])
-    random = model.random_covariates(x) if model.random_terms else None
-    return Request(index, tuple(families), x, random, scores)
+    return Request(index, tuple(families), x, model.random_covariates(x), scores)
 
 
 def warn_beyond(model, table):
@@ -227,28 +226,21 @@ class JointDraws:
                 drawn = found.get(family)
                 alpha, chosen = _family_effects(structure, drawn, len(part), rng)
                 for place in places:
-                    own = self._own(structure, drawn, (family, place), chosen, len(part), rng)
-                    out[part, place] += self._skill_part(structure, alpha, place) + own
+                    outer, *inner = levels_of(structure)
+                    added = outer.added(structure, alpha, request.random[place])
+                    for level in inner if request.residuals else ():
+                        effects = self._unit_effects(level, structure, drawn, (family, place), chosen, len(part), rng)
+                        added = added + level.added(structure, effects, request.random[place])
+                    out[part, place] += added
         return out
 
-    def _skill_part(self, structure, alpha, place):
-        """What family effects (S, D) add to an LLM's skills."""
-        k = structure.loadings.shape[1]
-        out = alpha[:, :k].copy()
-        for number, tau in enumerate(structure.slope_sd):
-            out += self.request.random[place, number] * tau * alpha[:, k * (1 + number) : k * (2 + number)]
-        return out
-
-    def _own(self, structure, drawn, llm, chosen, size, rng):
-        """kappa e_i of an LLM (S, K): given its scores if it has any, else from its distribution."""
-        if structure.kappa == 0.0 or not self.request.residuals:
-            return 0.0
+    def _unit_effects(self, level, structure, drawn, llm, chosen, size, rng):
+        """Effects (S, D) of an LLM at an inner level: given its scores if it has any, else from their distribution."""
         family, place = llm
         row = self.evidence.rows.get((family, self.request.llms[place]))
         if row is not None and chosen is not None:
-            return structure.kappa * drawn.own[row][chosen]
-        root = np.linalg.cholesky(structure.skill_cov)
-        return structure.kappa * rng.standard_normal((size, len(root))) @ root.T
+            return drawn.by_llm[row][chosen]
+        return level.draws(rng, structure, size)
 
     @cached_property
     def moves(self):
@@ -276,5 +268,5 @@ def _family_effects(structure, drawn, size, rng):
     if drawn is not None:
         chosen = drawn.resampled(size, rng)
         return drawn.alpha[chosen], chosen
-    cov = effects_cov(structure)
+    cov = levels_of(structure)[0].covariance(structure)
     return rng.standard_normal((size, len(cov))) @ np.linalg.cholesky(cov).T, None

@@ -69,8 +69,9 @@ def penalties(model: LatentSkillLaw) -> list[str]:
         out.append(f"Penalised: {free} are estimated with a weak penalty (s.d. {model.asymptote_sd:g} on the logit).")
     if model.link != "logistic":
         out.append(f"Penalised: the benchmarks' links, about the logistic one (s.d. {model.link_sd:g}).")
-    if model.llm_effects:
-        out.append("Penalised: precisions, weakly, as LLMs have residual skills of their own.")
+    for one in model.effects:
+        if one.steadies_precision:
+            out.append(f"Penalised: precisions, weakly, next to {one.words}.")
     if model.avoid_zero_sd:
         out.append("Penalised: standard deviations of random effects are kept off zero.")
     return out
@@ -90,10 +91,7 @@ def model_sentences(fit: LatentSkillResults) -> tuple[str, ...]:
         f"Families differ by their efficiency {ALPHA}, a normal law with mean zero and covariance Σ over the "
         f"{model.n_families} families. All LLMs of a family share one {ALPHA}.",
     ]
-    if model.random_terms:
-        out.append(f"The slopes on {listed(model.random_terms)} vary between families as well (random slopes Δ).")
-    if model.llm_effects:
-        out.append("LLMs of a family differ by residual skills κ eᵢ, with eᵢ of the same covariance Σ.")
+    out += [one.sentence for one in model.effects]
     if model.family_covariates is not None:
         out.append(f"Among the terms, those of {model.family_covariates} are constant within families.")
     if model.outliers:

@@ -209,7 +209,8 @@ class Estimates(NamedEstimates):
     def slope_sd(self):
         """tau, standard deviations of the families' random slopes, DataFrame (r, K)."""
         return pd.DataFrame(
-            self.structure.slope_sd, index=list(self.model.random_terms), columns=list(self.model.skills)
+            self.structure.scales.get("slope_sd"), index=list(self.model.random_terms), columns=list(self.model.skills),
+            dtype=float,
         )
 
     @property

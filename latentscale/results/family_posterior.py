@@ -123,7 +123,7 @@ def contrast_families(fit, first, second, at=None, alpha=0.05, size=4000, seed=0
     if not 0.0 < alpha < 1.0:
         raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
     x = np.tile(model.design.x.mean(axis=0), (2, 1)) if at is None else _covariates(model, at)
-    random = model.random_covariates(x) if model.random_terms else None
+    random = model.random_covariates(x)
     request = Request(pd.Index(["first", "second"]), (first, second), x, random, residuals=False)
     sources = read_sources(uncertainty)
     joint = JointDraws(fit, request, size, seed, sources=sources)

@@ -1,5 +1,6 @@
 """Curves, predictions and residuals as tables, and their pictures."""
 
+from ..components.levels import levels_of
 from ..errors import DataError
 from ..plots import residuals as pictures
 from ..plots.calibration import plot_calibration
@@ -173,7 +174,7 @@ class PredictionPlots:
         families = curves.chosen_families(self, target, x, families, columns)
         sources = ("parameters", "family", *(("score",) if len(families) == 1 else ()))
         # each imagined LLM has a residual of its own draws: their bands need more of them to be smooth
-        size = 4000 if self.structure.kappa else 1000
+        size = 4000 if len(levels_of(self.structure)) > 1 else 1000
         options = {"size": size, "points": 30, "uncertainty": sources, **options}
         table = self.scaling_curve(target, x, families, alpha=alpha, **options)
         unit = curves.read_target(self.model, target)[0]

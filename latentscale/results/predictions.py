@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..components.levels import levels_of
 from ..models.new_llms import read_new_llms
 from ..planning.next_evaluation import next_evaluation
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
@@ -41,7 +42,7 @@ class Predictions:
         model, posterior, k = self.model, self._posterior, len(self.model.skills)
         names = [model.families, model.random_terms, model.skills]
         index = pd.MultiIndex.from_product(names, names=["family", "term", "skill"])
-        tau = self.structure.slope_sd.ravel()
+        tau = self.slope_sd.to_numpy().ravel()
         shared = self.slopes.loc[list(model.random_terms)].to_numpy().ravel()
         values = {
             "mean": (shared + tau * posterior.mean[:, k:]).ravel(),
@@ -51,13 +52,12 @@ class Predictions:
 
     def skills(self):
         """Posterior means of skills theta_i, DataFrame (n, K), one row per LLM in the likelihood."""
-        model = self.model
-        mean, k = self._posterior.mean[model.family_codes], len(model.skills)
-        theta = mean[:, :k] + model.design.x @ self.structure.slopes
-        for number, tau in enumerate(self.structure.slope_sd):
-            z = mean[:, k * (1 + number) : k * (2 + number)]
-            theta += model.random_design[:, number, None] * tau * z
-        theta += self.structure.kappa * self._posterior.own_means(model.family_codes, k)
+        model, (outer, *inner) = self.model, levels_of(self.structure)
+        mean = self._posterior.mean[model.family_codes]
+        theta = outer.added(self.structure, mean, model.random_design) + model.design.x @ self.structure.slopes
+        for level in inner:
+            own = self._posterior.llm_means(model.family_codes, level.size(len(model.skills)))
+            theta = theta + level.added(self.structure, own, model.random_design)
         return pd.DataFrame(theta, index=model.llms, columns=list(model.skills))
 
     def predict(self, data=None):
@@ -81,7 +81,7 @@ class Predictions:
         else:
             index, codes, x, rows = self._read_new(data)
         prior = prior_nodes(self.structure, self.estimate.rule)
-        random = model.random_covariates(x) if model.random_terms else None
+        random = model.random_covariates(x)
         means = expected_scores(self.structure, x, codes, self._posterior, prior, random, rows)
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
 

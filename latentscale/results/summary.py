@@ -219,16 +219,9 @@ def _notes(fit):
     notes += _special_notes(model)
     if fit.estimate.restriction is not None:
         notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
-    if model.random_terms:
-        notes.append(
-            "A slope_sd of zero lies on the edge of its space: its z is no test, test_shared_slopes() is."
-        )
-    if model.llm_effects:
-        notes.append(
-            "LLMs have residual skills kappa e_i, e_i with the covariance of family effects: llm_sd is kappa. Zero "
-            "lies on the edge of its space: its z is no test, lr_test against the fit without llm_effects is. "
-            f"Precisions are weakly penalised (log phi about log {PRECISION_CENTRE:g}, s.d. {PRECISION_SD:g})."
-        )
+    for one in model.effects:
+        penalised = f" Precisions are weakly penalised (log phi about log {PRECISION_CENTRE:g}, s.d. {PRECISION_SD:g})."
+        notes.append(one.note + (penalised if one.steadies_precision else ""))
     if model.between_only:
         notes.append(
             f"Constant within every family, so resting on differences between them: {list(model.between_only)}."

@@ -140,7 +140,7 @@ def with_more_skills(fit, model):
         loadings=np.hstack([structure.loadings, np.full((layout.n_items, more), _NEW_LOADING)]),
         slopes=np.hstack([structure.slopes, np.zeros((layout.n_covariates, more))]),
         skill_cov=np.eye(layout.n_skills),
-        slope_sd=None,
+        scales={},
     )
     turned = model.recoding.user(model.pattern.rotate_from(wider))
     return pd.Series(model.table.natural(turned), index=model.param_names)

@@ -28,7 +28,7 @@ def _structure(k, seed=0):
     lower = rng.uniform(0.02, 0.3, J)
     return Structure(
         rng.standard_normal((J, k)), rng.standard_normal(J), rng.standard_normal((P, k)),
-        root @ root.T + 0.5 * np.eye(k), rng.uniform(5.0, 50.0, J), lower, lower + rng.uniform(0.5, 0.65, J), None,
+        root @ root.T + 0.5 * np.eye(k), rng.uniform(5.0, 50.0, J), lower, lower + rng.uniform(0.5, 0.65, J),
         rng.standard_normal((J, 6)),
     )  # fmt: skip
 
@@ -40,9 +40,9 @@ def _design_cov(seed=1):
 
 def _parts(k):
     """One penalty of each kind, and their sum, for a layout with K skills and everything free."""
-    layout = Layout(J, k, P, 0, 6)
+    layout = Layout(J, k, P, 6)
     fixed = np.full(layout.size, np.nan)
-    table = ParameterTable(tuple("abcd"), tuple(f"skill{n}" for n in range(k)), ("x", "y", "z"), fixed, (), 6)
+    table = ParameterTable(tuple("abcd"), tuple(f"skill{n}" for n in range(k)), ("x", "y", "z"), fixed, 6)
     shapes = ShapePenalty.for_table(table, np.array([0.0, 0.1, 0.25, 0.5]), 1.5, 0.4)
     cov = _design_cov()
     out = {
@@ -89,7 +89,7 @@ def test_shapes_are_penalised_where_they_are_free_only():
     fixed = np.full(layout.size, np.nan)
     fixed[layout.slices["upper"]] = 1.0
     fixed[layout.slices["link"]] = 0.0
-    table = ParameterTable(tuple("abcd"), ("skill1",), ("x", "y", "z"), fixed, (), 6)
+    table = ParameterTable(tuple("abcd"), ("skill1",), ("x", "y", "z"), fixed, 6)
     penalty = ShapePenalty.for_table(table, np.array([0.0, 0.1, 0.25, 0.5]), 1.5, 0.4)
     assert list(penalty.where) == list(range(layout.slices["lower"].start, layout.slices["lower"].stop))
     # an asymptote at its centre costs nothing; a guessing level of zero is taken for .005

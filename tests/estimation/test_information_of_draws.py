@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
+from latentscale.components.levels import family_effects
 from latentscale.estimation.polish import rule_information
 from latentscale.likelihood.rules import Rule
 
@@ -66,7 +67,7 @@ def test_without_a_grid(model):
     """Six skills' worth of dimensions: the closed form is used, and agrees with the rule's own second derivatives."""
     random = ls.LatentSkillModel(model.panel, model.scaling, skills=model.form, random_slopes=True)
     objective = random.objective
-    rule = Rule.build("monte_carlo", random.table.layout.n_effects, draws=512)
+    rule = Rule.build("monte_carlo", family_effects(random.table.layout), draws=512)
     assert rule.for_information().kind == "laplace"
     u = random.fit(integration="laplace", starts=1, cov_type="none").estimate.coordinates
     closed, own = (np.diag(rule_information(objective, one, u)) for one in (rule.for_information(), rule))

@@ -9,14 +9,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.components.cells import Cells
-from latentscale.components.complete import effects_cov, fixed_part, layout_of, two_level_loadings
+from latentscale.components.complete import fixed_part, layout_of
+from latentscale.components.levels import effect_loadings
 from latentscale.components.response import cell_parameters, cell_terms, simulate_scores
 from latentscale.likelihood.laplace import laplace, laplace_by_family
 from latentscale.likelihood.modes import posterior_modes
+from latentscale.likelihood.nested_curvature import NestedCurvature
 from latentscale.likelihood.objective import Objective
-from latentscale.likelihood.two_levels import TwoLevelCurvature
 from latentscale.numerics.differences import jacobian
-from latentscale.parameters.structure import Structure
+from latentscale.parameters.kinds import LLM_SD
+from latentscale.parameters.structure import ScaleBlock, Structure
 
 CASES = {
     "two skills": (2, 0, False),
@@ -34,15 +36,15 @@ def _make(k, r, bent, seed=0, precision=(10.0, 40.0)):
     structure = Structure(
         rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
         np.where(np.eye(k) == 1, 1.3, 0.3), rng.uniform(*precision, j), np.full(j, 0.05), np.full(j, 0.97),
-        rng.uniform(0.3, 0.6, (r, k)), 0.5 * rng.standard_normal((j, 6 if bent else 0)), np.full(j, 0.15 * bent),
-        np.array([0.5]),
+        scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k)), "llm_sd": np.array([0.5])},
+        link=0.5 * rng.standard_normal((j, 6 if bent else 0)), outliers=np.full(j, 0.15 * bent),
     )  # fmt: skip
     random = x[:, :r] - x[:, :r].mean(axis=0)
     effects = rng.multivariate_normal(np.zeros(k), structure.skill_cov, 4)
     own = rng.multivariate_normal(np.zeros(k), structure.skill_cov, n)
     z = rng.standard_normal((4, r, k))
     theta = effects[FAMILY] + 0.5 * own + x @ structure.slopes
-    theta += np.einsum("nr,rk,nrk->nk", random, structure.slope_sd, z[FAMILY])
+    theta += np.einsum("nr,rk,nrk->nk", random, structure.scales["slope_sd"], z[FAMILY])
     eta = theta @ structure.loadings.T + structure.intercepts
     law = (structure.lower, structure.upper, structure.link, structure.outliers)
     y = simulate_scores(rng, eta, structure.precision + 0 * eta, *law)
@@ -60,14 +62,15 @@ def _dense(structure, cells):
     """The same law with a random slope on a dummy of each LLM's place in its family; Sigma must be I."""
     place = np.zeros(len(cells.design), dtype=int)
     for family in range(cells.n_families):
-        rows = cells.llm_rows[cells.llm_family == family]
+        rows = cells.llm_rows[cells.units("llm").family == family]
         place[rows] = np.arange(len(rows))
-    dummies = np.eye(cells.n_llms.max())[place]
+    dummies = np.eye(np.bincount(cells.units("llm").family).max())[place]
     k = len(structure.skill_cov)
-    slope_sd = np.vstack([structure.slope_sd, np.full((dummies.shape[1], k), structure.kappa)])
+    on_dummies = np.full((dummies.shape[1], k), structure.scales["llm_sd"])
+    slope_sd = np.vstack([structure.scales["slope_sd"], on_dummies])
     values = {name: getattr(cells, name) for name in cells.__dataclass_fields__}
     padded = Cells(**{**values, "random": np.hstack([cells.random, dummies])})
-    return replace(structure, slope_sd=slope_sd, llm_sd=None), padded
+    return replace(structure, scales={"slope_sd": slope_sd}), padded
 
 
 def _shapes(structure):
@@ -104,7 +107,7 @@ class TestLaplace:
                 found, wanted = score[layout.slices[name]], dense_score[dense_layout.slices[name]]
                 assert_allclose(found, wanted, rtol=1e-7, atol=1e-8)
         in_tau = dense_score[dense_layout.index("slope_sd")]
-        r = len(structure.slope_sd)
+        r = len(structure.scales["slope_sd"])
         assert_allclose(score[layout.index("slope_sd")], in_tau[:r], rtol=1e-7, atol=1e-8)
         assert_allclose(score[layout.slices["llm_sd"]], in_tau[r:].sum(), rtol=1e-7, atol=1e-8)
 
@@ -127,14 +130,15 @@ class TestLaplace:
     def test_sign_does_not_matter_and_zero_is_no_residual(self, case, expected):
         structure, cells = case
         value, score, _ = laplace(structure, cells, expected=expected)
-        turned = laplace(replace(structure, llm_sd=-structure.llm_sd), cells, expected=expected)
+        turned = laplace(structure.with_scales(llm_sd=-structure.scales["llm_sd"]), cells, expected=expected)
         assert_allclose(turned[0], value, rtol=1e-12)
         assert_allclose(turned[1][-1], -score[-1], rtol=1e-9)
-        without = laplace(replace(structure, llm_sd=None), cells, expected=expected)
-        at_zero = laplace(replace(structure, llm_sd=np.zeros(1)), cells, expected=expected)
+        none = replace(structure, scales={"slope_sd": structure.scales["slope_sd"]})
+        without = laplace(none, cells, expected=expected)
+        at_zero = laplace(structure.with_scales(llm_sd=np.zeros(1)), cells, expected=expected)
         assert at_zero[0] == without[0]
         assert_array_equal(at_zero[1], np.append(without[1], 0.0))
-        near_zero = laplace(replace(structure, llm_sd=np.array([1e-5])), cells, expected=expected)
+        near_zero = laplace(structure.with_scales(llm_sd=np.array([1e-5])), cells, expected=expected)
         # the law is even in kappa, so that the difference is of the order of 1e-10 times a second derivative
         assert_allclose(near_zero[0], without[0], rtol=0, atol=1e-7)
         assert_allclose(near_zero[1][:-1], without[1], rtol=1e-6, atol=1e-6)
@@ -146,11 +150,11 @@ def test_score_against_autograd(reference, make_problem):
     problem = make_problem(2, n_families=3)
     tables, space = problem.tables, problem.space
     s = space.structural(problem.points[0])
-    structure = replace(space.layout.unflatten(s), llm_sd=np.array([0.4]))
+    structure = space.layout.unflatten(s).with_scales(llm_sd=np.array([0.4]))
     value, score, modes = laplace(structure, problem.cells, shapes="cd")
     n, (j, k) = len(tables.family), structure.loadings.shape
     llms = np.zeros((n, k))
-    llms[problem.cells.llm_rows] = modes.llm
+    llms[problem.cells.llm_rows] = modes.effects[1]
     mode = np.vstack([modes.alpha, llms]).ravel()
     of_family = 1.0 * (tables.family[:, None] == np.arange(3))
     first = autograd.elementwise_grad(lambda eta, point: reference.cell_log_likelihood(eta, point, tables))
@@ -186,15 +190,16 @@ def test_curvature_of_two_levels_is_that_of_one_dense_matrix():
     rng = np.random.default_rng(4)
     _, cells = _make(2, 1, False)
     d, k, n = 4, 2, len(cells.llm_rows)
+    units = [cells.units("family"), cells.units("llm")]
     half = rng.standard_normal((n, d + k, d + k))
     blocks = half @ np.swapaxes(half, 1, 2)
     family_prior, llm_prior = np.diag([1.0, 2.0, 0.5, 1.5]), np.array([[1.0, 0.2], [0.2, 2.0]])
-    found = TwoLevelCurvature.eliminated(cells, blocks, family_prior, llm_prior)
+    found = NestedCurvature.eliminated(units, blocks, [family_prior, llm_prior])
     right = rng.standard_normal((cells.n_families, d)), rng.standard_normal((n, k))
-    solved, inverse = found.solve(*right), found.inverse_blocks()
+    solved, inverse = found.solve(right), found.inverse_blocks()
     assert found.defined().all()
     for family in range(cells.n_families):
-        members = np.flatnonzero(cells.llm_family == family)
+        members = np.flatnonzero(units[1].family == family)
         size = d + k * len(members)
         dense = np.zeros((size, size))
         dense[:d, :d] = family_prior + blocks[members, :d, :d].sum(axis=0)
@@ -214,23 +219,23 @@ def test_curvature_of_two_levels_is_that_of_one_dense_matrix():
 
 def test_a_family_of_which_one_llm_has_no_maximum_of_its_own_is_not_defined():
     _, cells = _make(2, 0, False)
-    n = len(cells.llm_rows)
+    n, units = len(cells.llm_rows), [cells.units("family"), cells.units("llm")]
     blocks = np.tile(np.eye(4), (n, 1, 1))
     blocks[0, 2:, 2:] = -2.0 * np.eye(2)  # with the prior: C_0 = -I
-    found = TwoLevelCurvature.eliminated(cells, blocks, np.eye(2), np.eye(2))
+    found = NestedCurvature.eliminated(units, blocks, [np.eye(2), np.eye(2)])
     assert found.defined().tolist() == [False, True, True, True]
 
 
 def test_modes_from_anywhere_are_the_same_and_are_maxima():
     structure, cells = _make(2, 1, False, seed=3)
     modes = posterior_modes(structure, cells)
-    assert modes.llm.shape == (len(cells.llm_rows), 2) == (11, 2)
+    assert modes.effects[1].shape == (len(cells.llm_rows), 2) == (11, 2)
     rng = np.random.default_rng(0)
-    elsewhere = replace(modes, alpha=rng.standard_normal(modes.alpha.shape), llm=rng.standard_normal(modes.llm.shape))
+    elsewhere = replace(modes, effects=tuple(rng.standard_normal(effects.shape) for effects in modes.effects))
     for start in (modes, elsewhere, modes.alpha):
         again = posterior_modes(structure, cells, start)
         assert_allclose(again.alpha, modes.alpha, rtol=0, atol=1e-7)
-        assert_allclose(again.llm, modes.llm, rtol=0, atol=1e-7)
+        assert_allclose(again.effects[1], modes.effects[1], rtol=0, atol=1e-7)
         assert_allclose(again.curvature, modes.curvature, rtol=1e-6)
     assert np.abs(elsewhere.alpha - modes.alpha).max() > 0.1
 
@@ -248,9 +253,9 @@ def test_complete_data_metric_holds_the_effects_at_their_modes(make_problem):
     """Its entries are second differences of the log-likelihood of the scores given all effects."""
     problem = make_problem(2, n_families=4)
     table = problem.space.table
-    table = replace(table, fixed=np.append(table.fixed, np.nan), llm_effects=True)
+    table = replace(table, fixed=np.append(table.fixed, np.nan), scales=(ScaleBlock(LLM_SD),))
     space = type(problem.space)(table)
-    structure = replace(problem.space.structure(problem.points[0]), llm_sd=np.array([0.4]))
+    structure = problem.space.structure(problem.points[0]).with_scales(llm_sd=np.array([0.4]))
     u = space.free_vector(structure)
     objective = Objective(space, problem.cells, problem.objective.penalty)
     modes = posterior_modes(structure, problem.cells)
@@ -258,10 +263,10 @@ def test_complete_data_metric_holds_the_effects_at_their_modes(make_problem):
 
     def given(point):
         at, cells = space.structure(point), problem.cells
-        eta = fixed_part(at, cells)[1] + np.sum(two_level_loadings(at, cells) * modes.by_cell(cells), axis=1)
+        eta = fixed_part(at, cells)[1] + np.sum(effect_loadings(at, cells) * modes.by_cell(cells), axis=1)
         h = cell_terms(eta[:, None], cell_parameters(at, cells), cells, slice(None), 0)["f"].sum()
-        square = np.sum(np.linalg.solve(effects_cov(at), modes.alpha.T).T * modes.alpha)
-        log_density = -0.5 * (square + cells.n_families * np.linalg.slogdet(effects_cov(at))[1])
+        square = np.sum(np.linalg.solve(at.skill_cov, modes.alpha.T).T * modes.alpha)
+        log_density = -0.5 * (square + cells.n_families * np.linalg.slogdet(at.skill_cov)[1])
         return h + log_density + objective.penalty.terms(space.structural(point))[0]
 
     labels = [space.labels.index(name) for name in ("llm_sd", "loading[d,s1]", "slope[x,s0]", "corr[s0,s1]")]

@@ -14,13 +14,15 @@ from latentscale.estimation.search import starting_structures
 from latentscale.likelihood.family_batches import over_parts, spread_over
 from latentscale.likelihood.objective import Objective
 from latentscale.likelihood.rules import Rule
+from latentscale.parameters.kinds import LLM_SD
+from latentscale.parameters.structure import ScaleBlock
 
 
 def _with_llms(problem):
     """The problem with residual skills of LLMs of a size of their own."""
     table = problem.space.table
-    space = type(problem.space)(replace(table, fixed=np.append(table.fixed, np.nan), llm_effects=True))
-    u = space.free_vector(replace(problem.space.structure(problem.points[0]), llm_sd=np.array([0.4])))
+    space = type(problem.space)(replace(table, fixed=np.append(table.fixed, np.nan), scales=(ScaleBlock(LLM_SD),)))
+    u = space.free_vector(problem.space.structure(problem.points[0]).with_scales(llm_sd=np.array([0.4])))
     return Objective(space, problem.cells, problem.objective.penalty), u
 
 

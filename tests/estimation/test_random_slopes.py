@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from latentscale.components.cells import Cells
-from latentscale.components.complete import effect_loadings, effects_cov, layout_of
+from latentscale.components.complete import layout_of
+from latentscale.components.levels import effect_loadings, family_effects, levels_of
 from latentscale.components.response import mean_score, simulate_scores
 from latentscale.likelihood.adaptive_nodes import adaptive, adaptive_by_family
 from latentscale.likelihood.laplace import laplace, laplace_by_family
@@ -36,13 +37,15 @@ def case(request):
     structure = Structure(
         rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
         np.where(np.eye(k) == 1, 1.0, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
-        rng.uniform(0.3, 0.6, (r, k)), 0.5 * rng.standard_normal((j, 6 if bent else 0)), np.full(j, 0.15 * bent),
+        scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k))}, link=0.5 * rng.standard_normal((j, 6 if bent else 0)),
+        outliers=np.full(j, 0.15 * bent),
     )  # fmt: skip
     code = np.repeat(np.arange(families), per)
     random = x[:, :r] - x[:, :r].mean(axis=0)
     effects = rng.multivariate_normal(np.zeros(k), structure.skill_cov, families)
     z = rng.standard_normal((families, r, k))
-    theta = effects[code] + x @ structure.slopes + np.einsum("nr,rk,nrk->nk", random, structure.slope_sd, z[code])
+    theta = effects[code] + x @ structure.slopes
+    theta += np.einsum("nr,rk,nrk->nk", random, structure.scales["slope_sd"], z[code])
     eta = theta @ structure.loadings.T + structure.intercepts
     law = (structure.lower, structure.upper, structure.link, structure.outliers)
     y = simulate_scores(rng, eta, structure.precision + 0 * eta, *law)
@@ -75,7 +78,7 @@ def test_laplace_score(case, expected):
 
 def test_score_on_moving_nodes(case):
     structure, cells = case
-    layout, standard = layout_of(structure), gauss_hermite(3, layout_of(structure).n_effects)
+    layout, standard = layout_of(structure), gauss_hermite(3, family_effects(layout_of(structure)))
     s = layout.flatten(structure)
     wanted = _differences(lambda point: adaptive(_reader(structure)(point), cells, standard)[0], s)[0]
     assert_allclose(adaptive(structure, cells, standard, None, _shapes(structure))[1], wanted, rtol=1e-6, atol=1e-7)
@@ -84,7 +87,7 @@ def test_score_on_moving_nodes(case):
 def test_louis_hessian_on_frozen_nodes(case):
     structure, cells = case
     layout = layout_of(structure)
-    nodes = adapted_nodes(gauss_hermite(3, layout.n_effects), posterior_modes(structure, cells))
+    nodes = adapted_nodes(gauss_hermite(3, family_effects(layout)), posterior_modes(structure, cells))
     s = layout.flatten(structure)
     read, shapes = _reader(structure), _shapes(structure)
     wanted = _differences(lambda point: marginal(read(point), cells, nodes, 1, shapes).score, s)
@@ -100,7 +103,7 @@ def test_families_add_up(case):
     total, score, _ = laplace(structure, cells, None, _shapes(structure))
     assert_allclose(values.sum(), total, rtol=1e-12)
     assert_allclose(scores.sum(axis=0), score, rtol=1e-9, atol=1e-9)
-    standard = gauss_hermite(3, layout_of(structure).n_effects)
+    standard = gauss_hermite(3, family_effects(layout_of(structure)))
     values, scores, _ = adaptive_by_family(structure, cells, standard, None, _shapes(structure))
     total, score, _ = adaptive(structure, cells, standard, None, _shapes(structure))
     assert_allclose(values.sum(), total, rtol=1e-12)
@@ -110,9 +113,9 @@ def test_families_add_up(case):
 def test_sign_of_the_standard_deviation_does_not_matter_and_zero_is_no_random_slope(case):
     structure, cells = case
     value = laplace(structure, cells)[0]
-    assert_allclose(laplace(replace(structure, slope_sd=-structure.slope_sd), cells)[0], value, rtol=1e-12)
-    none = replace(structure, slope_sd=0.0 * structure.slope_sd)
-    without = replace(structure, slope_sd=None)
+    assert_allclose(laplace(structure.with_scales(slope_sd=-structure.scales["slope_sd"]), cells)[0], value, rtol=1e-12)
+    none = structure.with_scales(slope_sd=0.0 * structure.scales["slope_sd"])
+    without = replace(structure, scales={})
     assert_allclose(laplace(none, cells)[0], laplace(without, cells)[0], rtol=1e-12)
 
 
@@ -124,7 +127,7 @@ def test_against_plain_integration():
     y = rng.uniform(0.2, 0.8, (3, 2))
     structure = Structure(
         np.array([[0.8], [0.5]]), np.array([0.1, -0.2]), np.array([[0.3]]), np.eye(1),
-        np.array([15.0, 25.0]), np.zeros(2), np.ones(2), np.array([[0.4]]),
+        np.array([15.0, 25.0]), np.zeros(2), np.ones(2), scales={"slope_sd": np.array([[0.4]])},
     )  # fmt: skip
     cells = Cells.from_tables(y, np.zeros((3, 2), dtype=np.int8), np.full(2, 0.005), np.zeros(3, dtype=int), x, random)
 
@@ -140,4 +143,4 @@ def test_against_plain_integration():
     standard = gauss_hermite(25, 2)
     assert_allclose(adaptive(structure, cells, standard)[0], wanted, rtol=1e-7)
     assert effect_loadings(structure, cells).shape == (6, 2)
-    assert_allclose(effects_cov(structure), np.eye(2))
+    assert_allclose(levels_of(structure)[0].covariance(structure), np.eye(2))

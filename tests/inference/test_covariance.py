@@ -1,6 +1,7 @@
 """Sandwich, outer product, and covariances that follow a change of parameters."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,8 +157,7 @@ def test_covariance_of_rescaled_covariates_is_the_delta_transform(forty, forty_f
         old = structure.slopes
         new = np.array([old[0] - shift * old[2], old[1] - shift * old[2], old[2]])
         intercepts = structure.intercepts - structure.loadings @ (shift * new[0] + shift * new[1] + shift**2 * new[2])
-        values = {name: getattr(structure, name) for name in structure.__dataclass_fields__}
-        return table_of.natural(type(structure)(**{**values, "slopes": new, "intercepts": intercepts}))
+        return table_of.natural(replace(structure, slopes=new, intercepts=intercepts))
 
     params = before.params.to_numpy()
     fit = other.fit(**exact, start_params=change(params))

@@ -13,7 +13,8 @@ import latentscale as ls
 from latentscale.inference.delta import ParameterView, delta
 from latentscale.inference.wald import t_test, wald_test
 from latentscale.numerics.differences import jacobian as differences
-from latentscale.parameters.structure import Layout
+from latentscale.parameters.kinds import SLOPE_SD
+from latentscale.parameters.structure import Layout, ScaleBlock
 from latentscale.parameters.table import ParameterTable
 
 SIZE, TOKENS = "slope[log(params_b),one]", "slope[log(tokens_t),two]"
@@ -119,10 +120,10 @@ def test_derivatives_in_every_block_are_those_of_differences(fit, apply):
 
 def test_further_blocks_of_a_structure_are_found():
     """Random slopes: their standard deviations are a block like any other."""
-    layout = Layout(2, 1, 2, 1)
+    layout = Layout(2, 1, 2, scales=(("slope_sd", (1, 1)),))
     fixed = np.full(layout.size, np.nan)
     fixed[layout.slices["lower"]], fixed[layout.slices["upper"]] = 0.1, 1.0
-    table = ParameterTable(("a", "b"), ("skill",), ("x", "z"), fixed, ("z",))
+    table = ParameterTable(("a", "b"), ("skill",), ("x", "z"), fixed, scales=(ScaleBlock(SLOPE_SD, ("z",)),))
     params = pd.Series(np.arange(1.0, table.size + 1.0), index=table.names)
     cov = pd.DataFrame(np.diag(np.arange(1.0, table.size + 1.0)), index=table.names, columns=table.names)
     result = delta(lambda p: p.slope_sd[0, 0] + 2.0 * p.slopes[1, 0], params, cov, table)

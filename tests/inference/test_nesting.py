@@ -60,7 +60,7 @@ def test_refusals(forty, forty_fit, uncorrelated, over_fit):
         (fitted(skills=ls.Anchored({"first": "a"})), "skills"),
         (fitted(scaling="params_b"), "does not contain"),
         (fitted(asymptotes="lower"), "asymptotes"),
-        (fitted(random_slopes="log(params_b)"), "Random slopes"),
+        (fitted(random_slopes="log(params_b)"), "random slopes on"),
     ]:
         with pytest.raises(ls.DataError, match=message):
             forty_fit.lr_test(smaller)

@@ -214,7 +214,7 @@ def test_what_does_not_belong_together_is_refused():
     with pytest.raises(DataError, match="not positive definite"):
         rotate_structure(replace(structure, skill_cov=np.ones((K, K))))
     with pytest.raises(DataError, match="slopes vary between families"):
-        rotate_structure(replace(structure, slope_sd=np.ones((1, K))))
+        rotate_structure(structure.with_scales(slope_sd=np.ones((1, K))))
 
 
 @pytest.mark.filterwarnings("ignore::latentscale.errors.ConvergenceWarning")

@@ -66,7 +66,7 @@ def test_their_law_is_that_of_the_observed_information(table):
     assert names == ["slope_sd[log(size),skill]", "llm_sd"]
     found = np.sqrt(np.diag(law.spread_root @ law.spread_root.T))
     assert_allclose(found, informed.bse[names] / informed.params[names], rtol=0.35)
-    drawn = [structure.kappa for structure in law.spread_structures(quick.structure, 64)]
+    drawn = [structure.scales["llm_sd"][0] for structure in law.spread_structures(quick.structure, 64)]
     assert_allclose(np.log(drawn).mean(), np.log(quick.params["llm_sd"]), atol=0.1 * found[1])
     assert_allclose(np.log(drawn).std(), found[1], rtol=0.1)
     assert not parameter_law(_model(table).fit(**FIT)).spreads.size

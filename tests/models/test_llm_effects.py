@@ -229,7 +229,7 @@ class TestRefusals:
     def test_a_negative_size(self, model, fit):
         params = fit.params.copy()
         params["llm_sd"] = -0.1
-        with pytest.raises(ls.DataError, match="llm_sd, cannot be negative"):
+        with pytest.raises(ls.DataError, match=r"cannot be negative: \['llm_sd'\]"):
             model.loglike(params, "laplace")
 
     def test_what_is_no_answer(self, table):

@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
+from latentscale.components.levels import family_effects
 from latentscale.components.response import mean_score
 from latentscale.models.resampling import parametric_replicate, resampled, with_scores
 
@@ -33,7 +34,7 @@ def _family_loglikes(model, u):
     from latentscale.likelihood.rules import Rule
 
     objective = Objective(model.space, model.internal_cells, model.penalty)
-    return family_loglikes(objective, u, Rule.build("laplace", model.table.layout.n_effects))
+    return family_loglikes(objective, u, Rule.build("laplace", family_effects(model.table.layout)))
 
 
 # --- other scores ----------------------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ def test_both_codings_give_one_linear_predictor(design, structure):
 def test_round_trip(design, structure):
     recoding = Recoding.whitening(design)
     for again in (recoding.user(recoding.internal(structure)), recoding.internal(recoding.user(structure))):
-        for name in structure.__dataclass_fields__:
+        assert again.scales == structure.scales
+        for name in set(structure.__dataclass_fields__) - {"scales"}:
             assert_allclose(getattr(again, name), getattr(structure, name), rtol=1e-11, atol=1e-12)
 
 

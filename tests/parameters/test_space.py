@@ -7,8 +7,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.numerics.differences import jacobian
+from latentscale.parameters.kinds import LLM_SD
 from latentscale.parameters.recoding import Recoding
 from latentscale.parameters.space import ParameterSpace
+from latentscale.parameters.structure import ScaleBlock
 
 FORMS = ["anchored", "anchored uncorrelated", "one skill", "echelon", "confirmatory", "confirmatory uncorrelated"]
 FORMS += ["unrotated"]
@@ -113,11 +115,11 @@ class TestResidualSkills:
     def extended(self, make_space):
         """A space with kappa, which optimisers see as it is and with either sign."""
         table = make_space("anchored", "both").table
-        return ParameterSpace(replace(table, fixed=np.append(table.fixed, np.nan), llm_effects=True))
+        return ParameterSpace(replace(table, fixed=np.append(table.fixed, np.nan), scales=(ScaleBlock(LLM_SD),)))
 
     def test_round_trip_and_jacobian(self, extended):
         for u in random_points(extended):
-            assert extended.structure(u).kappa == u[extended.labels.index("llm_sd")]
+            assert extended.structure(u).scales["llm_sd"] == u[extended.labels.index("llm_sd")]
             assert_allclose(extended.free_vector(extended.structure(u)), u, rtol=1e-11, atol=1e-12)
             wanted = jacobian(extended.structural, u, np.full(len(u), 1e-3))
             assert_allclose(extended.jacobian(u), wanted, rtol=1e-7, atol=1e-7)
@@ -126,6 +128,6 @@ class TestResidualSkills:
         rng = np.random.default_rng(3)
         recoding = Recoding.whitening(rng.standard_normal((20, 2)) @ np.array([[1.0, 0.4], [0.0, 2.0]]) + 1.0)
         inner = extended.structure(random_points(extended)[0])
-        assert recoding.user(inner).kappa == inner.kappa
+        assert recoding.user(inner).scales == inner.scales
         row = recoding.jacobian(extended.layout, inner).toarray()[extended.layout.index("llm_sd")]
         assert_array_equal(row, np.eye(extended.layout.size)[-1:])

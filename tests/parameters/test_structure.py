@@ -1,6 +1,5 @@
 """Structure and Layout: one order of the parameters, and changes of coordinates that keep the law."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,26 +53,24 @@ class TestResidualSkills:
     """kappa has a place in s only where LLMs have residual skills."""
 
     def test_none(self, structure):
-        assert structure.kappa == 0.0
-        assert structure.llm_sd.shape == (0,)
-        assert Layout(4, 3, 2).index("llm_sd").size == 0
+        assert structure.scales == {}
+        assert "llm_sd" not in Layout(4, 3, 2).slices
 
     def test_flatten_and_back(self, structure):
-        layout = Layout(4, 3, 2, llm_effects=True)
-        s = layout.flatten(replace(structure, llm_sd=0.3))
+        layout = Layout(4, 3, 2, scales=(("llm_sd", (1,)),))
+        s = layout.flatten(structure.with_scales(llm_sd=0.3))
         assert len(s) == layout.size == Layout(4, 3, 2).size + 1
         assert s[layout.index("llm_sd")] == 0.3
-        assert layout.unflatten(s).kappa == 0.3
+        assert layout.unflatten(s).scales["llm_sd"] == 0.3
 
     def test_a_law_without_them_is_one_where_they_vanish(self, structure):
-        layout = Layout(4, 3, 2, llm_effects=True)
+        layout = Layout(4, 3, 2, scales=(("llm_sd", (1,)),))
         again = layout.unflatten(layout.flatten(structure))
-        assert again.kappa == 0.0
-        assert again.llm_sd.shape == (1,)
+        assert_array_equal(again.scales["llm_sd"], [0.0])
 
     def test_they_turn_with_the_skills(self, structure):
         """kappa^2 Sigma is carried as Sigma is, whatever the change of coordinates."""
-        with_residuals = replace(structure, llm_sd=0.3)
+        with_residuals = structure.with_scales(llm_sd=0.3)
         turned = with_residuals.transformed(np.random.default_rng(2).standard_normal((3, 3)))
-        law = [v.kappa**2 * v.loadings @ v.skill_cov @ v.loadings.T for v in (with_residuals, turned)]
+        law = [v.scales["llm_sd"] ** 2 * v.loadings @ v.skill_cov @ v.loadings.T for v in (with_residuals, turned)]
         assert_allclose(law[1], law[0], rtol=1e-10, atol=1e-12)

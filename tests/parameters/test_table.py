@@ -8,6 +8,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.errors import DataError
+from latentscale.parameters.kinds import LLM_SD
+from latentscale.parameters.structure import ScaleBlock
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def test_with_fixed_restricts(table, good):
 class TestResidualSkills:
     @pytest.fixture
     def extended(self, table):
-        return replace(table, fixed=np.append(table.fixed, np.nan), llm_effects=True)
+        return replace(table, fixed=np.append(table.fixed, np.nan), scales=(ScaleBlock(LLM_SD),))
 
     def test_one_more_name_the_last(self, table, extended):
         assert extended.names == [*table.names, "llm_sd"]
@@ -147,12 +149,12 @@ class TestResidualSkills:
 
     def test_read(self, extended, good):
         vector = extended.read({**good, "llm_sd": 0.25})
-        assert extended.structure(vector).kappa == 0.25
-        assert extended.structure(extended.read({**good, "llm_sd": 0.0})).kappa == 0.0
-        with pytest.raises(DataError, match=r"llm_sd, cannot be negative; got -0\.25"):
+        assert extended.structure(vector).scales["llm_sd"] == 0.25
+        assert extended.structure(extended.read({**good, "llm_sd": 0.0})).scales["llm_sd"] == 0.0
+        with pytest.raises(DataError, match=r"cannot be negative: \['llm_sd'\]"):
             extended.read({**good, "llm_sd": -0.25})
 
     def test_held_at_a_value(self, table, extended, good):
         held = extended.with_fixed(np.append(table.fixed, 0.5))
         assert held.names == table.names
-        assert held.structure(held.read(good)).kappa == 0.5
+        assert held.structure(held.read(good)).scales["llm_sd"] == 0.5

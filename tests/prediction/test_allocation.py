@@ -48,7 +48,8 @@ def structure(slopes, loadings=((1.0,),), intercepts=(0.0,), cov=None, link=None
     j, k = loadings.shape
     return Structure(
         loadings, np.asarray(intercepts, dtype=float), slopes, np.eye(k) if cov is None else np.array(cov),
-        np.full(j, 50.0), np.full(j, lower), np.full(j, upper), slope_sd, link,
+        np.full(j, 50.0), np.full(j, lower), np.full(j, upper), link,
+        scales={} if slope_sd is None else {"slope_sd": slope_sd},
     )  # fmt: skip
 
 
@@ -279,7 +280,7 @@ def test_random_slopes_enter_mean_and_spread():
 def test_residual_skills_of_llms_widen_the_average():
     cov = np.array([[1.0, 0.4], [0.4, 2.0]])
     plain = structure([[0.5, 0.9], [0.6, 0.1], [0.1, 0.0]], [[0.8, -0.3]], [-1.0], cov)
-    own = replace(plain, llm_sd=np.array([0.5]))
+    own = plain.with_scales(llm_sd=np.array([0.5]))
     x = translog(np.array([3.0]), np.array([2.0]))[None]
     assert_allclose(
         score_target(own, [1.0], [0]).covariance(x), 1.25 * score_target(plain, [1.0], [0]).covariance(x), rtol=1e-12

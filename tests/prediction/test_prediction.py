@@ -187,7 +187,7 @@ def test_default_data_are_the_llms_of_the_fit(fit):
 
 def test_residual_skills_widen_predictions_of_new_llms_only(fit):
     """kappa added to a fit: a new LLM of a known family gets the residual's spread, on top of that of its family."""
-    structure = replace(fit.structure, llm_sd=0.8)
+    structure = fit.structure.with_scales(llm_sd=0.8)
     model = fit.model
 
     class WithResiduals:

@@ -165,7 +165,7 @@ def test_random_slopes_are_drawn_too(simulate):
     assert posterior_draws(structure, cells, 2).shape == (60, 2, 4)
     values = np.concatenate([_cells(model, structure, seed=seed).values for seed in range(2)])
     assert stats.kstest(values, "norm").pvalue > 0.005
-    wrong = replace(structure, slope_sd=0.01 * structure.slope_sd)
+    wrong = structure.with_scales(slope_sd=0.01 * structure.scales["slope_sd"])
     assert stats.kstest(_cells(model, wrong).values, "norm").pvalue < 1e-4
 
 

@@ -1,6 +1,5 @@
 """Importance sampling of family effects: against quadrature, under slice steps, with residual skills of LLMs."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,8 +115,8 @@ def test_residual_skills_equal_random_slopes_on_dummies(simulated, kappa):
         Cells.from_tables(prepared.y, prepared.state, prepared.edge, model.family_codes, x, random)
         for random in (None, np.eye(3)[place])
     ]
-    with_residuals = effect_draws(replace(plain, llm_sd=kappa), cells[0], model.families, 2**13)
-    on_dummies = effect_draws(replace(plain, slope_sd=np.full((3, 2), kappa)), cells[1], model.families, 2**13)
+    with_residuals = effect_draws(plain.with_scales(llm_sd=kappa), cells[0], model.families, 2**13)
+    on_dummies = effect_draws(plain.with_scales(slope_sd=np.full((3, 2), kappa)), cells[1], model.families, 2**13)
     sd = np.array([_moments(one)[1] for one in on_dummies])
     first, second = (np.array([_moments(one)[0] for one in found]) for found in (with_residuals, on_dummies))
     assert_allclose(first / sd, second / sd, atol=0.02)

@@ -80,7 +80,7 @@ def test_intervals_of_new_llms_are_wider_than_without_the_residual(fit):
     # what the residual alone does to a benchmark: kappa times its loadings, through the slope of the logistic function
     mean = fit.predict(data).to_numpy()[0]
     loadings = fit.structure.loadings
-    sd = fit.structure.kappa * np.sqrt(np.diag(loadings @ fit.skill_cov.to_numpy() @ loadings.T))
+    sd = fit.structure.scales["llm_sd"][0] * np.sqrt(np.diag(loadings @ fit.skill_cov.to_numpy() @ loadings.T))
     assert (width > 2.0 * 1.96 * sd * mean * (1.0 - mean) * 0.9).all()
 
 
