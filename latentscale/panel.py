@@ -8,6 +8,7 @@ import pandas as pd
 from narwhals.typing import IntoFrame
 
 from .boundary import BOUNDARIES, PreparedScores, prepare_scores, refuse_boundary
+from .checks import check_one_of
 from .errors import DataError
 from .known_benchmarks import BENCHMARKS, CHANCE_LEVELS
 from .tables import (
@@ -91,10 +92,8 @@ class BenchmarkPanel:
         boundary: str = "squeeze",
         rounding: float | Mapping[str, float] | pd.Series | None = None,
     ) -> None:
-        if boundary not in BOUNDARIES:
-            raise DataError(f"boundary must be one of {some(BOUNDARIES)}, not {boundary!r}")
         table = read_table(data)
-        self._boundary = boundary
+        self._boundary = check_one_of("boundary", boundary, BOUNDARIES)
         self._llm = str(llm)
         self._family = family if isinstance(family, str) else tuple(str(name) for name in family)
         self._benchmarks = _benchmark_names(benchmarks, {self._llm, *_as_tuple(self._family)})

@@ -3,7 +3,6 @@
 No function here changes its arguments, and every problem is reported as a `DataError` that names rows and columns.
 """
 
-import difflib
 import numbers
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -16,6 +15,7 @@ import pandas as pd
 from narwhals.typing import IntoFrame
 from pandas.api import types
 
+from .checks import did_you_mean
 from .errors import DataError
 
 _NOT_A_NUMBER = "convert them first (text with pandas.to_numeric) and leave unknown scores empty"
@@ -140,9 +140,7 @@ def require_columns(table: pd.DataFrame, names: Iterable[str], what: str) -> Non
 
 def _suggest(name: str, candidates: Iterable[str]) -> str:
     """Quote a name together with the candidate closest to it, if one is close."""
-    folded = {str(candidate).casefold(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1)
-    return f"'{name}'" + (f" (did you mean '{folded[close[0]]}'?)" if close else "")
+    return f"'{name}'" + did_you_mean(name, candidates)
 
 
 def to_floats(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:

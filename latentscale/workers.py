@@ -28,6 +28,7 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs, parallel_config, wrap_non_picklable_objects
 from threadpoolctl import threadpool_limits
 
+from .checks import check_jobs, check_one_of
 from .errors import DataError
 
 BACKENDS = ("loky", "threading", "dask", "sequential")
@@ -108,9 +109,8 @@ def parallel(backend: str = "loky", client: Any = None, n_jobs: int | None = Non
     >>> len(cv.fits)
     2
     """
-    if backend not in BACKENDS:
-        raise DataError(f"backend is one of {', '.join(BACKENDS)}, not {backend!r}.")
-    _check_jobs(n_jobs)
+    check_one_of("backend", backend, BACKENDS)
+    check_jobs(n_jobs)
     if backend == "dask":
         with _connected(client) as connected, _set(_Cluster(connected, n_jobs, options)):
             yield connected
@@ -120,11 +120,6 @@ def parallel(backend: str = "loky", client: Any = None, n_jobs: int | None = Non
     jobs = 1 if backend == "sequential" else -1 if n_jobs is None else n_jobs
     with _set(None), parallel_config(backend, n_jobs=jobs, **options):
         yield None
-
-
-def _check_jobs(n_jobs: Any) -> None:
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
-        raise DataError(f"n_jobs is None or a whole number other than 0; got {n_jobs!r}.")
 
 
 @contextmanager
@@ -208,7 +203,7 @@ def run(
     object
         What the function returns.
     """
-    _check_jobs(n_jobs)
+    check_jobs(n_jobs)
     cluster = _CLUSTER.get()
     if cluster is not None and n_jobs != 1:
         yield from _Run(cluster, function, shared, n_jobs).results(tasks, ordered)

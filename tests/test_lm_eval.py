@@ -251,8 +251,8 @@ class TestFilesThatCannotBeUsed:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"level": "subtasks"}, "level must be one of"),
-            ({"duplicates": "first"}, "duplicates must be one of"),
+            ({"level": "subtasks"}, "level is one of"),
+            ({"duplicates": "first"}, "duplicates is one of"),
             ({"tasks": ["mlmu"]}, "tasks not among the results: mlmu; they have mmlu"),
             ({"metrics": {"mlmu": "acc"}}, "metrics names tasks that are not among the results: mlmu"),
             ({"percent": ["mlmu"]}, "percent names tasks that are not among the results: mlmu"),

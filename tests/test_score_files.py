@@ -114,7 +114,7 @@ class TestTables:
         pd.testing.assert_frame_equal(again[list(WIDE.columns)], WIDE, check_dtype=False)
         with pytest.raises(ls.DataError, match="column not among the columns: 'benchmark'"):
             ls.read_scores(other, layout="long")
-        with pytest.raises(ls.DataError, match="layout must be one of"):
+        with pytest.raises(ls.DataError, match="layout is one of"):
             ls.read_scores(other, layout="tidy")
 
     def test_percentages(self, save):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from ..checks import is_whole
 from ..errors import DataError, IdentificationError
 
 
@@ -286,7 +287,7 @@ def identification_form(skills, benchmarks, scores):
     scores : DataFrame
         N x J.
     """
-    if isinstance(skills, (int, np.integer)) and not isinstance(skills, bool):
+    if is_whole(skills):
         _check_counts(int(skills), benchmarks)
         return Echelon(choose_pivots(scores, int(skills)))
     if isinstance(skills, dict):

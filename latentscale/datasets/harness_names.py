@@ -1,11 +1,11 @@
 """Names of LLMs in runs of the lm-evaluation-harness, and how they are matched with the names in a table."""
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ..checks import check_one_of, did_you_mean
 from ..errors import DataError
 from ..tables import read_names, some
 
@@ -77,8 +77,7 @@ def match_llms(column: pd.Series, runs: list[str], missing: str) -> dict[str, in
     >>> match_llms(pd.Series(["Small-1B", "large-7b"]), ["org/small-1b"], "error")
     {'org/small-1b': 0}
     """
-    if missing not in ("error", "drop"):
-        raise DataError(f"missing must be error or drop, not {missing!r}")
+    check_one_of("missing", missing, ("error", "drop"))
     names = read_names(column, "LLM name")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
@@ -115,6 +114,4 @@ def _short(name: str) -> str:
 
 def _near(run: str, names: list[str]) -> str:
     """Quote a name together with the closest one of the table, if one is close."""
-    folded = {_short(name): name for name in names}
-    close = difflib.get_close_matches(_short(run), folded, n=1)
-    return f"'{run}'" + (f" (did you mean '{folded[close[0]]}'?)" if close else "")
+    return f"'{run}'" + did_you_mean(run, names, _short)

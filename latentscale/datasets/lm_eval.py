@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from narwhals.typing import IntoFrame
 
+from ..checks import check_one_of
 from ..errors import DataError
 from ..known_benchmarks import BENCHMARKS
 from ..panel import BenchmarkPanel
@@ -233,9 +234,8 @@ def read_lm_eval(
     >>> runs.scores.loc["org/small-1b", "arc"], runs.stderr.loc["org/small-1b", "arc"]
     (np.float64(0.55), np.float64(0.01))
     """
-    for value, choices, option in ((level, LEVELS, "level"), (duplicates, DUPLICATES, "duplicates")):
-        if value not in choices:
-            raise DataError(f"{option} must be one of {some(choices)}, not {value!r}")
+    check_one_of("level", level, LEVELS)
+    check_one_of("duplicates", duplicates, DUPLICATES)
     known = {*BENCHMARKS, *HARNESS_NAMES, *(names or {})}
     rows = [row for file in results_files(Path(path)) for row in read_results(file, known)]
     if not rows:

@@ -7,6 +7,7 @@ about the LLMs that it names.
 import numpy as np
 import pandas as pd
 
+from ..checks import check_seed
 from ..known_benchmarks import BENCHMARKS
 from .leaderboard import _source, load_leaderboard
 
@@ -39,7 +40,7 @@ def simulate_repeated_sampling(seed: int = SEED) -> pd.DataFrame:
     >>> simulate_repeated_sampling().shape
     (1200, 4)
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     complete = load_leaderboard().dropna(subset=[*BENCHMARKS, "params_b", "tokens_t"]).reset_index(drop=True)
     table = complete.iloc[np.sort(rng.choice(len(complete), LLMS, replace=False))]
     # half a problem of the 1,319 is added, so that a score of zero has a logit

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..checks import check_one_of
 from ..errors import DataError
 from ..tables import read_table, require_columns, some, to_floats, widen
 
@@ -113,8 +114,7 @@ def read_scores(
     0     a      f      0.31      0.5
     1     b      f      0.42      0.6
     """
-    if layout not in LAYOUTS:
-        raise DataError(f"layout must be one of {some(LAYOUTS)}, not {layout!r}")
+    check_one_of("layout", layout, LAYOUTS)
     table = read_table(read_file(path, separator, decimal))
     if layout == "auto":
         layout = detect_layout(table, benchmark, score)

@@ -1,10 +1,10 @@
 """DownstreamModel: a further score of LLMs, regressed on the skills of a fit."""
 
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 
+from ..checks import check_names, check_number, check_one_of, check_positive, check_switch
 from ..components.link import ASYMPTOTES
 from ..errors import DataError
 from ..known_benchmarks import CHANCE_LEVELS
@@ -81,18 +81,15 @@ class DownstreamModel:
         model = fit.model
         if self.target in model.benchmarks:
             raise DataError(f"{target!r} is one of the benchmarks of the fit: leave it out there, or choose another.")
-        if asymptotes not in ASYMPTOTES:
-            raise DataError(f"asymptotes is one of {', '.join(ASYMPTOTES)}, not {asymptotes!r}.")
+        check_one_of("asymptotes", asymptotes, ASYMPTOTES)
         chance = CHANCE_LEVELS.get(self.target, 0.0) if chance is None else chance
-        if not (isinstance(chance, Real) and 0.0 <= chance < 1.0):
-            raise DataError(f"chance is a fraction in [0, 1), not {chance!r}.")
+        chance = check_number("chance", chance, "a fraction in [0, 1)", 0.0, 1.0, below=True)
         shrink = model.shrink_effects if isinstance(shrink, str) and shrink == "fit" else shrink
-        if shrink is not None and not (isinstance(shrink, Real) and shrink > 0):
-            raise DataError(f"shrink is a positive number, None or 'fit', not {shrink!r}.")
-        if not isinstance(family_effect, (bool, np.bool_)):
-            raise DataError(f"family_effect is True or False, not {family_effect!r}.")
-        self.skills, self.family_effect = read_skills(skills, model.skills), bool(family_effect)
-        self.asymptotes, self.chance, self.shrink = asymptotes, float(chance), shrink
+        if shrink is not None:
+            check_positive("shrink (a number, None or 'fit')", shrink)
+        self.skills = read_skills(skills, model.skills)
+        self.family_effect = check_switch("family_effect", family_effect)
+        self.asymptotes, self.chance, self.shrink = asymptotes, chance, shrink
         self.boundary = model.panel.boundary if boundary is None else boundary
         self.scores, self.not_fitted = self._read_scores(data)
         self.prepared = self._prepare()
@@ -219,10 +216,5 @@ def read_fit(fit):
 
 def read_skills(skills, known):
     """Names of the skills that load, in the fit's order."""
-    if skills is None:
-        return tuple(known)
-    wanted = [skills] if isinstance(skills, str) else list(skills)
-    unknown = [skill for skill in wanted if skill not in known]
-    if unknown or not wanted or len(set(wanted)) < len(wanted):
-        raise DataError(f"skills names some of the fit's skills, {list(known)}, each once; got {wanted}.")
+    wanted = check_names("skills", skills, known, "skills of the fit")
     return tuple(skill for skill in known if skill in wanted)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from ..checks import check_switch, check_whole
 from ..errors import DataError
 from ..parameters import kinds
 from ..parameters.named import Parameters
@@ -60,7 +61,7 @@ class RepeatedSamplingModel:
         self, fit, table, llm=None, item="item", successes="successes", tries="tries", skills=None, residual=True
     ):
         self.parent = read_fit(fit)
-        self.skills, self.residual = read_skills(skills, fit.model.skills), bool(residual)
+        self.skills, self.residual = read_skills(skills, fit.model.skills), check_switch("residual", residual)
         llm = fit.model.panel.llm if llm is None else llm
         table = read_table(table)
         columns = [llm, item, successes] + ([tries] if isinstance(tries, str) else [])
@@ -161,9 +162,7 @@ def _read_whole(column, name, where):
 
 
 def _constant(tries, rows):
-    if isinstance(tries, bool) or not isinstance(tries, int | np.integer) or tries < 1:
-        raise DataError(f"tries is the name of a column or a whole number of at least 1, not {tries!r}.")
-    return np.full(rows, int(tries))
+    return np.full(rows, check_whole("tries (unless it is the name of a column)", tries, 1))
 
 
 def _check_counts(count, total, where):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.table import SimpleTable
 
+from ..checks import check_alpha, check_one_of, check_seed, check_whole
 from ..errors import BoundaryWarning, ConvergenceWarning, DataError
 from ..inference.named_estimates import NamedEstimates
 from ..parameters import kinds
@@ -229,10 +230,10 @@ class RepeatedSamplingResults(NamedEstimates):
             For k that are not whole numbers of at least 1, or unknown options.
         """
         k = _read_k(k)
-        if items not in ITEMS:
-            raise DataError(f"items is one of {', '.join(ITEMS)}, not {items!r}.")
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        check_one_of("items", items, ITEMS)
+        check_whole("size", size, 2)
+        check_seed(seed)
+        check_alpha(alpha)
         if not self.converged and not np.isfinite(self.estimate.distance):
             raise DataError("There are no standard errors, and so no intervals of pass@k: see fit.problems.")
         moments, (places, names) = (

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.iolib.table import SimpleTable
 
+from ..checks import check_several_of
 from ..errors import ConvergenceWarning, DataError
 from ..inference.named_estimates import NamedEstimates
 from ..prediction.parameters import parameter_law
@@ -20,10 +21,7 @@ KINDS = ("parameters",)
 
 def fit_downstream(model, uncertainty=("parameters",), integration=None):
     """DownstreamResults of a DownstreamModel; see its ``fit``."""
-    wanted = [uncertainty] if isinstance(uncertainty, str) else list(uncertainty)
-    unknown = [name for name in wanted if name not in KINDS]
-    if unknown:
-        raise DataError(f"uncertainty may hold 'parameters', not {unknown}.")
+    wanted = check_several_of("uncertainty", uncertainty, KINDS, empty=True)
     parent = model.parent
     root = carried_root(parameter_law(parent)) if wanted else None
     estimate = fit_target(parent.model, parent.structure, model.data, integration)

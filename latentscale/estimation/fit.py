@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
+from ..checks import check_one_of, check_positive, check_seed, check_switch, check_whole
 from ..components.levels import family_effects, levels_in
 from ..errors import DataError
 from ..likelihood.family_batches import spread_over
@@ -294,23 +295,22 @@ def _settled(model, found, rule, tolerance, max_iterations, shown):
 
 
 def _check_options(integration, starts, seed, cov_type, driver, given, information, restricted, **others):
+    check_switch("information", information)
     if not information and (integration != "laplace" or cov_type != "none" or restricted):
         raise DataError(
             "information=False is for fits with integration='laplace' and cov_type='none', without constraints."
         )
-    if not (isinstance(starts, int) and starts >= 1 - given):
-        raise DataError(f"starts is a whole number, at least 1 (0 with start_params); got {starts!r}.")
-    if not (isinstance(seed, int) and seed >= 0):
-        raise DataError(f"seed is a whole number, at least 0; got {seed!r}.")
-    if cov_type not in COV_TYPES:
-        raise DataError(f"cov_type is one of {', '.join(COV_TYPES)}, not {cov_type!r}.")
-    if driver not in DRIVERS:
-        raise DataError(f"driver is one of {', '.join(DRIVERS)}, not {driver!r}.")
+    check_whole("starts" if given else "starts (without start_params)", starts, 1 - given)
+    check_seed(seed)
+    check_one_of("cov_type", cov_type, COV_TYPES)
+    check_one_of("driver", driver, DRIVERS)
     if driver == "em" and integration == "laplace":
         raise DataError("EM needs nodes: use integration='monte_carlo' or 'quadrature' with driver='em'.")
-    for name in ("tolerance", "llf_tolerance", "max_iterations", "max_rounds"):
-        if others[name] is not None and not others[name] > 0:
-            raise DataError(f"{name} must be positive; got {others[name]!r}.")
+    check_positive("tolerance", others["tolerance"])
+    check_positive("llf_tolerance", others["llf_tolerance"])
+    check_whole("max_iterations", others["max_iterations"], 1)
+    if others["max_rounds"] is not None:
+        check_whole("max_rounds", others["max_rounds"], 1)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 from threadpoolctl import threadpool_limits
 
+from ..checks import check_alpha, check_one_of, check_seed, check_whole
 from ..components.levels import levels_in
 from ..errors import DataError
 from ..estimation.polish import rule_information
@@ -205,10 +206,8 @@ class BootstrapResults(NamedEstimates):
             If the options make no sense, fewer than two replicates succeeded, or ``"bca"`` has no influence values
             as the observed information is not positive definite.
         """
-        if method not in METHODS:
-            raise DataError(f"method is one of {', '.join(METHODS)}, not {method!r}.")
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        check_one_of("method", method, METHODS)
+        check_alpha(alpha)
         good = self._good
         if len(good) < 2:
             raise DataError(f"Only {len(good)} of {len(self.values)} replicates succeeded; see .record for why.")
@@ -333,11 +332,9 @@ def bootstrap(
 
 
 def _check_options(kind, replications, seed):
-    if kind not in KINDS:
-        raise DataError(f"kind is one of {', '.join(KINDS)}, not {kind!r}.")
-    for name, value, least in (("replications", replications, 2), ("seed", seed, 0)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise DataError(f"{name} is a whole number, at least {least}; got {value!r}.")
+    check_one_of("kind", kind, KINDS)
+    check_whole("replications", replications, 2)
+    check_seed(seed)
 
 
 # --- one replicate ---------------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from ..checks import check_one_of
 from ..errors import DataError
+from ..estimation.fit import COV_TYPES
 from ..likelihood.expected_information import expected_information
 from ..likelihood.family_scores import family_information, family_scores
 from ..numerics.linalg import cholesky_or_none, congruence, extreme_eigenvalues, inverse_from
@@ -132,10 +134,11 @@ def heaviest(names, direction, share=0.1):
 
 def robust_covariance(fit, cov_type, **options):
     """Covariance of a fit of the kind wanted; see ``LatentSkillResults.get_robust``."""
+    check_one_of("cov_type", cov_type, (*COV_TYPES, "expected"))
     observed, estimate, model = fit.observed, fit.estimate, fit.model
     if cov_type not in ("cluster", "bootstrap") and options:
         raise DataError(f"cov_type={cov_type!r} takes no options; got {', '.join(options)}.")
-    if cov_type in ("observed", "cluster", "opg", "bootstrap"):
+    if cov_type not in ("expected", "none"):
         require_information(fit, f"cov_type={cov_type!r}")
     if cov_type == "observed":
         return Covariance(observed.matrix, "observed", "inverse observed information")
@@ -150,9 +153,7 @@ def robust_covariance(fit, cov_type, **options):
     objective, v = estimate.objective(model), estimate.coordinates
     if cov_type == "cluster":
         return cluster_covariance(objective, v, estimate.rule, observed, model.families, **options)
-    if cov_type == "opg":
-        return opg_covariance(objective, v, estimate.rule, observed)
-    raise DataError(f"cov_type is one of observed, expected, cluster, opg, bootstrap, none; not {cov_type!r}.")
+    return opg_covariance(objective, v, estimate.rule, observed)
 
 
 def expected_covariance(fit):
@@ -203,8 +204,7 @@ def cluster_covariance(objective, v, rule, observed, families, correction="lever
     DataError
         If the information is not positive definite, or the correction is unknown.
     """
-    if correction not in CORRECTIONS:
-        raise DataError(f"correction is one of {', '.join(CORRECTIONS)}, not {correction!r}.")
+    check_one_of("correction", correction, CORRECTIONS)
     _require_observed(observed, "sandwich")
     scores = family_scores(objective, v, rule)
     count, size = scores.shape

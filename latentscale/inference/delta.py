@@ -1,6 +1,5 @@
 """Delta method for any function of the parameters that autograd can differentiate."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -13,6 +12,7 @@ from scipy import stats
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
+from ..checks import near_names
 from ..errors import DataError
 from ..parameters.kinds import FUNCTION
 from ..parameters.named import Parameter, Parameters
@@ -65,7 +65,7 @@ class ParameterView:
     def __getitem__(self, name):
         parameter = self._parameters.get(name)
         if parameter is None:
-            near = difflib.get_close_matches(str(name), self._parameters.names, n=4, cutoff=0.6)
+            near = near_names(name, self._parameters.names, 4, str)
             words = sorted({parameter.kind.word for parameter in self._parameters})
             advice = f"Near names: {near}." if near else f"Names begin with {', '.join(words)}; see fit.params."
             raise DataError(f"There is no parameter {name!r}. {advice}")

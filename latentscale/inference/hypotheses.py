@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 from scipy import stats
 
+from ..checks import check_several_of
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.polish import rule_information
 from ..estimation.refit import restricted_refit
@@ -30,11 +31,7 @@ SCORE_TABLES = 100  # simulated for the expected information
 
 def check_methods(method):
     """Tuple of methods from what a user may give: one of them, several, or ``"all"``."""
-    chosen = METHODS if method == "all" else (method,) if isinstance(method, str) else tuple(method)
-    unknown = [name for name in chosen if name not in METHODS]
-    if unknown or not chosen:
-        raise DataError(f"method is one or more of {', '.join(METHODS)}, or 'all'; got {method!r}.")
-    return chosen
+    return METHODS if isinstance(method, str) and method == "all" else check_several_of("method", method, METHODS)
 
 
 def tests_of(fit, restriction, methods):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, IdentificationError
+from ..checks import check_seed, check_whole
+from ..errors import IdentificationError
 from ..numerics.linalg import null_space
 from ..parameters.kinds import CORRELATION, COVARIANCE, SLOPE, VARIANCE
 from ..parameters.restrictions import read_restriction
@@ -156,10 +157,8 @@ def identification_report(model, points=3, seed=0):
     At a random point a direction that is not flat is so almost surely (Rothenberg 1971), hence a direction counts as
     flat only if every point says so. Local identification leaves reflections and permutations of the skills open.
     """
-    if not (isinstance(points, (int, np.integer)) and points >= 1):
-        raise DataError(f"points is a whole number, at least 1; got {points!r}.")
-    if not (isinstance(seed, (int, np.integer)) and seed >= 0):
-        raise DataError(f"seed is a whole number, at least 0; got {seed!r}.")
+    check_whole("points", points, 1)
+    check_seed(seed)
     ranks = []
     for child in np.random.SeedSequence(seed).spawn(points):
         rng = np.random.default_rng(child)

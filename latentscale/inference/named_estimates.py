@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..errors import DataError
+from ..checks import check_alpha
 from ..immutable import Immutable
 from .intervals import wald_intervals
 from .wald import t_test, wald_test
@@ -62,8 +62,7 @@ class NamedEstimates(Immutable):
         alpha : float
             One minus the confidence level, in (0, 1).
         """
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        check_alpha(alpha)
         spare, normal = self._spare, stats.norm.isf(0.5 * alpha)
         by_t = stats.t.isf(0.5 * alpha, np.where(np.isinf(spare), 1.0, spare))
         return wald_intervals(self.parameters, self.params, self.bse, np.where(np.isinf(spare), normal, by_t))

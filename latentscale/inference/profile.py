@@ -11,6 +11,7 @@ from rich.progress import Progress
 from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
+from ..checks import check_alpha, check_number, check_whole
 from ..errors import BoundaryWarning, ConvergenceWarning, DataError
 from ..plots.profile import plot_profile
 from ..workers import run
@@ -216,12 +217,9 @@ def _interval(peak, params, alpha, target):
 
 
 def _check(alpha, points, span):
-    if not 0.0 < alpha < 1.0:
-        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-    if not (isinstance(points, (int, np.integer)) and points >= 0):
-        raise DataError(f"points is a whole number, at least 0; got {points!r}.")
-    if not 1.0 <= span < 10.0:
-        raise DataError(f"span is at least 1 and below 10, in units of the normal quantile; got {span!r}.")
+    check_alpha(alpha)
+    check_whole("points", points, 0)
+    check_number("span", span, "at least 1 and below 10, in units of the normal quantile", 1.0, 10.0, below=True)
 
 
 def profiled(peak, target, params, alpha, points, span):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..checks import check_names, check_several_of
 from ..components.levels import family_effects, with_effects
 from ..errors import DataError
 from ..estimation.polish import rule_information
@@ -65,13 +66,8 @@ def shared_slopes(fit, terms=None, method="score", integration="laplace"):
     if terms is None:
         sizes = [term for term in candidates if SIZE in model.design.columns_of(term)]
         terms = (sizes or candidates)[:1]
-    terms = [terms] if isinstance(terms, str) else list(terms)
-    unknown = [term for term in terms if term not in candidates]
-    if unknown or not terms:
-        raise DataError(f"{unknown} cannot be tested; terms that vary within families are {candidates}.")
-    methods = ("score", "lr") if method == "all" else (method,) if isinstance(method, str) else tuple(method)
-    if not methods or not set(methods) <= {"score", "lr"}:
-        raise DataError(f"method is 'score', 'lr' or 'all' for shared slopes; got {method!r}.")
+    terms = check_names("terms", terms, candidates, "terms that vary within families")
+    methods = check_several_of("method", ("score", "lr") if method == "all" else method, ("score", "lr"))
     pieces = {JOINT: terms} | ({term: [term] for term in terms} if len(terms) > 1 else {})
     rows, notes = [], []
     for part, chosen in pieces.items():

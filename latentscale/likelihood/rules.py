@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..checks import check_one_of, check_positive, check_power_of_two, check_seed, check_whole
 from ..errors import DataError
 from ..numerics.nodes import gauss_hermite, sobol
 
@@ -51,18 +52,16 @@ class Rule:
         DataError
             For an unknown rule, a grid above ``MAX_NODES`` nodes, or draws that are no power of two.
         """
-        if kind not in RULES:
-            raise DataError(f"integration is one of {', '.join(RULES)}, not {kind!r}.")
-        points = points or _DEFAULT_POINTS.get(n_skills, 3)
+        check_one_of("integration", kind, RULES)
+        points = _DEFAULT_POINTS.get(n_skills, 3) if points is None else check_whole("points", points, 1)
         if kind == "quadrature" and points**n_skills > MAX_NODES:
             raise DataError(
                 f"{points} quadrature nodes in {n_skills} dimensions are {points**n_skills} nodes a family; "
                 "use integration='monte_carlo', or fewer points."
             )
-        draws = draws or 64
-        if draws & (draws - 1) or draws < 2:
-            raise DataError(f"draws (a scrambling) must be a power of two, at least 2; got {draws}.")
-        return cls(kind, n_skills, int(points), int(draws), float(tolerance), t_df, int(seed))
+        draws = 64 if draws is None else check_power_of_two("draws (a scrambling)", draws)
+        t_df = None if t_df is None else check_positive("t_df", t_df)
+        return cls(kind, n_skills, points, draws, check_positive("llf_tolerance", tolerance), t_df, check_seed(seed))
 
     def standard(self, n_families):
         """Standardised nodes (quadrature and monte_carlo)."""

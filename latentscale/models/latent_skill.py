@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..checks import check_seed
 from ..components.cells import Cells
 from ..components.identification import Pattern, identification_form, unrotated
 from ..components.levels import random_slopes, residual_skills, simulated_skills
@@ -170,7 +171,7 @@ class LatentSkillLaw(PanelModel):
         Parameters
         ----------
         params : Series, dict or array
-        seed : int
+        seed : int or numpy.random.SeedSequence
 
         Returns
         -------
@@ -179,7 +180,7 @@ class LatentSkillLaw(PanelModel):
             within half a rounding unit of 0 or 1 are recorded as 0 or 1.
         """
         structure = self.table.structure(self.table.read(params))
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed if isinstance(seed, np.random.SeedSequence) else check_seed(seed))
         skill = simulated_skills(rng, structure, self.family_codes, self.random_design)
         skill = skill + self.design.x @ structure.slopes
         eta = skill @ structure.loadings.T + structure.intercepts

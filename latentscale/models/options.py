@@ -1,9 +1,9 @@
 """What the options of LatentSkillModel may be, and the errors for those that may not."""
 
-from numbers import Real
 
 import numpy as np
 
+from ..checks import check_names, check_number, check_one_of, check_positive, check_switch
 from ..components.link import ASYMPTOTES, LINKS
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
@@ -24,18 +24,14 @@ def check_options(asymptotes, link, positive, optional, outliers, switches):
     ------
     DataError
     """
-    if asymptotes not in ASYMPTOTES:
-        raise DataError(f"asymptotes is one of {', '.join(ASYMPTOTES)}, not {asymptotes!r}.")
-    if link not in LINKS:
-        raise DataError(f"link is one of {', '.join(LINKS)}, not {link!r}.")
+    check_one_of("asymptotes", asymptotes, ASYMPTOTES)
+    check_one_of("link", link, LINKS)
     for name, sd in {**positive, **optional}.items():
-        if not (sd is None and name in optional) and not (isinstance(sd, Real) and sd > 0):
-            raise DataError(f"{name} must be positive, not {sd!r}.")
-    if not (isinstance(outliers, Real) and 0.0 <= outliers < 0.5):
-        raise DataError(f"outliers is a share of the scores, at least 0 and below 0.5; got {outliers!r}.")
+        if not (sd is None and name in optional):
+            check_positive(name, sd)
+    check_number("outliers", outliers, "a share of the scores, at least 0 and below 0.5", 0.0, 0.5, below=True)
     for name, value in switches.items():
-        if not isinstance(value, (bool, np.bool_)):
-            raise DataError(f"{name} is True or False, not {value!r}.")
+        check_switch(name, value)
 
 
 def skill_design(scaling, family_covariates, table, wanted):
@@ -125,10 +121,9 @@ def read_random_terms(wanted, terms, between_only):
     varying = [term for term in terms if term not in between_only]
     if wanted is None or wanted is False:
         return ()
-    wanted = varying if wanted is True else [wanted] if isinstance(wanted, str) else list(wanted)
-    unknown = [term for term in wanted if term not in terms]
-    if unknown or len(set(wanted)) < len(wanted):
-        raise DataError(f"random_slopes names terms of the scaling, each once: {list(terms)}; got {wanted}.")
+    if wanted is True:
+        return tuple(varying)
+    wanted = check_names("random_slopes", wanted, terms, "terms of the scaling", empty=True)
     constant = [term for term in wanted if term in between_only]
     if constant:
         raise IdentificationError(

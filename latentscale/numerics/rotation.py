@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import check_seed, check_whole
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from .linalg import symmetrise
 from .rotation_criteria import RotationSettings, read_settings
@@ -221,8 +222,8 @@ def rotate(
     matrix = _read_matrix(matrix)
     options = {"gamma": gamma, "epsilon": epsilon, "power": power, "target": target, "weights": weights}
     settings = read_settings(matrix.shape, method, oblique, normalize, **options)
-    count = _whole("starts", starts, 1)
-    seed = _whole("seed", seed, 0)
+    count = check_whole("starts", starts, 1)
+    seed = check_seed(seed)
     normalised = matrix / _row_lengths(matrix, settings)
     best, minima, failed = best_of_starts(settings.criterion, normalised, settings.oblique_search, count, seed)
     converged = best.stationary and best.determined
@@ -243,13 +244,6 @@ def _complaint(settings: RotationSettings, best: End) -> str:
         f"The {settings.method} criterion is flat at its minimum: it does not determine the rotation. Specify more "
         "entries of the target, or use another criterion."
     )
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    """Check that an argument is a whole number, and return it."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise DataError(f"{name} must be a whole number, at least {least}; got {value!r}.")
-    return int(value)
 
 
 def _read_matrix(matrix: npt.ArrayLike) -> np.ndarray:

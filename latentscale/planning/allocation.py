@@ -2,12 +2,12 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..checks import check_alpha, check_number, check_one_of, check_seed, check_whole
 from ..errors import DataError
 from ..plots.allocation import plot_allocation
 from .frontier import CORNERS, INTERIOR, DataRange, allocate, budget_line, check_slope, law_steps
@@ -122,15 +122,11 @@ def compute_optimal(
 
 
 def _check_options(reach, inference, interval, draws, seed):
-    if not (isinstance(reach, Real) and np.isfinite(reach) and reach >= 1.0):
-        raise DataError(f"reach is the factor beyond the data that bounds allow, at least 1; got {reach!r}.")
-    if not (isinstance(inference, Real) and np.isfinite(inference) and inference >= 0.0):
-        raise DataError(f"inference_tokens_t is trillions of tokens, at least 0; got {inference!r}.")
-    if interval not in INTERVALS:
-        raise DataError(f"interval is one of {', '.join(INTERVALS)}, not {interval!r}.")
-    for name, value, least in (("draws (of the parameters)", draws, 100), ("seed", seed, 0)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise DataError(f"{name} must be a whole number of at least {least}; got {value!r}.")
+    check_number("reach", reach, "the factor beyond the data that bounds allow, at least 1", 1.0)
+    check_number("inference_tokens_t", inference, "trillions of tokens, at least 0", 0.0)
+    check_one_of("interval", interval, INTERVALS)
+    check_whole("draws (of the parameters)", draws, 100)
+    check_seed(seed)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,8 +197,7 @@ class Allocation:
               under the smallest. ``extrapolation``: the same in words.
             - ``method``: "closed form" or "numerical".
         """
-        if not (isinstance(alpha, Real) and 0.0 < alpha < 1.0):
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        check_alpha(alpha)
         records = [self._record(row, alpha) for row in self.rows]
         index = pd.Index([row.line.flops for row in self.rows], name="flops")
         return pd.DataFrame(records, index=index)
@@ -309,7 +304,7 @@ class Allocation:
         Allocation
         """
         flops = [row.line.flops for row in self.rows]
-        budgets = np.geomspace(min(flops), max(flops), max(2, int(points)))
+        budgets = np.geomspace(min(flops), max(flops), check_whole("points", points, 2))
         best, stepped, drawn = self.targets
         lines = [budget_line(value, *self.bounds, self.rows[0].line.inference) for value in budgets]
         rows = tuple(allocate(best, self.request.design, line, stepped, drawn, self.seed) for line in lines)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..checks import check_alpha, check_name, check_one_of
 from ..errors import DataError
 from .frontier import law_gradient, law_steps
 from .request import read_request
@@ -203,8 +204,7 @@ class ScalingElasticities:
             - ``double_size``, ``double_tokens`` with ``_se``: what doubling gains, in units of the skill or of the
               score, averaged over the family's law.
         """
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        check_alpha(alpha)
         quantile = stats.norm.isf(0.5 * alpha)
         rows = []
         for number in range(len(self.targets)):
@@ -247,11 +247,10 @@ class ScalingElasticities:
         DataError
             For an unknown target or ``of``, without standard errors, or if a share is not defined.
         """
-        if of not in ("share", "difference"):
-            raise DataError(f"of is 'share' or 'difference', not {of!r}.")
-        unknown = [name for name in (first, second) if name not in self.targets]
-        if unknown:
-            raise DataError(f"Unknown targets {unknown}; there are {list(self.targets)}.")
+        check_one_of("of", of, ("share", "difference"))
+        check_alpha(alpha)
+        for name, target in (("first", first), ("second", second)):
+            check_name(name, target, self.targets, "targets of these elasticities")
         if self.numbers.gradient is None:
             raise DataError("This fit gives no standard errors of elasticities, so there is no contrast to test.")
         weights, value = np.zeros((1, len(self.targets), 4)), 0.0

@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
+from ..checks import check_names, check_whole
 from ..errors import DataError
 from ..prediction.skills import JointDraws, read_request, read_sources
 from ..tables import read_table, some
@@ -105,8 +106,7 @@ def next_evaluation(
     sources = read_sources(uncertainty) - {"score"}
     if not sources:
         raise DataError("uncertainty must name 'parameters' or 'family': there is nothing else to reduce.")
-    if isinstance(outcomes, bool) or not isinstance(outcomes, int | np.integer) or not 2 <= outcomes <= size:
-        raise DataError(f"outcomes is a whole number between 2 and size = {size!r}; got {outcomes!r}.")
+    check_whole("outcomes (at most size)", outcomes, 2, check_whole("size", size, 2))
     model = fit.model
     wanted, costs = _read_candidates(candidates, model.benchmarks), _read_costs(costs, candidates, model.benchmarks)
     request = _read_llms(model, data)
@@ -149,13 +149,8 @@ def _read_llms(model, data):
 
 def _read_candidates(candidates, benchmarks):
     """Positions of the candidates."""
-    if candidates is None:
-        return list(range(len(benchmarks)))
-    names = [candidates] if isinstance(candidates, str) else list(candidates)
-    unknown = [name for name in names if name not in benchmarks]
-    if unknown or not names or len(set(names)) < len(names):
-        raise DataError(f"candidates are benchmarks of the fit, {list(benchmarks)}, each once; got {names}.")
-    return [benchmarks.index(name) for name in names]
+    chosen = check_names("candidates", candidates, benchmarks, "benchmarks of the fit")
+    return [benchmarks.index(name) for name in chosen]
 
 
 def _read_costs(costs, candidates, benchmarks):

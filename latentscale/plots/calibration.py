@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError
+from ..checks import check_one_of
 from .style import PALETTE, clean, new_axes
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def plot_calibration(errors: pd.DataFrame, kind: str = "coverage", ax: Axes | No
     DataError
         If the kind is unknown.
     """
-    if kind not in ("coverage", "pit"):
-        raise DataError(f"kind is 'coverage' or 'pit', not {kind!r}.")
+    check_one_of("kind", kind, ("coverage", "pit"))
     ax = new_axes(ax, (5.0, 4.0))
     groups = list(errors[errors["pit"].notna()].groupby("method", sort=False))
     for number, (method, rows) in enumerate(groups):

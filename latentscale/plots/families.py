@@ -8,9 +8,10 @@ import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import gaussian_kde
 
+from ..checks import check_name, check_names
 from ..errors import DataError
 from .forests import forest
-from .style import PALETTE, REFERENCE, choose, clean, level_words, new_axes, note
+from .style import PALETTE, REFERENCE, clean, level_words, new_axes, note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 _MOST = 40  # families whose names are readable on a page
 _SIDES = 60  # points of a density's grid in each direction
 _SHARES = (0.9, 0.5)  # shares of the posterior inside the contours
+
+
+def _skill(skill: str | None, table: pd.DataFrame) -> str:
+    """The skill that is shown, the first of the table by default."""
+    known = table["skill"].unique()
+    return known[0] if skill is None else check_name("skill", skill, known, "skills of the fit")
 
 
 def plot_family_effects(
@@ -54,10 +61,11 @@ def plot_family_effects(
     DataError
         If the skill or a family is unknown.
     """
-    skill = choose(skill, table["skill"].unique(), "skill")[0]
+    skill = _skill(skill, table)
     rows = table[table["skill"] == skill].sort_values("mean", ascending=False, kind="stable")
     every = families is None or (isinstance(families, str) and families == "all")
-    rows = rows[rows["family"].isin(choose(None if every else families, rows["family"], "family"))]
+    shown = check_names("families", None if every else families, rows["family"], "families of the fit")
+    rows = rows[rows["family"].isin(shown)]
     hidden = len(rows) - _MOST if families is None else 0
     places = np.arange(len(rows), dtype=float)
     if hidden > 0:
@@ -105,7 +113,7 @@ def plot_instruct(table: pd.DataFrame, skill: str | None = None, ax: Axes | None
     DataError
         If the skill is unknown.
     """
-    skill = choose(skill, table["skill"].unique(), "skill")[0]
+    skill = _skill(skill, table)
     rows = table[table["skill"] == skill]
     ax = new_axes(ax, (5.2, 5.0))
     base, tuned = rows["base_mean"].to_numpy(), rows["instruct_mean"].to_numpy()

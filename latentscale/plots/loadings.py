@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import check_one_of
 from ..errors import DataError
 from .forests import grouped_forest
 from .style import NO_ERRORS, NOTE, level_words, new_axes, note
@@ -45,8 +46,7 @@ def plot_loadings(table: pd.DataFrame, kind: str = "heatmap", ax: Axes | None = 
     DataError
         If the kind is unknown.
     """
-    if kind not in KINDS:
-        raise DataError(f"kind is one of {', '.join(KINDS)}, not {kind!r}.")
+    check_one_of("kind", kind, KINDS)
     if kind == "heatmap":
         return _heatmap(table, ax, alpha)
     shown = table[~table["fixed"] | (table["estimate"] != 0.0)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from ..errors import DataError
+from ..checks import check_one_of
 from .style import PALETTE, clean, new_axes
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def plot_profile(profile: Profile, ax: Axes | None = None, kind: str = "deviance
     DataError
         If the kind is unknown, or the profile has no curve because the fit was not at its optimum.
     """
-    if kind not in KINDS:
-        raise DataError(f"kind is one of {', '.join(KINDS)}, not {kind!r}.")
+    check_one_of("kind", kind, KINDS)
     curve = profile.curve()
     ax = new_axes(ax, (6.0, 4.0))
     deviance, quantile = kind == "deviance", stats.norm.isf(0.5 * profile.alpha)

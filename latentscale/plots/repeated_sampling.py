@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..checks import check_names
 from .style import PALETTE, clean, new_axes
 
 if TYPE_CHECKING:
@@ -91,11 +91,7 @@ def _chosen(curves: pd.DataFrame, llms: str | Sequence[str] | None) -> list[str]
     """Return the LLMs to plot, see ``plot_pass_at_k``."""
     known = list(dict.fromkeys(curves["llm"]))
     if llms is not None:
-        llms = [llms] if isinstance(llms, str) else list(llms)
-        unknown = [llm for llm in llms if llm not in known]
-        if unknown:
-            raise DataError(f"There are no curves of {unknown[:5]}; there are some of {known[:10]}.")
-        return llms
+        return check_names("llms", llms, known, "LLMs with curves")
     last = curves[curves["k"] == curves["k"].max()].set_index("llm")["mean"].sort_values(ascending=False)
     if len(last) <= MOST:
         return list(last.index)

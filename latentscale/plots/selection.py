@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..checks import check_one_of
 from ..errors import DataError
 from .style import PALETTE, clean, new_axes, note
 
@@ -41,8 +42,7 @@ def plot_selection(
     """
     held_out = "lfo_mae" in table.columns
     kind = ("error" if held_out else "criteria") if kind is None else kind
-    if kind not in ("error", "criteria"):
-        raise DataError(f"kind is 'error' or 'criteria', not {kind!r}.")
+    check_one_of("kind", kind, ("error", "criteria"))
     if kind == "error" and not held_out:
         raise DataError("There is no leave-family-out error (folds=0); plot kind='criteria', or select with folds.")
     ax, number = new_axes(ax, (5.2, 3.6)), table.index.to_numpy()

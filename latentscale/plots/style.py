@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import DataError
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from matplotlib.axes import Axes
     from matplotlib.text import Annotation
 
@@ -52,28 +48,3 @@ def level_words(alpha: float) -> str:
     return f"{100.0 * (1.0 - alpha):g}%"
 
 
-def check_level(alpha: float) -> None:
-    """Raise DataError unless alpha lies between 0 and 1."""
-    if not 0.0 < alpha < 1.0:
-        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-
-
-def choose(wanted: str | Iterable[str] | None, known: Iterable[str], what: str) -> list[str]:
-    """Return the wanted names as a list, which is all known names for None.
-
-    Raises
-    ------
-    DataError
-        If a name is unknown, or the list is empty. ``what`` says in the message what the names are of.
-    """
-    known = list(known)
-    if wanted is None:
-        return known
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        shown = ", ".join(map(str, known[:8])) + (", ..." if len(known) > 8 else "")
-        raise DataError(f"There is no {what} {unknown[0]!r}; there are {shown}.")
-    if not names:
-        raise DataError(f"Name at least one {what}.")
-    return names

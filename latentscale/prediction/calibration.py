@@ -5,6 +5,8 @@ All take draws (S, ...) and observed values (...), NaN where there is none.
 
 import numpy as np
 
+from ..checks import check_alpha
+
 
 def probability_integral_transform(draws, observed, rng):
     """Randomised PIT: the place of the observed value among the draws, in (0, 1).
@@ -36,6 +38,7 @@ def crps(draws, observed):
 
 def interval(draws, alpha):
     """Equal-tailed interval (2, ...) of level 1 - alpha."""
+    check_alpha(alpha)
     return np.quantile(draws, [0.5 * alpha, 1.0 - 0.5 * alpha], axis=0)
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from ..checks import check_alpha, check_names
 from ..errors import DataError
-from ..tables import read_families, read_scores, read_table, some
+from ..tables import read_families, read_scores, read_table
 from .calibration import interval, probability_integral_transform
 from .predictive import predictive_draws
 from .residual_tables import residual_table, unrotated
@@ -13,6 +14,7 @@ from .residual_tables import residual_table, unrotated
 
 def prediction_table(fit, data=None, benchmark=None, alpha=0.05, size=2000, seed=0):
     """Prediction intervals of LLMs with known scores: see ``LatentSkillResults.prediction_table``."""
+    check_alpha(alpha)
     chosen = chosen_benchmarks(fit.model, benchmark)
     scores, families = _scores(fit.model, data)
     draws = predictive_draws(unrotated(fit), data, False, size, seed)
@@ -41,13 +43,7 @@ def pit_table(fit, data=None, benchmark=None, size=2000, seed=0):
 
 def chosen_benchmarks(model, benchmark=None):
     """Benchmarks by name, all by default; DataError for unknown ones."""
-    names = list(model.benchmarks)
-    chosen = names if benchmark is None else [benchmark] if isinstance(benchmark, str) else list(benchmark)
-    unknown = [name for name in chosen if name not in names]
-    if unknown or not chosen:
-        what = f"unknown: {unknown}" if unknown else "none is named"
-        raise DataError(f"benchmark names benchmarks of the fit, {some(names, 20)}; {what}.")
-    return chosen
+    return check_names("benchmark", benchmark, model.benchmarks, "benchmarks of the fit")
 
 
 def _scores(model, data):

@@ -11,6 +11,7 @@ import pandas as pd
 from pandas.api import types
 from scipy.spatial import ConvexHull, QhullError
 
+from ..checks import check_alpha, check_names, check_whole
 from ..components.levels import levels_of
 from ..errors import DataError
 from ..tables import some
@@ -42,7 +43,9 @@ def scaling_curve(
     -------
     DataFrame
     """
-    model = fit.model
+    check_whole("points", points, 2)
+    check_alpha(alpha)
+    model, size = fit.model, check_whole("size", size, 2)
     (kind, place), sources = read_target(model, target), read_sources(uncertainty)
     _check_axis(model, x, columns)
     at = _check_held(model, dict(at or {}), x, columns)
@@ -112,18 +115,15 @@ def chosen_families(fit, target, x="params_b", families=None, columns=("params_b
         order = shown.sort_values(["nunique", "size"], ascending=False, kind="stable").index
         return [*order[:MOST_FAMILIES], *([] if UNSEEN in known else [UNSEEN])]
     names = [families] if isinstance(families, str) else list(dict.fromkeys(families))
-    unknown = [name for name in names if name not in known and name != UNSEEN]
-    if unknown or not names:
-        raise DataError(
-            f"families names families of the fit ({some(known, 8)}) or {UNSEEN!r}; unknown: {unknown or 'none named'}."
-        )
-    return names
+    return check_names("families", names, dict.fromkeys([*known, UNSEEN]), f"families of the fit, or {UNSEEN!r}")
 
 
 def scaling_surface(
     fit, target, family=None, at=None, points=31, alpha=0.05, size=400, seed=0, columns=("params_b", "tokens_t")
 ):
     """A skill or an expected score over size and tokens; see ``LatentSkillResults.scaling_surface``."""
+    check_whole("points", points, 2)
+    check_alpha(alpha)
     model = fit.model
     kind, place = read_target(model, target)
     for name in columns:
@@ -131,7 +131,6 @@ def scaling_surface(
     at = dict(at or {})
     _refuse_stray(model, at, columns)
     family = UNSEEN if family is None else chosen_families(fit, target, columns[0], [family], columns)[0]
-    _check_points(points)
     own = _rows(model)[list(columns)].to_numpy(dtype=float)
     ends = np.array([own.min(axis=0) / _ROOM, own.max(axis=0) * _ROOM])
     axes = [np.geomspace(*ends[:, number], points) for number in range(2)]
@@ -226,14 +225,8 @@ def _refuse_stray(model, at, moving):
         raise DataError(f"at has {stray}, which the scaling {model.scaling!r} does not use; it has {_needed(model)}.")
 
 
-def _check_points(points):
-    if not isinstance(points, int | np.integer) or isinstance(points, bool) or points < 2:
-        raise DataError(f"points is a whole number of at least 2, not {points!r}.")
-
-
 def _grid(model, x, points, limits, columns):
     """Values along the covariate: even in logarithms where all values are positive."""
-    _check_points(points)
     own = covariate_values(model, x, columns)
     low, high = (own.min(), own.max()) if limits is None else limits
     if not (isinstance(low, Real) and isinstance(high, Real) and np.isfinite([low, high]).all() and low < high):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from ..checks import check_alpha
 from ..errors import DataError
 from .residuals import cell_residuals
 
@@ -88,6 +89,7 @@ def smoother(x, y, alpha=0.05, span=SPAN):
     >>> smoother(x, 1.0 + 2.0 * x)["mean"].iloc[[0, -1]].round(6).tolist()
     [1.0, 3.0]
     """
+    check_alpha(alpha)
     x, y = (np.asarray(values, dtype=float) for values in (x, y))
     if len(x) < _FEWEST or np.ptp(x) == 0.0:
         raise DataError(f"A smoother takes at least {_FEWEST} points at different places; got {len(x)}.")
@@ -133,6 +135,7 @@ def normal_order(values, alpha=0.05):
     ordered = np.sort(np.asarray(values, dtype=float))
     n = len(ordered)
     rank = np.arange(1, n + 1)
+    check_alpha(alpha)
     levels = (0.5 * alpha, 1.0 - 0.5 * alpha)
     lower, upper = (special.ndtri(stats.beta.ppf(level, rank, n + 1 - rank)) for level in levels)
     theoretical = special.ndtri((rank - 0.5) / n)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from ..checks import check_one_of, check_seed, check_whole
 from ..components.complete import fixed_part
 from ..components.levels import effect_loadings, levels_of
 from ..components.response import OUTLIER_PRECISION
@@ -77,8 +78,7 @@ def posterior_draws(structure, cells, size, seed=0):
     DataError
         If ``size`` or ``seed`` is not a whole number, or too small.
     """
-    if not _is_whole(size) or size < 1:
-        raise DataError(f"size (draws a family) must be a whole number of at least 1, not {size!r}.")
+    check_whole("size", size, 1)
     rngs = [np.random.default_rng(child) for child in _children(seed, cells.n_families)]
     modes = posterior_modes(structure, cells)
     n_effects = modes.alpha.shape[1]
@@ -105,13 +105,7 @@ def _proposals(rng, n_effects):
 
 
 def _children(seed, families):
-    if not _is_whole(seed) or seed < 0:
-        raise DataError(f"seed must be a whole number of at least 0, not {seed!r}.")
-    return np.random.SeedSequence(int(seed)).spawn(families)
-
-
-def _is_whole(value):
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return np.random.SeedSequence(check_seed(seed)).spawn(families)
 
 
 # --- residuals ---------------------------------------------------------------------------------------------------
@@ -183,8 +177,7 @@ def fitted_scores(structure, cells, rule, llms, benchmarks, kind="quantile", see
 
 def cell_residuals(structure, cells, rule, kind="quantile", seed=0):
     """``residuals`` and ``fitted_scores`` in one pass, cell by cell: CellResiduals."""
-    if kind not in KINDS:
-        raise DataError(f"kind of residuals is one of {', '.join(KINDS)}, not {kind!r}.")
+    check_one_of("kind", kind, KINDS)
     if kind == "quantile":
         return _quantile(structure, cells, seed)
     mean, variance = _moments(structure, cells, rule)

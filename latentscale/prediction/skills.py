@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from ..checks import check_seed, check_several_of, check_whole
 from ..components.levels import levels_of
 from ..errors import DataError
 from ..models.new_llms import read_new_llms
@@ -149,11 +150,7 @@ def skill_draws(fit, data=None, observed=False, size=2000, seed=0, uncertainty=(
 
 def read_sources(uncertainty):
     """The set of sources, checked."""
-    wanted = {uncertainty} if isinstance(uncertainty, str) else set(uncertainty)
-    unknown = sorted(str(one) for one in wanted - set(SOURCES))
-    if unknown:
-        raise DataError(f"uncertainty is made of {', '.join(SOURCES)}; not of {unknown[0]!r}.")
-    return wanted
+    return set(check_several_of("uncertainty", uncertainty, SOURCES, empty=True))
 
 
 class JointDraws:
@@ -177,10 +174,8 @@ class JointDraws:
     """
 
     def __init__(self, fit, request, size, seed=0, proposals=DRAWS, sources=()):
-        whole = all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in (size, seed))
-        if not whole or size < 2 or seed < 0:
-            raise DataError(f"size is a whole number of at least 2 and seed of at least 0; got {size!r}, {seed!r}.")
-        self.fit, self.request, self.size, self.seed = fit, request, int(size), int(seed)
+        self.fit, self.request = fit, request
+        self.size, self.seed = check_whole("size", size, 2), check_seed(seed)
         model = fit.model
         self.evidence = gather_evidence(model, request.llms, request.families, request.x, request.scores)
         self.structure, self.structures = fit.structure, self._structures(sources)

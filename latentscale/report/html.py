@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError
+from ..checks import check_alpha, check_seed, check_whole
 from .content import content
 from .pictures import draw_all, pictures
 
@@ -62,10 +62,9 @@ def render(
     seed: int = 0,
 ) -> str:
     """Return the report of a fit as HTML; see ``LatentSkillResults.report``."""
-    if not 0.0 < alpha < 1.0:
-        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
-    if int(size) < MIN_DRAWS:
-        raise DataError(f"size is a number of draws of at least {MIN_DRAWS}, not {size!r}.")
+    check_alpha(alpha)
+    check_whole("size", size, MIN_DRAWS)
+    check_seed(seed)
     style, script = _asset("report.css"), _asset("report.js")
     shown = content(fit, title, question, alpha, int(size), seed)
     policy = (

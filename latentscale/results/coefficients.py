@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..checks import check_whole
 from ..errors import DataError
 from .comparison import _descriptions, _read_fits, _row
 from .latex import LatexTable, escape, number, read_stars, star_note, stars
@@ -76,6 +77,7 @@ class CoefficientTable:
 
     def as_frame(self, digits=2):
         """Text for reading: estimates with standard errors in parentheses, then the statistics; parameter x fit."""
+        check_whole("digits", digits, 0, 12)
         estimates, errors = self.estimates, self.std_errors
         cells = pd.DataFrame("", index=estimates.index, columns=estimates.columns, dtype=object)
         for name in estimates.columns:
@@ -107,6 +109,7 @@ class CoefficientTable:
         -------
         str
         """
+        check_whole("digits", digits, 0, 12)
         levels = read_stars(stars)
         rows = [cells for parameter in self._order for cells in self._latex_rows(parameter, digits, levels)]
         below = [

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..checks import check_alpha, check_one_of
 from ..errors import DataError
 from ..inference.covariance import Covariance, observed_covariance, robust_covariance
 from ..inference.diagnostics import find_problems
@@ -80,8 +81,8 @@ class Estimates(NamedEstimates):
         progress : bool
             Report on the standard error stream while profiling.
         """
-        if method not in ("wald", "profile"):
-            raise DataError(f"conf_int knows method='wald' and 'profile', not {method!r}.")
+        check_one_of("method", method, ("wald", "profile"))
+        check_alpha(alpha)
         names = self.model.param_names if parameters is None else np.atleast_1d(parameters).tolist()
         unknown = [name for name in names if name not in self.params.index]
         if unknown:

@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 
+from ..checks import check_alpha, check_name, check_power_of_two, check_seed, check_whole
 from ..errors import DataError
 from ..immutable import Immutable
 from ..prediction.calibration import interval
 from ..prediction.predictive import expected_draws
 from ..prediction.sampling import DRAWS, effect_draws, generator
 from ..prediction.skills import JointDraws, Request, read_sources
-from ..tables import read_table, some
+from ..tables import read_table
 
 
 class FamilyPosteriors(Immutable):
@@ -24,8 +25,8 @@ class FamilyPosteriors(Immutable):
     """
 
     def __init__(self, fit, draws=DRAWS, seed=0):
-        if not (isinstance(draws, int | np.integer) and draws >= 2 and draws & (draws - 1) == 0):
-            raise DataError(f"draws is a power of two, the weighted draws of a family; got {draws!r}.")
+        check_power_of_two("draws, the weighted draws of a family,", draws)
+        check_seed(seed)
         model = fit.model
         effects = effect_draws(fit.structure, model.user_cells, model.families, int(draws), seed)
         families = tuple(map(str, model.families))
@@ -40,8 +41,7 @@ class FamilyPosteriors(Immutable):
         )
 
     def _of(self, family):
-        if family not in self.families:
-            raise DataError(f"There is no family {family!r} in the fit; there are {some(self.families, 8)}.")
+        check_name("family", family, self.families, "families of the fit")
         return self.effects[self.families.index(family)]
 
     def _alpha(self, one):
@@ -81,7 +81,8 @@ class FamilyPosteriors(Immutable):
     def draws(self, family, size=4000, seed=None):
         """Draws of equal weight of a family's effects, DataFrame (size, K)."""
         one = self._of(family)
-        chosen = one.resampled(int(size), generator(self.seed if seed is None else seed, f"draws {family}"))
+        seed = self.seed if seed is None else check_seed(seed)
+        chosen = one.resampled(check_whole("size", size, 1), generator(seed, f"draws {family}"))
         return pd.DataFrame(self._alpha(one)[chosen], columns=list(self.skills))
 
     def to_arviz(self, size=4000, chains=4):
@@ -94,6 +95,8 @@ class FamilyPosteriors(Immutable):
         ImportError
             If ArviZ is not installed.
         """
+        check_whole("size", size, 1)
+        check_whole("chains", chains, 1)
         try:
             import arviz
         except ImportError as error:
@@ -117,11 +120,9 @@ def _weighted_quantiles(values, weight, levels):
 def contrast_families(fit, first, second, at=None, alpha=0.05, size=4000, seed=0, uncertainty=("parameters", "family")):
     """First family minus second: skills, and with ``at`` expected scores; see ``LatentSkillResults.contrast``."""
     model = fit.model
-    unknown = [name for name in (first, second) if name not in set(model.families)]
-    if unknown:
-        raise DataError(f"There is no family {unknown[0]!r} in the fit; there are {some(model.families, 8)}.")
-    if not 0.0 < alpha < 1.0:
-        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+    for name, family in (("first", first), ("second", second)):
+        check_name(name, family, model.families, "families of the fit")
+    check_alpha(alpha)
     x = np.tile(model.design.x.mean(axis=0), (2, 1)) if at is None else _covariates(model, at)
     random = model.random_covariates(x)
     request = Request(pd.Index(["first", "second"]), (first, second), x, random, residuals=False)

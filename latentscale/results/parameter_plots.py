@@ -1,5 +1,6 @@
 """Pictures of the parameters of a fit, and the tables that they show."""
 
+from ..checks import check_names
 from ..errors import DataError
 from ..parameters.kinds import LOADING, SLOPE
 from ..plots.characteristic_curves import PREDICTOR, plot_curve, plot_curves
@@ -7,7 +8,6 @@ from ..plots.families import plot_family_effects, plot_family_posterior, plot_in
 from ..plots.forests import plot_slopes
 from ..plots.loadings import plot_correlations, plot_loadings
 from ..plots.starts import plot_starts
-from ..plots.style import choose
 from .parameter_tables import (
     correlation_table,
     curve_points,
@@ -235,13 +235,11 @@ class ParameterPlots:
             For unknown or too many families, and if there are not two skills.
         """
         known = list(self.model.skills)
-        skills = known[:2] if skills is None else choose(skills, known, "skill")
+        skills = known[:2] if skills is None else check_names("skills", skills, known, "skills of the fit")
         if len(skills) != 2 or skills[0] == skills[1]:
             raise DataError(f"A joint posterior is of two different skills; got {skills} of {', '.join(known)}.")
         posterior = self.family_posteriors(seed=seed)
-        families = choose(families, posterior.families, "family") if families is not None else []
-        if not families:
-            raise DataError("Name the families whose posterior is to be plotted.")
+        families = check_names("families", families, posterior.families, "families of the fit")
         draws = {family: posterior.draws(family, size) for family in families}
         means = self.family_effects()["mean"].unstack("skill").loc[families, skills]
         return plot_family_posterior(draws, means, ax)
@@ -269,7 +267,7 @@ class ParameterPlots:
         DataError
             For unknown names, and for a wrong number of axes.
         """
-        names = choose(benchmarks, self.model.benchmarks, "benchmark")
+        names = check_names("benchmarks", benchmarks, self.model.benchmarks, "benchmarks of the fit")
         curves, points = self.characteristic_curves(skill, alpha), self.curve_points(skill)
         curves, points = (table[table["benchmark"].isin(names)] for table in (curves, points))
         words, dots = PREDICTOR, "LLMs"

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from ..checks import check_alpha, check_whole
 from ..components.response import OUTLIER_PRECISION, link_function
 from ..errors import DataError
 from ..inference.delta import delta
@@ -16,8 +17,7 @@ _TINY = 1e-300
 
 
 def _checked(alpha):
-    if not 0.0 < alpha < 1.0:
-        raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+    check_alpha(alpha)
     return stats.norm.isf(0.5 * alpha)
 
 
@@ -156,8 +156,7 @@ def curve_points(fit, skill=None):
 def curve_table(fit, skill=None, alpha=0.05, points=101):
     """Characteristic curves with bands, long; see ``ParameterPlots.characteristic_curves``."""
     quantile = _checked(alpha)
-    if not (isinstance(points, int | np.integer) and points >= 2):
-        raise DataError(f"points, of each curve, is a whole number of at least 2; got {points!r}.")
+    check_whole("points", points, 2)
     seen, theta = curve_points(fit, skill), fit.skills().to_numpy()
     parts = []
     for item, benchmark in enumerate(fit.model.benchmarks):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from ..checks import check_alpha, check_seed
 from ..errors import DataError
 from ..immutable import Immutable
 from ..prediction.calibration import crps, interval, log_score, probability_integral_transform
@@ -45,8 +46,7 @@ class PredictionResults(Immutable):
             the uncertainty of parameters and families), obs_ci_lower, obs_ci_upper (of a score as a table records it),
             all fractions; observed (the score that was conditioned on, if any).
         """
-        if not 0.0 < alpha < 1.0:
-            raise DataError(f"alpha lies between 0 and 1, not {alpha!r}.")
+        check_alpha(alpha)
         draws = self.draws
         mean_ends, score_ends = interval(draws.mu, alpha), interval(draws.scores, alpha)
         n, j = draws.mean.shape
@@ -87,7 +87,7 @@ class PredictionResults(Immutable):
         if absent:
             raise DataError(f"scores lacks {absent[:5]}; it takes the predicted LLMs as index, benchmarks as columns.")
         observed = scores.loc[list(draws.llms), list(draws.benchmarks)].to_numpy(dtype=float)
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(check_seed(seed))
         n, j = observed.shape
         frame = pd.DataFrame(
             {

@@ -1,5 +1,6 @@
 """Curves, predictions and residuals as tables, and their pictures."""
 
+from ..checks import check_alpha
 from ..components.levels import levels_of
 from ..errors import DataError
 from ..plots import residuals as pictures
@@ -258,6 +259,7 @@ class PredictionPlots:
         DataError
             For an unknown kind, column or benchmark.
         """
+        check_alpha(alpha)
         table = self.residual_table(kind, seed)
         table = table[table["benchmark"].isin(scored.chosen_benchmarks(self.model, benchmark))]
         how = pictures.check_against(table, against, kind)

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..checks import check_whole
 from ..components.levels import levels_of
 from ..models.new_llms import read_new_llms
 from ..planning.next_evaluation import next_evaluation
@@ -148,6 +149,7 @@ class Predictions:
 
     def family_posterior(self, family, size=4000, seed=0):
         """Draws from p(alpha_l | y_l) of one family at the estimates, DataFrame (size, K) by skill."""
+        check_whole("size", size, 1)
         return FamilyPosteriors(self, 4096, seed).draws(family, size)
 
     def contrast(self, first, second, at=None, alpha=0.05, size=4000, seed=0, uncertainty=("parameters", "family")):

@@ -6,6 +6,7 @@ Every number comes from the fit; nothing is estimated here.
 import numpy as np
 import pandas as pd
 
+from ..checks import check_one_of, check_whole
 from ..errors import DataError
 from ..inference.hypothesis_test import HypothesisTest
 from ..parameters.kinds import CORRELATION, COVARIANCE, INTERCEPT, LOADING, LOWER, PRECISION, SLOPE, UPPER, VARIANCE
@@ -310,10 +311,8 @@ def augment(fit, columns=(), seed=0):
 
 def latex_table(fit, kind, digits, levels, tests=None):
     """LatexTable of one kind; see ``Tables.to_latex``."""
-    if kind not in _KINDS:
-        raise DataError(f"kind is one of {', '.join(_KINDS)}, not {kind!r}.")
-    if isinstance(digits, bool) or not isinstance(digits, int) or not 0 <= digits <= 12:
-        raise DataError(f"digits is a whole number from 0 to 12, not {digits!r}.")
+    check_one_of("kind", kind, _KINDS)
+    check_whole("digits", digits, 0, 12)
     if tests is not None and kind != "tests":
         raise DataError(f"tests belong to kind='tests', not to {kind!r}.")
     if kind == "tests":

@@ -2,13 +2,12 @@
 
 import time
 from dataclasses import dataclass, field, replace
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ..errors import DataError
+from ..checks import check_number, check_one_of, check_positive, check_seed, check_whole
 from ..estimation.progress import Progress
 from ..workers import run
 from .newton import SMALLEST_DAMPING, descend, minimise
@@ -152,17 +151,13 @@ def fit_sloth(
 
 def check_options(delta, starts, seed, cov_type, ridge, link_sd):
     """Raise a DataError for options of ``fit_sloth`` that make no sense."""
-    if not (isinstance(delta, Real) and 0.0 < delta < 1.0):
-        raise DataError(f"delta lies between 0 and 1, as scores do; got {delta!r}.")
-    for name, value, least in (("starts", starts, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise DataError(f"{name} is a whole number, at least {least}; got {value!r}.")
-    if cov_type not in COV_TYPES:
-        raise DataError(f"cov_type is one of {', '.join(COV_TYPES)}, not {cov_type!r}.")
-    if ridge is not None and not (isinstance(ridge, Real) and 0.0 <= ridge < np.inf):
-        raise DataError(f"ridge is None or a number, at least 0; got {ridge!r}.")
-    if not (isinstance(link_sd, Real) and link_sd > 0.0):
-        raise DataError(f"link_sd must be positive; got {link_sd!r}.")
+    check_number("delta", delta, "a number between 0 and 1, as scores are", 0.0, 1.0, inner=True)
+    check_whole("starts", starts, 1)
+    check_seed(seed)
+    check_one_of("cov_type", cov_type, COV_TYPES)
+    if ridge is not None:
+        check_number("ridge", ridge, "None or a number, at least 0", 0.0)
+    check_positive("link_sd", link_sd)
 
 
 # --- problems ------------------------------------------------------------------------------------------------------

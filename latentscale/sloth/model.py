@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..checks import check_one_of, check_switch, check_whole
 from ..components.link import ASYMPTOTES, LINKS, Response
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
@@ -26,14 +27,11 @@ class _HuberModel(PanelModel):
     def __init__(self, panel, scaling, family_intercepts, link, asymptotes, positive_slopes):
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"{type(self).__name__} takes a BenchmarkPanel, not {type(panel).__name__}.")
-        for name, value, known in (("link", link, LINKS), ("asymptotes", asymptotes, ASYMPTOTES)):
-            if value not in known:
-                raise DataError(f"{name} is one of {', '.join(known)}, not {value!r}.")
-        for name, value in (("family_intercepts", family_intercepts), ("positive_slopes", positive_slopes)):
-            if not isinstance(value, bool | np.bool_):
-                raise DataError(f"{name} is True or False, not {value!r}.")
-        self.panel, self.scaling, self.link, self.asymptotes = panel, scaling, link, asymptotes
-        self.family_intercepts, self.positive_slopes = bool(family_intercepts), bool(positive_slopes)
+        self.panel, self.scaling = panel, scaling
+        self.link = check_one_of("link", link, LINKS)
+        self.asymptotes = check_one_of("asymptotes", asymptotes, ASYMPTOTES)
+        self.family_intercepts = check_switch("family_intercepts", family_intercepts)
+        self.positive_slopes = check_switch("positive_slopes", positive_slopes)
         scores = panel.scores
         has_score = scores.notna().any(axis=1).to_numpy()
         if not has_score.any():
@@ -171,11 +169,7 @@ class SlothModel(_HuberModel):
         positive_slopes=False,
     ):  # fmt: skip
         super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
-        n_items = len(self.benchmarks)
-        whole = isinstance(n_skills, int | np.integer) and not isinstance(n_skills, bool)
-        if not whole or not 1 <= n_skills <= n_items:
-            raise DataError(f"n_skills is a whole number from 1 to the {n_items} benchmarks; got {n_skills!r}.")
-        self.n_skills = int(n_skills)
+        self.n_skills = check_whole("n_skills (at most the benchmarks)", n_skills, 1, len(self.benchmarks))
         if self.n_llms <= self.n_skills:
             raise DataError(f"{self.n_skills} skills need more than {self.n_llms} LLMs; take fewer skills.")
         self.skills = tuple(f"skill{number + 1}" for number in range(self.n_skills))

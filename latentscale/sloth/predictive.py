@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit
 
+from ..checks import check_seed, check_whole
 from ..errors import ConvergenceWarning, DataError
 from ..numerics import monotone
 from ..prediction.predictive import PredictiveDraws
@@ -104,9 +105,8 @@ def sloth_draws(results, data=None, size=2000, seed=0, uncertainty=SOURCES):
 
 
 def _check(size, seed, uncertainty):
-    for name, value, least in (("size", size, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise DataError(f"{name} is a whole number, at least {least}; got {value!r}.")
+    check_whole("size", size, 1)
+    check_seed(seed)
     sources = (uncertainty,) if isinstance(uncertainty, str) else tuple(uncertainty)
     unknown = [source for source in sources if source not in SOURCES]
     if unknown:

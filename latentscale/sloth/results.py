@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from ..checks import check_one_of
 from ..errors import ConvergenceWarning, DataError
 from ..inference.diagnostics import Problem
 from ..inference.named_estimates import NamedEstimates
@@ -168,8 +169,7 @@ class SlothResults(NamedEstimates):
 
     def get_robust(self, cov_type="cluster"):
         """New results with families ("cluster") or LLMs ("llm") as independent units, or without ("none")."""
-        if cov_type not in COV_TYPES:
-            raise DataError(f"cov_type is one of {', '.join(COV_TYPES)}, not {cov_type!r}.")
+        check_one_of("cov_type", cov_type, COV_TYPES)
         other = SlothResults(self.model, self.estimate, self._given, cov_type)
         if "report" in self.__dict__:
             other.__dict__["report"] = self.report

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..checks import check_one_of, check_switch, check_whole
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 from ..immutable import Immutable
@@ -95,10 +96,9 @@ class ComponentLaws:
     """
 
     def __init__(self, panel, n_components=2, scaling=FLOPS, family_terms="intercepts", standardize=False):
-        if family_terms not in FAMILY_TERMS:
-            raise DataError(f"family_terms is one of {', '.join(FAMILY_TERMS)}, not {family_terms!r}.")
+        check_one_of("family_terms", family_terms, FAMILY_TERMS)
         self.panel, self.scaling, self.family_terms = panel, scaling, family_terms
-        self.standardize = bool(standardize)
+        self.standardize = check_switch("standardize", standardize)
         complete = panel.scores.notna().to_numpy().all(axis=1)
         self.n_components = _check_number(n_components, panel.n_benchmarks, int(complete.sum()))
         self.design = build_design(scaling, panel.table, complete)
@@ -139,8 +139,7 @@ class ComponentLaws:
 
 
 def _check_number(number, benchmarks, llms):
-    if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
-        raise DataError(f"n_components is a whole number, at least 1; got {number!r}.")
+    check_whole("n_components", number, 1)
     if number > benchmarks:
         raise DataError(f"{benchmarks} benchmarks have no {number} components; lower n_components.")
     if number >= llms:

@@ -5,11 +5,11 @@ then families with fewer than n_train + 1 LLMs. Each group of test families make
 n_train smallest LLMs train, together with all LLMs of all other families, and the rest is predicted.
 """
 
-import difflib
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..checks import check_one_of, check_whole, did_you_mean
 from ..errors import DataError
 from ..tables import require_columns, some, to_floats
 
@@ -82,10 +82,8 @@ def leave_out(
     >>> splits[1].group, splits[1].test
     ('yi-1.5 + yi-1.5-chat', ('yi-1.5-34b', 'yi-1.5-34b-chat', 'yi-1.5-9b', 'yi-1.5-9b-chat'))
     """
-    if not isinstance(n_train, int | np.integer) or isinstance(n_train, bool) or n_train < 0:
-        raise DataError(f"n_train is a whole number of LLMs, at least 0; got {n_train!r}.")
-    if small_families not in ("drop", "train"):
-        raise DataError(f"small_families is 'drop' or 'train', not {small_families!r}.")
+    check_whole("n_train", n_train, 0)
+    check_one_of("small_families", small_families, ("drop", "train"))
     keep = _usable(panel, covariates, complete)
     names = panel.families
     counts = names[keep].value_counts().reindex(sorted(set(names)), fill_value=0)
@@ -152,8 +150,7 @@ def _read_groups(groups, counts, n_train):
     names = list(dict.fromkeys(name for group in read for name in group))
     unknown = [name for name in names if name not in counts.index]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], counts.index, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = did_you_mean(unknown[0], counts.index)
         raise DataError(f"groups names families that the panel does not have: {some(unknown)}{hint}.")
     few = {name: int(counts[name]) for name in names if counts[name] <= n_train}
     if few:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from ..checks import check_alpha, check_one_of
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.progress import Progress
 from ..plots.calibration import plot_calibration
@@ -236,8 +237,7 @@ def leave_family_out(
     >>> cv.mae().round(2).to_dict()
     {'d=1': 8.04, 'd=2': 7.17}
     """
-    if on_error not in ("raise", "skip"):
-        raise DataError(f"on_error is 'raise' or 'skip', not {on_error!r}.")
+    check_one_of("on_error", on_error, ("raise", "skip"))
     estimators, alphas = _read_estimators(estimator), _read_alphas(alphas)
     if reuse_starts:
         _require_can_start(estimators)
@@ -293,8 +293,8 @@ def _read_estimators(estimator):
 
 
 def _read_alphas(alphas):
-    alphas = tuple(float(alpha) for alpha in (alphas if np.iterable(alphas) else (alphas,)))
-    if not all(0.0 < alpha < 1.0 for alpha in alphas) or len(set(alphas)) < len(alphas):
+    alphas = tuple(check_alpha(alpha, "each of alphas") for alpha in (alphas if np.iterable(alphas) else (alphas,)))
+    if len(set(alphas)) < len(alphas):
         raise DataError(f"alphas are different numbers between 0 and 1; got {alphas}.")
     return alphas
 

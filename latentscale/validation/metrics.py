@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..checks import check_one_of
 from ..errors import DataError
 
 KEYS = ("group", "family", "llm", "benchmark")
@@ -134,10 +135,8 @@ def paired_differences(errors, methods, baseline, unit="family"):
     DataError
         If the baseline is no method, or the unit unknown.
     """
-    if baseline not in methods:
-        raise DataError(f"baseline is one of {', '.join(methods)}, not {baseline!r}.")
-    if unit not in UNITS:
-        raise DataError(f"unit is one of {', '.join(UNITS)}, not {unit!r}.")
+    check_one_of("baseline", baseline, methods)
+    check_one_of("unit", unit, UNITS)
     by_unit = _means(errors, ["method", unit]).unstack("method")
     rows = {}
     for method in methods:

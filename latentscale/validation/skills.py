@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from ..checks import check_seed, check_whole
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.progress import Progress
 from ..model import LatentSkillModel
@@ -88,10 +89,11 @@ def select_skills(
     DataError
         If there is nothing to compare, or too few families for the folds.
     """
-    numbers = sorted({int(number) for number in skills})
-    if not numbers or numbers[0] < 1:
-        raise DataError(f"skills lists whole numbers of skills, at least 1; got {list(skills)!r}.")
-    options = {"integration": integration, "starts": starts, "seed": seed}
+    numbers = sorted({check_whole("skills, a list of numbers of skills: each", number, 1) for number in skills})
+    if not numbers:
+        raise DataError("skills lists no number of skills.")
+    check_whole("folds", folds, 0)
+    options = {"integration": integration, "starts": check_whole("starts", starts, 1), "seed": check_seed(seed)}
     splits = _splits(LatentSkillModel(panel, scaling, numbers[0], asymptotes), folds, seed)
     tasks = [(number, split) for number in numbers for split in splits]
     shown = Progress(progress, len(numbers) + len(tasks))

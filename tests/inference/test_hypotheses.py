@@ -126,7 +126,7 @@ def test_what_cannot_be_tested_is_refused(forty, forty_fit):
     for test, message in [
         (lambda: forty_fit.test_no_interaction("bayes"), "method"),
         (lambda: forty_fit.test_flops_sufficiency(size="log(flops)"), "not terms"),
-        (lambda: forty_fit.test_shared_slopes("log(nothing)"), "cannot be tested"),
+        (lambda: forty_fit.test_shared_slopes("log(nothing)"), "terms takes terms that vary within families"),
         (lambda: forty_fit.lr_test("slope[nothing] = 0"), "fit.params"),
     ]:
         with pytest.raises(ls.DataError, match=message):

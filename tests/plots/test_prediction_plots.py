@@ -322,7 +322,7 @@ def test_pass_at_k_and_profiles(fit):
     assert labels == ["l7", "l6", "l4", "l3", "l1", "l0 (not in the table)"]
     assert drawn_at(ax, k, rows[7]["mean"])
     assert drawn_at(ax, k, rows[7]["observed"])
-    with pytest.raises(ls.DataError, match="no curves"):
+    with pytest.raises(ls.DataError, match="LLMs with curves"):
         plot_pass_at_k(curves, "someone")
     profile = fit.profile("slope[log(params_b),first]", points=3)
     ax = plot_profile(profile, kind="root")

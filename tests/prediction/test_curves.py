@@ -145,7 +145,7 @@ def test_what_is_refused(planned, fit):
     for call, words in (
         (lambda: planned.scaling_curve("z"), "neither"),
         (lambda: planned.scaling_curve("c", "instruct"), "numeric column"),
-        (lambda: planned.scaling_curve("c", families=["f000", "nobody"]), "unknown: .'nobody'"),
+        (lambda: planned.scaling_curve("c", families=["f000", "nobody"]), "unknown: 'nobody'"),
         (lambda: planned.scaling_curve("c", at={"params_b": 1.0}), "along which the points move"),
         (lambda: planned.scaling_curve("c", at={"colour": 1.0}), "does not use"),
         (lambda: planned.scaling_curve("c", points=1), "at least 2"),

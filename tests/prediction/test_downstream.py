@@ -302,7 +302,7 @@ def test_errors_say_what_to_do(fit):
     bad = [
         ({"target": "bbh"}, "one of the benchmarks"),
         ({"target": "agents"}, "agents"),
-        ({"target": "humaneval", "skills": ["coding"]}, "skills names some of"),
+        ({"target": "humaneval", "skills": ["coding"]}, "skills takes skills of the fit"),
         ({"target": "humaneval", "asymptotes": "none"}, "asymptotes is one of"),
         ({"target": "humaneval", "chance": 1.5}, "chance is a fraction"),
         ({"target": "humaneval", "shrink": -1.0}, "shrink is a positive number"),

@@ -158,7 +158,7 @@ def test_errors_say_what_there_is(fit, llms):
         ({"target": {"bbh": 0.0}}, "not all zero"),
         ({"target": {"bbh": 1.0, "skill1": 1.0}}, "target is a skill"),
         ({"target": {}}, "target is a skill"),
-        ({"target": "bbh", "candidates": ["humaneval"]}, "candidates are benchmarks"),
+        ({"target": "bbh", "candidates": ["humaneval"]}, "candidates takes benchmarks"),
         ({"target": "bbh", "costs": {"bbh": 1.0}}, "missing"),
         ({"target": "bbh", "candidates": ["bbh"], "costs": {"bbh": 0.0}}, "not positive"),
         ({"target": "bbh", "costs": [1.0]}, "costs is a dict"),

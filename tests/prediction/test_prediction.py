@@ -257,7 +257,7 @@ def test_posteriors_report_moments_quantiles_and_draws(fit):
     draws = fit.family_posterior("f003", size=3000, seed=1)
     assert draws.shape == (3000, 2)
     assert_allclose(draws.corr(), posteriors.correlation("f003"), atol=0.06)
-    with pytest.raises(ls.DataError, match="no family 'f999'"):
+    with pytest.raises(ls.DataError, match="family is one of the families of the fit, not 'f999'"):
         fit.family_posterior("f999")
     with pytest.raises(AttributeError, match="immutable"):
         posteriors.seed = 3
@@ -278,7 +278,7 @@ def test_contrasts_of_families(fit):
     assert (table.loc[["first", "second"], "se"] > given["se"]).all()
     back = fit.contrast("f002", "f001", at={"size": 10.0})
     assert_allclose(back["difference"], -table["difference"].to_numpy(), atol=1e-9)
-    with pytest.raises(ls.DataError, match="no family"):
+    with pytest.raises(ls.DataError, match="second is one of the families"):
         fit.contrast("f001", "f998")
 
 
@@ -297,10 +297,10 @@ def test_arviz_data(fit):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"uncertainty": ("luck",)}, "uncertainty is made of parameters, family, score"),
+        ({"uncertainty": ("luck",)}, "uncertainty is one or more of parameters, family, score"),
         ({"observed": True}, "no column of the benchmarks"),
         ({"size": 1}, "at least 2"),
-        ({"seed": -1}, "seed of at least 0"),
+        ({"seed": -1}, "seed is a whole number, at least 0"),
     ],
 )
 def test_bad_requests(fit, options, message):

@@ -272,7 +272,7 @@ def test_plot(results):
     assert len(ax.get_legend().get_texts()) == 6
     ax = results.plot(["qwen2-72b"], k=[1, 5, 25], size=60)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["qwen2-72b"]
-    with pytest.raises(ls.DataError, match="no curves of"):
+    with pytest.raises(ls.DataError, match="LLMs with curves"):
         results.plot(["nobody"], k=[1], size=60)
 
 
@@ -303,7 +303,7 @@ def test_errors_name_rows(fit):
     for broken, message in bad:
         with pytest.raises(ls.DataError, match=message):
             RepeatedSamplingModel(fit, broken)
-    with pytest.raises(ls.DataError, match="whole number of at least 1"):
+    with pytest.raises(ls.DataError, match="whole number, at least 1"):
         RepeatedSamplingModel(fit, table, tries=0)
     dropped = next(name for name in fit.model.panel.llms if name not in fit.model.llms)
     with pytest.raises(ls.DataError, match="dropped for a missing covariate"):

@@ -287,7 +287,7 @@ def _along(flops):
         ({"inference_tokens_t": -1.0}, "at least 0"),
         ({"interval": "bayes"}, "simulation, delta, none"),
         ({"draws": 10}, "at least 100"),
-        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"seed": -1}, "seed is a whole number, at least 0"),
     ],
 )
 def test_refusals(two_skills, options, message):
@@ -363,7 +363,7 @@ def test_the_centre_and_the_refusals(two_skills):
     table = two_skills.model.panel.table.loc[list(two_skills.model.llms)]
     assert_allclose(found.at, np.exp(np.log(table[["params_b", "tokens_t"]]).mean()))
     assert "Elasticities at" in str(found)
-    with pytest.raises(ls.DataError, match="Unknown targets"):
+    with pytest.raises(ls.DataError, match="is one of the targets"):
         found.contrast("math", "bbh")
     with pytest.raises(ls.DataError, match="'share' or 'difference'"):
         found.contrast("math", "math", of="ratio")

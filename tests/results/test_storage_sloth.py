@@ -112,7 +112,7 @@ def test_edited_files_are_refused(fits, tmp_path):
         (lambda c: c["model"].update(evil=1), {}, "damaged"),
         (lambda c: c["estimate"].update(loss=0.01), {}, "mean Huber loss at its estimate"),
         (lambda c: c["estimate"].pop("ridge"), {}, "damaged"),
-        (lambda c: c["estimate"]["options"].update(delta=-1.0), {}, "delta lies between"),
+        (lambda c: c["estimate"]["options"].update(delta=-1.0), {}, "delta is a number between"),
         (lambda c: c["covariance"].update(kind="bootstrap"), {}, "cov_type is one of"),
         (reverse_mmlu, {}, "mean Huber loss at its estimate"),
         (lambda c: None, {"vector_0": lambda v: v + 0.01}, "mean Huber loss at its estimate"),

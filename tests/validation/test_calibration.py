@@ -103,7 +103,7 @@ def test_pictures(run, kind):
 
 @pytest.mark.slow
 def test_unknown_pictures_and_laws_are_refused(run, panel):
-    with pytest.raises(ls.DataError, match="'coverage' or 'pit'"):
+    with pytest.raises(ls.DataError, match="kind is one of coverage, pit"):
         plot_calibration(run.errors, "scatter")
     laws = ls.leave_family_out(ls.Specification(ls.ComponentLaws, n_components=1), panel, ["f000", "f001"])
     with pytest.raises(ls.DataError, match="predictive law"):

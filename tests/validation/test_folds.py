@@ -84,7 +84,7 @@ def test_an_llm_without_covariate_may_stay(panel):
         ({"size": "age"}, "size column not among the columns: 'age'"),
         ({"size": "base"}, "a-big, a-small, a-mid, b-1, b-2 and 2 more"),
         ({"covariates": ["tokens"]}, "covariate not among the columns: 'tokens'"),
-        ({"small_families": "keep"}, "'drop' or 'train'"),
+        ({"small_families": "keep"}, "small_families is one of"),
     ],
 )
 def test_bad_requests(panel, options, message):

@@ -249,7 +249,7 @@ class TestFailures:
             ({}, {}, "dict is empty"),
             (3, {}, "takes an object with fit"),
             (Broken, {}, "takes an object with fit"),
-            (None, {"on_error": "ignore"}, "'raise' or 'skip'"),
+            (None, {"on_error": "ignore"}, "on_error is one of"),
             (None, {"alphas": (0.0,)}, "between 0 and 1"),
             (None, {"alphas": (0.1, 0.1)}, "between 0 and 1"),
             (None, {"groups": ["z"]}, "does not have: z"),
