@@ -4,7 +4,7 @@
 import numpy as np
 import pandas as pd
 
-from ..checks import check_names, check_number, check_one_of, check_positive, check_switch
+from ..checks import check_names, check_number, check_one_of, check_switch
 from ..components.link import ASYMPTOTES
 from ..errors import DataError
 from ..known_benchmarks import CHANCE_LEVELS
@@ -86,7 +86,7 @@ class DownstreamModel:
         chance = check_number("chance", chance, "a fraction in [0, 1)", 0.0, 1.0, below=True)
         shrink = model.shrink_effects if isinstance(shrink, str) and shrink == "fit" else shrink
         if shrink is not None:
-            check_positive("shrink (a number, None or 'fit')", shrink)
+            check_number("shrink", shrink, "a positive number, None or 'fit'", 0.0, inner=True)
         self.skills = read_skills(skills, model.skills)
         self.family_effect = check_switch("family_effect", family_effect)
         self.asymptotes, self.chance, self.shrink = asymptotes, chance, shrink

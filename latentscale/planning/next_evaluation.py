@@ -106,7 +106,7 @@ def next_evaluation(
     sources = read_sources(uncertainty) - {"score"}
     if not sources:
         raise DataError("uncertainty must name 'parameters' or 'family': there is nothing else to reduce.")
-    check_whole("outcomes (at most size)", outcomes, 2, check_whole("size", size, 2))
+    check_whole("outcomes", outcomes, 2, check_whole("size", size, 2))
     model = fit.model
     wanted, costs = _read_candidates(candidates, model.benchmarks), _read_costs(costs, candidates, model.benchmarks)
     request = _read_llms(model, data)

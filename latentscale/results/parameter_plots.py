@@ -1,6 +1,6 @@
 """Pictures of the parameters of a fit, and the tables that they show."""
 
-from ..checks import check_names
+from ..checks import check_name, check_names
 from ..errors import DataError
 from ..parameters.kinds import LOADING, SLOPE
 from ..plots.characteristic_curves import PREDICTOR, plot_curve, plot_curves
@@ -133,8 +133,8 @@ class ParameterPlots:
         return curve_points(self, skill)
 
     def _check_skill(self, skill):
-        if skill is not None and skill not in self.model.skills:
-            raise DataError(f"There is no skill {skill!r}; there are {', '.join(self.model.skills)}.")
+        if skill is not None:
+            check_name("skill", skill, self.model.skills, "skills of the fit")
 
     # --- pictures --------------------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class SlothModel(_HuberModel):
         positive_slopes=False,
     ):  # fmt: skip
         super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
-        self.n_skills = check_whole("n_skills (at most the benchmarks)", n_skills, 1, len(self.benchmarks))
+        self.n_skills = check_whole("n_skills", n_skills, 1, len(self.benchmarks))
         if self.n_llms <= self.n_skills:
             raise DataError(f"{self.n_skills} skills need more than {self.n_llms} LLMs; take fewer skills.")
         self.skills = tuple(f"skill{number + 1}" for number in range(self.n_skills))

@@ -192,7 +192,7 @@ def test_prediction_of_a_new_table(fit):
     assert "new table" in ax.get_title(loc="left")
     with pytest.raises(ls.DataError, match="no column of the benchmarks"):
         fit.plot_prediction(new.drop(columns=["a", "b"]))
-    with pytest.raises(ls.DataError, match="benchmark names"):
+    with pytest.raises(ls.DataError, match="benchmark takes"):
         fit.plot_prediction(benchmark="zzz")
     with pytest.raises(ls.DataError, match="no observed score"):
         plot_prediction(table.iloc[:0])

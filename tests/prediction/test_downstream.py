@@ -320,7 +320,7 @@ def test_errors_say_what_to_do(fit):
         DownstreamModel(fit.model, "humaneval")
     with pytest.raises(ls.DataError, match="fit that was rotated"):
         DownstreamModel(fit.rotate("varimax", starts=5), "humaneval")
-    with pytest.raises(ls.DataError, match="uncertainty may hold"):
+    with pytest.raises(ls.DataError, match="uncertainty is one or more of parameters"):
         DownstreamModel(fit, "humaneval").fit(uncertainty=("skills",))
 
 

@@ -365,7 +365,7 @@ def test_the_centre_and_the_refusals(two_skills):
     assert "Elasticities at" in str(found)
     with pytest.raises(ls.DataError, match="is one of the targets"):
         found.contrast("math", "bbh")
-    with pytest.raises(ls.DataError, match="'share' or 'difference'"):
+    with pytest.raises(ls.DataError, match="of is one of share, difference"):
         found.contrast("math", "math", of="ratio")
     with pytest.raises(ls.DataError, match="both positive"):
         scaling_elasticities(two_skills, ["math"], at=(1.0, 0.0))
