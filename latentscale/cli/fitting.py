@@ -24,6 +24,7 @@ from .options import (
     names,
     read_chance,
     read_skills,
+    single_name,
 )
 from .problems import problems_shown
 
@@ -69,6 +70,8 @@ def fit(
     Scores are fractions between 0 and 1; an empty cell is an unknown score. The folder --out gets summary.txt,
     parameters.csv, predictions.csv and fit.lscale, the saved fit that [bold]latentscale predict[/bold] reads.
 
+    A name that holds a comma or an equals sign stands between double quotes: --skills '"s,t"=bbh,u=ifeval'.
+
     Example:
 
         latentscale fit scores.csv --skills math=math_lvl_5,instruction=ifeval --out run/
@@ -80,7 +83,7 @@ def fit(
         families = names(family)
         options: dict[str, Any] = {
             "benchmarks": None if benchmarks is None else names(benchmarks),
-            "family": families if len(families) > 1 else family,
+            "family": families if len(families) > 1 else single_name(family),
             "llm": llm,
             "chance": read_chance(chance),
             "boundary": boundary.value,

@@ -1,5 +1,10 @@
-"""Options that several commands share, and the reading of their values."""
+"""Options that several commands share, and the reading of their values.
 
+Names stand between commas, and ``=`` between a name and its value. A name that holds one of these stands between double
+quotes, as in CSV files, with double quotes of its own doubled: ``"s,t"="a]b,c",u=d``.
+"""
+
+import re
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -52,9 +57,36 @@ SHRINK_SLOPES = typer.Option(help="Shrink slopes: s.d. of the penalty, such as 1
 FORCE = typer.Option("--force", help="Write into --out even if it has files; those of an earlier run go.")
 
 
+_QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
+
+
+def _split(text: str, ends: str) -> tuple[str, str]:
+    """Return the name that a text begins with, and the rest from the first of the characters ``ends`` on."""
+    quoted = _QUOTED.match(text)
+    if quoted and text[quoted.end() : quoted.end() + 1] in ("", *ends):
+        return quoted[1].replace('""', '"'), text[quoted.end() :]
+    end = next((place for place, character in enumerate(text) if character in ends), len(text))
+    return text[:end].strip(), text[end:]
+
+
 def names(text: str) -> list[str]:
     """Return the names in ``a,b,c``."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    found: list[str] = []
+    while text:
+        name, text = _split(text, ",")
+        found += [name] if name else []
+        text = text[1:]
+    return found
+
+
+def is_quoted(text: str) -> bool:
+    """Whether a text is one name between quotes."""
+    return bool(_QUOTED.fullmatch(text))
+
+
+def single_name(text: str) -> str:
+    """Return the only name in a text, quoted or not."""
+    return _split(text, "")[0] if is_quoted(text) else text.strip()
 
 
 def pairs(text: str, option: str) -> dict[str, str]:
@@ -62,9 +94,13 @@ def pairs(text: str, option: str) -> dict[str, str]:
     from ..errors import DataError
 
     values: dict[str, str] = {}
-    for pair in names(text):
-        name, equals, value = (piece.strip() for piece in pair.partition("="))
-        if not (name and equals and value):
+    while text:
+        name, rest = _split(text, ",=")
+        value, rest = _split(rest[1:], ",") if rest[:1] == "=" else ("", rest)
+        pair, text = text[: len(text) - len(rest)].strip(), rest[1:]
+        if not pair:
+            continue
+        if not (name and value):
             raise DataError(f"{option} takes name=value pairs such as a=x,b=y; {pair!r} is not one.")
         if name in values:
             raise DataError(f"{option} names {name!r} twice.")

@@ -8,7 +8,7 @@ import typer
 
 from .app import app
 from .files import FIT_FILE, write_csv
-from .options import SEED, names, pairs
+from .options import SEED, is_quoted, names, pairs, single_name
 from .problems import problems_shown
 
 
@@ -48,8 +48,8 @@ def _mix(text: str) -> str | dict[str, float]:
     """Return a target, or the weights in ``a=0.5,b=0.5`` as a dict."""
     from ..errors import DataError
 
-    if "=" not in text:
-        return text.strip()
+    if "=" not in text or is_quoted(text):
+        return single_name(text)
     try:
         return {name: float(value) for name, value in pairs(text, "--target").items()}
     except ValueError:
@@ -81,6 +81,8 @@ def plan(
     plot: Annotated[Path | None, typer.Option(help="Write a picture, PNG, PDF or SVG.")] = None,
 ) -> None:
     """Find the size and the tokens that make the target largest for each budget of FLOPs, from a saved fit.
+
+    A name that holds a comma or an equals sign stands between double quotes.
 
     Example:
 

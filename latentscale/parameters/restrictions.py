@@ -91,14 +91,20 @@ def read_restriction(hypothesis, names):
 
 
 def _label(row, value, names):
-    """A restriction in words, such as ``a - b = 0``."""
+    """A restriction in words that ``read_restriction`` reads back as it is, such as ``a - 2 * b = 0``."""
     parts = []
     for weight, name in zip(row, names, strict=True):
         if weight:
-            size = "" if abs(weight) == 1 else f"{abs(weight):g} "
+            size = "" if abs(weight) == 1 else f"{_number(abs(weight))} * "
             sign = "-" if weight < 0 else ("+" if parts else "")
             parts.append(f"{sign} {size}{name}".strip())
-    return f"{' '.join(parts)} = {value:g}"
+    return f"{' '.join(parts)} = {_number(value)}"
+
+
+def _number(value):
+    """The shortest text that reads back as the same double."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 def natural_vector(space, recoding, u):

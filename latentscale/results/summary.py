@@ -1,7 +1,9 @@
 """The summary of a latent skill fit: a statsmodels Summary in blocks."""
 
 import copy
+import csv
 import html
+import io
 import textwrap
 
 import numpy as np
@@ -28,9 +30,19 @@ def _number(value, digits=_WIDTH):
 class SkillSummary(Summary):
     """A statsmodels Summary that is safe and whole in every form.
 
-    statsmodels leaves the user's strings as they are in HTML, and in LaTeX pours tables of different widths
+    statsmodels leaves the user's strings as they are in HTML and CSV, and in LaTeX pours tables of different widths
     into one tabular.
     """
+
+    def as_csv(self):
+        """Rows of every table below its title, notes beneath; cells with commas or quotes are quoted."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        for table in self.tables:
+            writer.writerow([table.title])
+            writer.writerows([str(cell.data).strip() for cell in row] for row in table)
+        writer.writerows([line] for line in (self.extra_txt or "").split("\n"))
+        return out.getvalue()
 
     def as_latex(self):
         """One tabular per block, notes beneath; names of benchmarks, skills and terms cannot become commands."""

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
 from latentscale.numerics.differences import jacobian
@@ -88,3 +90,48 @@ def test_what_cannot_be_met_or_read_is_refused(model, point):
         read_restriction(np.eye(3), names)
     with pytest.raises(ls.DataError, match="no parameter"):
         read_restriction(np.zeros((1, len(names))), names)
+
+
+# names that hold what hypotheses are written with, and names that others begin with
+ODD = (
+    "loading[a]b,c,s,t]", "loading[a,s]", "loading[a,s] - loading[a,t]", "loading[a,s]2", "slope[x = 0,s]",
+    "slope[x,s]", "slope[log(`Model Size (B)`):log(t),s]", "corr[2 * u,v / 3]", "corr[(u,v)]",
+    "precision[he said \"x\" & 'y' <b>]",
+    "precision[.*+?|\\d{2}]", "precision[ü  ü]", "precision[1e5]", "lower[1e5]", "llm_sd", "llm_sd[s]",
+)  # fmt: skip
+
+
+def unit(*names, of=ODD):
+    return np.array([[float(name == one) for one in of] for name in names])
+
+
+class TestReading:
+    def test_every_name_is_read_whole(self):
+        for name in ODD:
+            read = read_restriction(f"2 * ({name} - 1) / 4 = -{name} + 1e1", list(ODD))
+            assert_array_equal(read.matrix, 1.5 * unit(name))
+            assert_array_equal(read.value, [10.5])
+
+    @pytest.mark.parametrize("first", ODD)
+    def test_chains_and_commas_make_several_restrictions(self, first):
+        second, third = "slope[x,s]", "llm_sd"
+        if first in (second, third):
+            second, third = "lower[1e5]", "loading[a,s]2"
+        read = read_restriction(f"{first} = {second} = 0, {third} = 2", list(ODD))
+        chained = np.vstack([unit(first) - unit(second), unit(second), unit(third)])
+        assert_array_equal(read.matrix, chained)
+        assert_array_equal(read.value, [0.0, 0.0, 2.0])
+
+    def test_the_longest_name_that_fits_is_meant(self):
+        read = read_restriction("loading[a,s] - loading[a,t] = 0", list(ODD))
+        assert_array_equal(read.matrix, unit("loading[a,s] - loading[a,t]"))
+
+    @given(st.dictionaries(st.integers(0, len(ODD) - 1), st.floats(-9.0, 9.0), min_size=1), st.floats(-9.0, 9.0))
+    def test_words_of_a_restriction_read_back_as_it(self, weights, value):
+        row = np.zeros(len(ODD))
+        for place, weight in weights.items():
+            row[place] = weight if abs(weight) > 1e-300 else 1.0
+        restriction = read_restriction((row[None], value), list(ODD))
+        again = read_restriction(list(restriction.labels), list(ODD))
+        assert_array_equal(again.matrix, restriction.matrix)
+        assert_array_equal(again.value, restriction.value)
