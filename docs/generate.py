@@ -23,6 +23,8 @@ objects. Its attributes and methods, by what they are for:
 GROUPS = {
     "LatentSkillResults": "Summary, rotation, saving",
     "Estimates": "Estimates and fit",
+    "NamedEstimates": "Standard errors, z statistics and Wald tests",
+    "Immutable": "",
     "Uncertainty": "Uncertainty",
     "Tests": "Tests",
     "Predictions": "Skills, predictions and residuals",
@@ -167,8 +169,10 @@ def results_page() -> str:
 
     path = f"{LatentSkillResults.__module__}.{LatentSkillResults.__name__}"
     parts = [RESULTS_INTRODUCTION, f"```{{eval-rst}}\n.. autoclass:: {path}\n```\n"]
+    seen: set[str] = set()
     for part in LatentSkillResults.__mro__:
-        names = public_members(part)
+        names = [name for name in public_members(part) if name not in seen]  # what a class overrides is there already
+        seen |= set(names)
         if part is object or not names:
             continue
         heading = GROUPS.get(part.__name__, part.__name__)
