@@ -256,8 +256,33 @@ def _listed(names):
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-# How a block of standard deviations makes terms: the level, and whether effects are correlated as families' are.
-_BLOCKS = {SLOPE_SD.name: ("family", False), LLM_SD.name: ("llm", True)}
+@dataclass(frozen=True)
+class Scaling:
+    """How a block of standard deviations makes terms.
+
+    Attributes
+    ----------
+    level : str
+        Whose effects they scale.
+    correlated : bool
+        Whether the effects have the covariance of families' efficiency.
+    covariates : bool
+        Whether row q of the block belongs to the q-th covariate of random slopes.
+    """
+
+    level: str
+    correlated: bool
+    covariates: bool
+
+    def terms(self, block, rows):
+        """Terms of a block with a number of rows, None for one number that all skills share: list of Term."""
+        if rows is None:
+            return [Term(self.correlated, block)]
+        return [Term(self.correlated, block, row, row if self.covariates else None) for row in range(rows)]
+
+
+SCALINGS = {SLOPE_SD.name: Scaling("family", False, True), LLM_SD.name: Scaling("llm", True, False)}
+"""How each block of standard deviations makes terms; a kind of random effects that is not listed here has none."""
 
 
 def with_effects(structure, known, effects):
@@ -310,9 +335,7 @@ def family_effects(layout):
 def _levels(blocks):
     terms = {"family": [EFFICIENCY]}
     for name, rows in blocks:
-        level, correlated = _BLOCKS[name]
-        own = [Term(correlated, name)] if rows is None else [Term(correlated, name, row, row) for row in range(rows)]
-        terms.setdefault(level, []).extend(own)
+        terms.setdefault(SCALINGS[name].level, []).extend(SCALINGS[name].terms(name, rows))
     return tuple(Level(name, tuple(terms[name])) for name in NAMES if name in terms)
 
 
