@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 from typer.testing import CliRunner
 
@@ -25,20 +26,12 @@ QUICK = ["--integration", "laplace", "--starts", "1", "--no-progress"]
 @pytest.fixture(scope="module")
 def scores():
     """Sixteen families of three LLMs, one skill; a name that rich would take for markup."""
-    rng = np.random.default_rng(0)
-    size, tokens = rng.uniform(0.0, 5.0, 48), rng.uniform(-1.0, 2.0, 48)
-    family = np.repeat(np.arange(16), 3)
-    theta = 0.5 * size + 0.3 * tokens + rng.standard_normal(16)[family]
-    table = {
-        "model": [f"llm-{i}" for i in range(47)] + ["[red]x"],
-        "family": [f"family {number}" for number in family],
-        "params_b": np.exp(size),
-        "tokens_t": np.exp(tokens),
-    }
-    for name, loading in zip(BENCHMARKS, (1.0, 0.7, 1.3), strict=True):
-        mean = 0.25 + 0.75 / (1.0 + np.exp(1.5 - loading * theta))
-        table[name] = rng.beta(60.0 * mean, 60.0 * (1.0 - mean)).round(6)
-    return pd.DataFrame(table)
+    table = worlds.simulated(
+        16, 3, [[1.0], [0.7], [1.3]], [[0.5], [0.3]], {"params_b": (0.0, 5.0), "tokens_t": (-1.0, 2.0)},
+        intercepts=-1.5, precision=60.0, lower=0.25, benchmarks=BENCHMARKS, model="llm-{}", family="family {}",
+    ).round(6)  # fmt: skip
+    table.loc[47, "model"] = "[red]x"
+    return table
 
 
 @pytest.fixture(scope="module")

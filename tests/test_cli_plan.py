@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 from typer.testing import CliRunner
 
@@ -13,14 +14,10 @@ from latentscale.cli import app
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """A saved fit: one skill, twenty families of four LLMs."""
-    rng = np.random.default_rng(4)
-    size, tokens, family = rng.uniform(0.0, 4.0, 80), rng.uniform(-1.0, 2.0, 80), np.repeat(np.arange(20), 4)
-    theta = 0.5 * size + 0.4 * tokens + rng.standard_normal(20)[family]
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(80)], "family": [f"f{number}" for number in family]})
-    table["params_b"], table["tokens_t"] = np.exp(size), np.exp(tokens)
-    for name in ("mmlu", "arc", "bbh"):
-        mean = 0.25 + 0.75 / (1.0 + np.exp(1.5 - theta))
-        table[name] = rng.beta(60.0 * mean, 60.0 * (1.0 - mean))
+    table = worlds.simulated(
+        20, 4, np.ones((3, 1)), [[0.5], [0.4]], intercepts=-1.5, precision=60.0, lower=0.25,
+        benchmarks=["mmlu", "arc", "bbh"], family="f{}", seed=4,
+    )  # fmt: skip
     panel = ls.BenchmarkPanel(table, benchmarks=["mmlu", "arc", "bbh"])
     fit = ls.LatentSkillModel(panel, skills=ls.Anchored({"skill": "mmlu"})).fit(integration="laplace", starts=1)
     out = tmp_path_factory.mktemp("run")

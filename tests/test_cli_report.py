@@ -1,8 +1,7 @@
 """``latentscale report``, and the report that the demo writes."""
 
-import numpy as np
-import pandas as pd
 import pytest
+import worlds
 from typer.testing import CliRunner
 
 import latentscale as ls
@@ -15,15 +14,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::latentscale.errors.BoundaryWarn
 
 @pytest.fixture(scope="module")
 def panel():
-    rng = np.random.default_rng(0)
-    size, group = rng.uniform(0.0, 5.0, 48), np.repeat(np.arange(16), 3)
-    theta = 0.5 * size + rng.standard_normal(16)[group]
-    table = {"model": [f"llm {i}" for i in range(48)], "family": [f"[red]{number}" for number in group]}
-    table["params_b"] = np.exp(size)
-    for name, loading in (("arc", 1.0), ("bbh", 0.7), ("gpqa", 1.3)):
-        mean = 1.0 / (1.0 + np.exp(1.5 - loading * theta))
-        table[name] = rng.beta(60.0 * mean, 60.0 * (1.0 - mean)).round(4)
-    return ls.BenchmarkPanel(pd.DataFrame(table), ["arc", "bbh", "gpqa"])
+    table = worlds.simulated(
+        16, 3, [[1.0], [0.7], [1.3]], [[0.5]], {"params_b": (0.0, 5.0)}, intercepts=-1.5, precision=60.0,
+        benchmarks=["arc", "bbh", "gpqa"], model="llm {}", family="[red]{}",
+    ).round(4)  # fmt: skip
+    return ls.BenchmarkPanel(table, ["arc", "bbh", "gpqa"])
 
 
 @pytest.fixture(scope="module")

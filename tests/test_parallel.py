@@ -12,6 +12,7 @@ import dask
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from distributed import Client, Future, LocalCluster
 from joblib import effective_n_jobs
 from numpy.testing import assert_array_equal
@@ -51,13 +52,10 @@ def client(two_workers):
 
 @pytest.fixture(scope="module")
 def panel():
-    rng = np.random.default_rng(5)
-    code = np.repeat(np.arange(10), 3)
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(len(code))], "family": [f"f{c}" for c in code]})
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(0, 4, len(code))), np.exp(rng.uniform(-1, 2, len(code)))
-    skill = 0.6 * rng.standard_normal(10)[code] + 0.5 * np.log(table["params_b"]) - 1.0
-    mean = 1.0 / (1.0 + np.exp(-np.outer(skill, [0.9, 0.7, 0.5])))
-    table[list("abc")] = rng.beta(40.0 * mean, 40.0 * (1.0 - mean))
+    table = worlds.simulated(
+        10, 3, [[0.54], [0.42], [0.3]], [[0.5 / 0.6], [0.0]], intercepts=[-0.9, -0.7, -0.5], precision=40.0,
+        family="f{}", seed=5,
+    )  # fmt: skip
     return ls.BenchmarkPanel(table, benchmarks=list("abc"))
 
 

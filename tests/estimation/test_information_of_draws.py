@@ -1,8 +1,8 @@
 """Standard errors of Monte Carlo fits do not carry the error of the draws."""
 
 import numpy as np
-import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -13,22 +13,17 @@ from latentscale.likelihood.rules import Rule
 
 def many_llms(n_families=40, per_family=10, seed=0):
     """Families of many LLMs, of which nearly all is known: what is missing nearly cancels what there would be."""
-    rng = np.random.default_rng(seed)
-    family = np.repeat(np.arange(n_families), per_family)
-    size, tokens = rng.uniform(0.0, 5.0, len(family)), rng.uniform(-1.5, 2.5, len(family))
-    theta = rng.standard_normal((n_families, 2))[family] + np.column_stack([0.5 * size + 0.2 * tokens, 0.4 * size])
-    loadings = np.array([[0.6, 0.0], [0.0, 0.6], [0.4, 0.2], [0.2, 0.4], [0.3, 0.3], [0.5, 0.1]])
-    mean = 1.0 / (1.0 + np.exp(1.5 - theta @ loadings.T))
-    names = [f"b{number}" for number in range(len(loadings))]
-    table = pd.DataFrame(rng.beta(80.0 * mean, 80.0 * (1.0 - mean)), columns=names)
-    table.insert(0, "model", [f"m{number}" for number in range(len(family))])
-    table.insert(1, "family", [f"f{number}" for number in family])
-    return ls.BenchmarkPanel(table.assign(params_b=np.exp(size), tokens_t=np.exp(tokens)), benchmarks=names, chance={})
+    loadings = [[0.6, 0.0], [0.0, 0.6], [0.4, 0.2], [0.2, 0.4], [0.3, 0.3], [0.5, 0.1]]
+    table = worlds.simulated(
+        n_families, per_family, loadings, [[0.5, 0.4], [0.2, 0.0]], {"params_b": (0.0, 5.0), "tokens_t": (-1.5, 2.5)},
+        intercepts=-1.5, precision=80.0, family="f{}", seed=seed,
+    )  # fmt: skip
+    return ls.BenchmarkPanel(table, benchmarks=list("abcdef"), chance={})
 
 
 @pytest.fixture(scope="module")
 def model():
-    skills = ls.Anchored({"one": "b0", "two": "b1"})
+    skills = ls.Anchored({"one": "a", "two": "b"})
     return ls.LatentSkillModel(many_llms(), "log(params_b) + log(tokens_t)", skills=skills)
 
 

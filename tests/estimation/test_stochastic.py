@@ -1,8 +1,8 @@
 """The stochastic driver: the maximum of the direct one from minibatches, reproducible, inside its box."""
 
 import numpy as np
-import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -18,17 +18,12 @@ ITEMS = list("abcdef")
 @pytest.fixture(scope="module")
 def model():
     """Two skills, 160 families of three LLMs."""
-    rng = np.random.default_rng(4)
-    family = np.repeat(np.arange(160), 3)
-    size, tokens = rng.uniform(-1.0, 4.0, (2, len(family)))
-    theta = (rng.standard_normal((160, 2)) @ [[1.0, 0.3], [0.0, 0.9]])[family]
-    theta += np.column_stack([size, tokens]) @ [[0.4, 0.1], [0.2, 0.5]]
-    loadings = np.array([[0.8, 0.0], [0.0, 0.7], [0.5, 0.3], [0.3, 0.6], [0.6, 0.2], [0.2, 0.4]])
-    mean = 1.0 / (1.0 + np.exp(1.0 - theta @ loadings.T))
-    table = pd.DataFrame(rng.beta(40.0 * mean, 40.0 * (1.0 - mean)), columns=ITEMS)
+    table = worlds.simulated(
+        160, 3, [[0.8, 0.0], [0.0, 0.7], [0.5, 0.3], [0.3, 0.6], [0.6, 0.2], [0.2, 0.4]], [[0.4, 0.1], [0.2, 0.5]],
+        {"params_b": (-1.0, 4.0), "tokens_t": (-1.0, 4.0)}, intercepts=-1.0, precision=40.0,
+        skill_cov=[[1.0, 0.3], [0.3, 0.9]], family="f{:03d}", seed=4,
+    )  # fmt: skip
     table[ITEMS] = table[ITEMS].clip(1e-6, 1.0 - 1e-6)
-    table["model"], table["family"] = [f"m{n}" for n in range(len(family))], [f"f{n:03d}" for n in family]
-    table["params_b"], table["tokens_t"] = np.exp(size), np.exp(tokens)
     panel = ls.BenchmarkPanel(table, benchmarks=ITEMS, chance={})
     return ls.LatentSkillModel(panel, "log(params_b) + log(tokens_t)", skills=ls.Anchored({"one": "a", "two": "b"}))
 

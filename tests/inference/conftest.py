@@ -3,32 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 
 import latentscale as ls
 
 
-def _table(seed=4, families=40, per_family=3):
-    """Two correlated skills, five benchmarks, random slopes of none; some cells missing."""
-    rng = np.random.default_rng(seed)
-    names = [f"f{number:02d}" for number in range(families) for _ in range(per_family)]
-    n = len(names)
-    table = pd.DataFrame({"model": [f"llm{i:03d}" for i in range(n)], "family": names})
-    table["params_b"] = np.exp(rng.uniform(-0.5, 4.0, n))
-    table["tokens_t"] = np.exp(rng.uniform(-1.0, 2.5, n))
-    root = np.linalg.cholesky(np.array([[1.0, 0.5], [0.5, 1.0]]))
-    skill = (rng.standard_normal((families, 2)) @ root.T)[np.repeat(np.arange(families), per_family)]
-    skill = skill + np.outer(np.log(table["params_b"]), [0.5, 0.2]) + np.outer(np.log(table["tokens_t"]), [0.2, 0.4])
-    loadings = np.array([[0.8, 0.0], [0.0, 0.7], [0.5, 0.3], [0.3, 0.5], [0.6, 0.0]])
-    mean = 1.0 / (1.0 + np.exp(-(skill @ loadings.T - np.array([1.0, 0.5, 0.0, 0.3, 0.2]))))
-    scores = rng.beta(30.0 * mean, 30.0 * (1.0 - mean))
-    scores[rng.random(scores.shape) < 0.15] = np.nan
-    table[list("abcde")] = scores
-    return table
-
-
 @pytest.fixture(scope="session")
 def forty():
-    return ls.BenchmarkPanel(_table(), benchmarks=list("abcde"), chance={"a": 0.0})
+    """Two correlated skills, five benchmarks, some scores missing."""
+    table = worlds.simulated(
+        40, 3, [[0.8, 0.0], [0.0, 0.7], [0.5, 0.3], [0.3, 0.5], [0.6, 0.0]], [[0.5, 0.2], [0.2, 0.4]],
+        {"params_b": (-0.5, 4.0), "tokens_t": (-1.0, 2.5)}, intercepts=[-1.0, -0.5, 0.0, -0.3, -0.2],
+        skill_cov=[[1.0, 0.5], [0.5, 1.0]], missing=0.15, model="llm{:03d}", seed=4,
+    )  # fmt: skip
+    return ls.BenchmarkPanel(table, benchmarks=list("abcde"), chance={"a": 0.0})
 
 
 @pytest.fixture(scope="session")

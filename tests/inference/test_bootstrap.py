@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
@@ -23,23 +24,14 @@ from latentscale.likelihood.rules import Rule
 from latentscale.parameters.kinds import SLOPE
 from latentscale.parameters.named import Parameters
 
-LOADINGS = np.array([0.9, 0.7, 0.8, 0.6])
-
 
 def _table(families=30, per_family=3, precision=60.0, slope_sd=0.0, seed=0):
     """One skill, four benchmarks, a tenth of the scores missing; slopes vary between families if wanted."""
-    rng = np.random.default_rng(seed)
-    family = np.repeat(np.arange(families), per_family)
-    n = len(family)
-    table = pd.DataFrame({"model": [f"m{i:03d}" for i in range(n)], "family": [f"f{code:02d}" for code in family]})
-    table["size"] = np.exp(rng.uniform(0.0, 4.0, n))
-    slopes = 0.4 + (slope_sd * rng.standard_normal(families) if slope_sd else np.zeros(families))
-    skill = rng.standard_normal(families)[family] + slopes[family] * (np.log(table["size"]) - 2.0)
-    mean = 1.0 / (1.0 + np.exp(-np.outer(skill, LOADINGS)))
-    scores = rng.beta(precision * mean, precision * (1.0 - mean))
-    scores[rng.random(scores.shape) < 0.1] = np.nan
-    table[list("abcd")] = scores
-    return table
+    return worlds.simulated(
+        families, per_family, [[0.9], [0.7], [0.8], [0.6]], [[0.4]], worlds.SIZE,
+        intercepts=-0.8 * np.array([0.9, 0.7, 0.8, 0.6]), precision=precision, slope_sd=slope_sd, missing=0.1,
+        model="m{:03d}", seed=seed,
+    )  # fmt: skip
 
 
 def _model(table, skills=None, **options):

@@ -6,6 +6,7 @@ import autograd.numpy as anp
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
@@ -22,15 +23,11 @@ SIZE, TOKENS = "slope[log(params_b),one]", "slope[log(tokens_t),two]"
 
 @pytest.fixture(scope="module")
 def fit():
-    rng = np.random.default_rng(5)
-    families, each = 20, 3
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(families * each)]})
-    table["family"] = np.repeat([f"f{i}" for i in range(families)], each)
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(-1.0, 3.0, (2, len(table))))
-    skill = rng.standard_normal((families, 2)).repeat(each, axis=0)
-    skill = skill @ [[1.0, 0.4], [0.0, 0.9]] + 0.4 * np.log(table[["params_b", "tokens_t"]].to_numpy())
-    eta = skill @ np.array([[0.8, 0.0, 0.5, 0.3], [0.0, 0.7, 0.3, 0.5]]) - 0.5
-    table[list("abcd")] = rng.beta(40.0 / (1.0 + np.exp(-eta)), 40.0 / (1.0 + np.exp(eta)))
+    table = worlds.simulated(
+        20, 3, [[0.8, 0.0], [0.0, 0.7], [0.5, 0.3], [0.3, 0.5]], 0.4 * np.eye(2),
+        {"params_b": (-1.0, 3.0), "tokens_t": (-1.0, 3.0)}, intercepts=-0.5, precision=40.0,
+        skill_cov=[[1.0, 0.4], [0.4, 0.97]], family="f{}", seed=5,
+    )  # fmt: skip
     panel = ls.BenchmarkPanel(table, benchmarks=list("abcd"), chance={"c": 0.01})
     skills = ls.Anchored({"one": "a", "two": "b"})
     return ls.LatentSkillModel(panel, "log(params_b) + log(tokens_t)", skills).fit(integration="laplace", starts=1)

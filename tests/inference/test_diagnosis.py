@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -23,16 +24,11 @@ QUICK = {"integration": "laplace", "starts": 1}
 
 def simulated(seed=3, families=12, each=3):
     """Families of LLMs with scores of two skills on five benchmarks."""
-    rng = np.random.default_rng(seed)
-    n = families * each
-    table = pd.DataFrame({"model": [f"m{number}" for number in range(n)]})
-    table["family"] = np.repeat([f"f{number:02d}" for number in range(families)], each)
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(-1.0, 3.0, (2, n)))
-    skill = rng.standard_normal((families, 2)).repeat(each, axis=0) @ [[1.0, 0.3], [0.0, 0.95]]
-    skill += np.log(table[["params_b", "tokens_t"]].to_numpy()) @ [[0.4, 0.1], [0.2, 0.5]]
-    eta = skill @ np.array([[0.8, 0.0, 0.5, 0.3, 0.6], [0.0, 0.7, 0.3, 0.5, -0.4]]) - 0.5
-    table[ITEMS] = rng.beta(30.0 / (1.0 + np.exp(-eta)), 30.0 / (1.0 + np.exp(eta)))
-    return table
+    return worlds.simulated(
+        families, each, [[0.8, 0.0], [0.0, 0.7], [0.5, 0.3], [0.3, 0.5], [0.6, -0.4]], [[0.4, 0.1], [0.2, 0.5]],
+        {"params_b": (-1.0, 3.0), "tokens_t": (-1.0, 3.0)}, intercepts=-0.5, skill_cov=[[1.0, 0.3], [0.3, 0.9925]],
+        seed=seed,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

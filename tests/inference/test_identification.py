@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -25,18 +26,11 @@ ANCHORED = ls.Anchored({"one": "a", "two": "b"})
 @pytest.fixture(scope="module")
 def table():
     """Twelve families of three LLMs, five benchmarks of two skills, some cells missing."""
-    rng = np.random.default_rng(3)
-    families = np.repeat([f"f{number:02d}" for number in range(12)], 3)
-    n = len(families)
-    table = pd.DataFrame({"model": [f"m{number}" for number in range(n)], "family": families})
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(-1.0, 3.0, (2, n)))
-    skill = rng.standard_normal((12, 2)).repeat(3, axis=0) @ [[1.0, 0.3], [0.0, 0.95]]
-    skill += np.log(table[["params_b", "tokens_t"]].to_numpy()) @ [[0.4, 0.1], [0.2, 0.5]]
-    eta = skill @ np.array([[0.8, 0.1, 0.5, 0.3, 0.6], [0.1, 0.7, 0.3, 0.5, -0.4]]) - 0.5
-    scores = rng.beta(30.0 / (1.0 + np.exp(-eta)), 30.0 / (1.0 + np.exp(eta)))
-    scores[rng.random(scores.shape) < 0.1] = NAN
-    table[ITEMS] = scores
-    return table
+    return worlds.simulated(
+        12, 3, [[0.8, 0.1], [0.1, 0.7], [0.5, 0.3], [0.3, 0.5], [0.6, -0.4]], [[0.4, 0.1], [0.2, 0.5]],
+        {"params_b": (-1.0, 3.0), "tokens_t": (-1.0, 3.0)}, intercepts=-0.5, skill_cov=[[1.0, 0.3], [0.3, 0.9925]],
+        missing=0.1, seed=3,
+    )  # fmt: skip
 
 
 def model_of(table, skills=ANCHORED, scaling=BOTH, **options):

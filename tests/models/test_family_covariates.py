@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -14,17 +15,13 @@ GAMMA = 1.2
 
 def _table(families=40, per_family=3, seed=0):
     """One skill; tuned families have 1.2 of it more than the others."""
-    rng = np.random.default_rng(seed)
-    code = np.repeat(np.arange(families), per_family)
-    table = pd.DataFrame({"model": [f"llm{i}" for i in range(len(code))], "family": [f"f{i:02d}" for i in code]})
-    table["params_b"] = np.exp(rng.uniform(-1.0, 3.0, len(code)))
-    table["tuned"] = (code % 2 == 0).astype(int)
-    table["maker"] = np.array(["lab", "university", "company"])[code % 3]
-    skill = rng.standard_normal(families)[code] + GAMMA * table["tuned"] + 0.5 * np.log(table["params_b"])
-    for number, name in enumerate("abcd"):
-        mean = 1.0 / (1.0 + np.exp(0.5 - (0.5 + 0.1 * number) * skill))
-        table[name] = rng.beta(40.0 * mean, 40.0 * (1.0 - mean))
-    return table
+    code = np.arange(families)
+    tuned, maker = (code % 2 == 0).astype(int), np.array(["lab", "university", "company"])[code % 3]
+    table = worlds.simulated(
+        families, per_family, [[0.5], [0.6], [0.7], [0.8]], [[0.5]], {"params_b": (-1.0, 3.0)}, intercepts=-0.5,
+        precision=40.0, shift=GAMMA * tuned[:, None], model="llm{}", seed=seed,
+    )  # fmt: skip
+    return table.assign(tuned=tuned.repeat(per_family), maker=maker.repeat(per_family))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
@@ -50,15 +51,9 @@ def bare(four):
         return ls.LatentSkillModel(four, skills=1, **ALL).fit(**PREDICTING)
 
 
-def _world(families, per, seed=0):
+def _world(families, per):
     """A table with a place for the scores of four benchmarks."""
-    rng = np.random.default_rng(seed)
-    n = families * per
-    table = pd.DataFrame({"model": [f"llm{i}" for i in range(n)], "family": np.repeat(np.arange(families), per)})
-    table["family"] = "f" + table["family"].astype(str)
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(0.0, 4.0, n)), np.exp(rng.uniform(-1.0, 2.0, n))
-    table[ITEMS] = rng.uniform(0.2, 0.8, (n, 4))
-    return table
+    return worlds.places(families, per, worlds.SIZE_AND_TOKENS, family="f{}")
 
 
 def _model(table, **options):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -23,30 +24,18 @@ QUICK = {"integration": "laplace", "starts": 2, "information": False, "cov_type"
 
 
 def _table(families, per_family=4, kappa=KAPPA, seed=0, slope_sd=0.0, one_skill=False):
-    """Scores of a two-skill world with residual skills, some missing; written from the definition.
+    """Scores of a two-skill world with residual skills, some missing.
 
     In a world of one skill, log size is the only covariate that counts.
     """
     loadings, slopes = LOADINGS.copy(), SLOPES.copy()
     if one_skill:
         loadings[:, 0], loadings[:, 1], slopes[1] = LOADINGS.sum(axis=1), 0.0, 0.0
-    rng = np.random.default_rng(seed)
-    code = np.repeat(np.arange(families), per_family)
-    n = len(code)
-    table = pd.DataFrame({"model": [f"llm{i:04d}" for i in range(n)], "family": [f"f{i:03d}" for i in code]})
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(-1.0, 3.0, n)), np.exp(rng.uniform(-1.0, 2.0, n))
-    cov = np.array([[1.0, CORRELATION], [CORRELATION, 1.0]])
-    skill = rng.multivariate_normal(np.zeros(2), cov, families)[code]
-    skill = skill + kappa * rng.multivariate_normal(np.zeros(2), cov, n)
-    skill = skill + np.log(table[["params_b", "tokens_t"]].to_numpy()) @ slopes
-    if slope_sd:
-        varying = slope_sd * rng.standard_normal((families, 2))
-        skill = skill + np.log(table[["params_b"]].to_numpy()) * varying[code]
-    mean = 1.0 / (1.0 + np.exp(0.8 - skill @ loadings.T))
-    scores = rng.beta(60.0 * mean, 60.0 * (1.0 - mean))
-    scores[rng.random(scores.shape) < 0.1] = np.nan
-    table[list("abcdef")] = scores
-    return table
+    return worlds.simulated(
+        families, per_family, loadings, slopes, {"params_b": (-1.0, 3.0), "tokens_t": (-1.0, 2.0)}, intercepts=-0.8,
+        precision=60.0, skill_cov=[[1.0, CORRELATION], [CORRELATION, 1.0]], llm_sd=kappa, slope_sd=slope_sd,
+        missing=0.1, model="llm{:04d}", family="f{:03d}", seed=seed,
+    )  # fmt: skip
 
 
 def _model(table, **options):

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -12,12 +13,7 @@ TRUTH = {"loading": 0.8, "slope": 0.3, "intercept": -0.5, "precision": 400.0, "c
 
 def _design(families, seed=0):
     """Two LLMs a family, four benchmarks, scores to be replaced by simulated ones."""
-    rng = np.random.default_rng(seed)
-    n = 2 * families
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(n)], "family": [f"f{i // 2}" for i in range(n)]})
-    table["size"] = np.exp(rng.uniform(0.0, 4.0, n))
-    table[list("abcd")] = rng.uniform(0.2, 0.8, (n, 4))
-    return table
+    return worlds.places(families, 2, seed=seed, family="f{}")
 
 
 def _model(table):

@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 
 mpl.use("agg")
 from matplotlib import pyplot
@@ -27,15 +28,8 @@ BASELINE = Path(__file__).parent / "baseline"
 
 
 def table_of(families=14, each=4, seed=0):
-    rng = np.random.default_rng(seed)
-    n = families * each
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(n)], "family": [f"f{i // each:02d}" for i in range(n)]})
-    table["params_b"] = np.exp(rng.uniform(-1.0, 4.0, n)).round(3)
-    table["tokens_t"] = np.exp(rng.uniform(-1.5, 2.0, n)).round(3)
-    scores = rng.uniform(0.2, 0.8, (n, 3))
-    scores[rng.random((n, 3)) < 0.1] = np.nan
-    scores[:, 0] = np.where(np.isnan(scores[:, 0]), 0.5, scores[:, 0])
-    return table.assign(**dict(zip("abc", scores.T, strict=True)))
+    covariates = {"params_b": (-1.0, 4.0), "tokens_t": (-1.5, 2.0)}
+    return worlds.places(families, each, covariates, "abc", 0.1, seed, "f{:02d}", digits=3)
 
 
 @pytest.fixture(scope="module")

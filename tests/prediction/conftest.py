@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 
 import latentscale as ls
 
@@ -12,15 +13,7 @@ TRUTH = {"loading": 0.8, "slope": 0.3, "intercept": -0.5, "precision": 30.0, "co
 
 def table_of(families, each=3, missing=0.1, seed=0):
     """LLMs of one covariate, with scores to be replaced by simulated ones and some missing."""
-    rng = np.random.default_rng(seed)
-    n = each * families
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(n)], "family": [f"f{i // each:03d}" for i in range(n)]})
-    table["size"] = np.exp(rng.uniform(0.0, 4.0, n))
-    scores = rng.uniform(0.2, 0.8, (n, 4))
-    scores[rng.random(scores.shape) < missing] = np.nan
-    scores[:, 0] = np.where(np.isnan(scores[:, 0]), 0.5, scores[:, 0])  # every LLM has a score
-    table[BENCHMARKS] = scores
-    return table
+    return worlds.places(families, each, missing=missing, seed=seed)
 
 
 def model_of(table, boundary="squeeze", **options):

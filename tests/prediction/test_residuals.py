@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special, stats
 
@@ -24,19 +25,6 @@ from latentscale.prediction.residuals import (
 ITEMS = list("abcd")
 TRUTH = {"loading": 0.8, "slope": 0.3, "intercept": -0.5, "precision": 25.0, "corr": 0.4, "slope_sd": 0.9}
 RULE = Rule.build("quadrature", 2, points=9)
-
-
-def _design(families, each=3, missing=0.1):
-    """LLMs of one covariate, with scores to be replaced by simulated ones and some missing."""
-    rng = np.random.default_rng(0)
-    n = each * families
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(n)], "family": [f"f{i // each:03d}" for i in range(n)]})
-    table["size"] = np.exp(rng.uniform(0.0, 4.0, n))
-    scores = rng.uniform(0.2, 0.8, (n, 4))
-    scores[rng.random(scores.shape) < missing] = np.nan
-    scores[:, 0] = np.where(np.isnan(scores[:, 0]), 0.5, scores[:, 0])  # every LLM has a score
-    table[ITEMS] = scores
-    return table
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +50,7 @@ def simulate(build):
     """Families, seed -> model of a simulated table, and the true Structure."""
 
     def simulate_model(families, seed, shift=0.0, random_slopes=None, each=3, **options):
-        model = build(_design(families, each), random_slopes, **options)
+        model = build(worlds.places(families, each, missing=0.1), random_slopes, **options)
         truth = _truth(model)
         truth[truth.index.str.startswith("intercept")] += shift
         structure = model.table.structure(truth.to_numpy())
@@ -284,7 +272,7 @@ def test_response_and_pearson_residuals_against_brute_force(simulate):
 
 
 def test_squeezed_scores_are_those_of_the_likelihood(build):
-    table = _design(12)
+    table = worlds.places(12, 3, missing=0.1)
     table.loc[[0, 5], "a"] = [0.0, 1.0]
     model = build(table)
     structure = model.table.structure(_truth(model).to_numpy())

@@ -23,9 +23,9 @@ QUICK = settings(max_examples=40)
 FEW = settings(QUICK, max_examples=20)
 POLICIES = st.sampled_from(["squeeze", "censor"])
 VARY = st.sampled_from([None, True])
-# Points that ``parameters`` draws are of order one, and so is what absolute tolerances below are for. A log-likelihood is
-# the sum of at most some hundred cells' terms of order ten, each rounded at 1e-16; modes are good to about 1e-8, which
-# moves the value by the square of that times the curvature, and its determinant by 1e-9.
+# Points that ``parameters`` draws are of order one, and so is what absolute tolerances below are for. A log-likelihood
+# is the sum of at most some hundred cells' terms of order ten, each rounded at 1e-16; modes are good to about 1e-8,
+# which moves the value by the square of that times the curvature, and its determinant by 1e-9.
 LOGLIKE = {"rtol": 1e-9, "atol": 1e-9}
 ASYMPTOTES = st.sampled_from(["chance", "both"])
 

@@ -1,8 +1,8 @@
 """Comparison of fits."""
 
 import numpy as np
-import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -26,15 +26,10 @@ class Altered:
 
 @pytest.fixture(scope="module")
 def scores():
-    rng = np.random.default_rng(8)
-    families, each = 30, 2
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(families * each)]})
-    table["family"] = np.repeat([f"f{i}" for i in range(families)], each)
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(-1.0, 3.0, (2, len(table))))
-    skill = rng.standard_normal((families, 2)).repeat(each, axis=0)
-    skill += 0.4 * np.log(table[["params_b", "tokens_t"]].to_numpy())
-    eta = skill @ np.array([[0.8, 0.0, 0.5, 0.3], [0.0, 0.7, 0.3, 0.5]]) - 0.5
-    table[ITEMS] = rng.beta(40.0 / (1.0 + np.exp(-eta)), 40.0 / (1.0 + np.exp(eta)))
+    table = worlds.simulated(
+        30, 2, [[0.8, 0.0], [0.0, 0.7], [0.5, 0.3], [0.3, 0.5]], 0.4 * np.eye(2),
+        {"params_b": (-1.0, 3.0), "tokens_t": (-1.0, 3.0)}, intercepts=-0.5, precision=40.0, family="f{}", seed=8,
+    )  # fmt: skip
     table.loc[3, "b"] = np.nan
     return table
 

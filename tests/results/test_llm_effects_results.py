@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -12,16 +13,10 @@ BENCHMARKS = list("abcd")
 
 
 def _table(kappa, families=60, each=3, seed=1):
-    rng = np.random.default_rng(seed)
-    n, code = families * each, np.repeat(np.arange(families), each)
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(n)], "family": [f"f{c:02d}" for c in code]})
-    table["size"] = np.exp(rng.uniform(0.0, 4.0, n))
-    theta = rng.standard_normal((families, 2))[code] + kappa * rng.standard_normal((n, 2))
-    theta += 0.4 * np.log(table[["size"]].to_numpy())
-    loadings = np.array([[0.8, 0.0], [0.0, 0.8], [0.6, 0.4], [0.3, 0.7]])
-    mean = 1.0 / (1.0 + np.exp(0.6 - theta @ loadings.T))
-    table[BENCHMARKS] = rng.beta(150.0 * mean, 150.0 * (1.0 - mean))
-    return table
+    loadings = [[0.8, 0.0], [0.0, 0.8], [0.6, 0.4], [0.3, 0.7]]
+    return worlds.simulated(
+        families, each, loadings, [[0.4, 0.4]], worlds.SIZE, intercepts=-0.6, precision=150.0, llm_sd=kappa, seed=seed
+    )
 
 
 def _model(table, **options):

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -202,14 +203,10 @@ def test_information_that_is_not_positive_definite_gives_no_standard_errors(fit)
 
 def _two_skills_that_are_one(seed):
     """A fit, and its warnings, of two skills to data with one: their correlation runs to one."""
-    rng = np.random.default_rng(seed)
-    families, per_family = 30, 3
-    n = families * per_family
-    table = pd.DataFrame({"model": range(n), "family": np.repeat(range(families), per_family)})
-    table["size"] = np.exp(rng.uniform(0.0, 3.0, n))
-    skill = rng.standard_normal(families)[np.repeat(range(families), per_family)] + 0.5 * np.log(table["size"])
-    mean = 1.0 / (1.0 + np.exp(-(0.7 * skill.to_numpy()[:, None] + np.array([-0.5, 0.0, 0.3, 0.1]))))
-    table[list("abcd")] = rng.beta(200.0 * mean, 200.0 * (1.0 - mean))
+    table = worlds.simulated(
+        30, 3, np.full((4, 1), 0.7), [[0.5]], {"size": (0.0, 3.0)}, intercepts=[-0.5, 0.0, 0.3, 0.1], precision=200.0,
+        seed=seed,
+    )  # fmt: skip
     pattern = pd.DataFrame({"one": [np.nan, np.nan, 0.0, 0.0], "two": [0.0, 0.0, np.nan, np.nan]}, index=list("abcd"))
     model = ls.LatentSkillModel(
         ls.BenchmarkPanel(table, benchmarks=list("abcd")), scaling="log(size)", skills=ls.Confirmatory(pattern)

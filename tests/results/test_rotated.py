@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -95,16 +96,10 @@ def test_target_by_name(fit):
 @pytest.mark.study
 def test_standard_errors_agree_with_the_parametric_bootstrap():
     """Where the asymptotics hold (200 families), every rotated loading's standard error is within 15 percent."""
-    rng = np.random.default_rng(17)
-    families, per = 200, 3
-    code = np.repeat(np.arange(families), per)
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(len(code))], "family": [f"f{c}" for c in code]})
-    table["size"] = np.exp(rng.uniform(0.0, 4.0, len(code)))
-    skill = rng.multivariate_normal([0.0, 0.0], [[1.0, 0.4], [0.4, 1.0]], families)[code]
-    skill = skill + np.outer(np.log(table["size"]), [0.4, 0.2])
-    loadings = np.array([[0.9, 0.1], [0.8, 0.0], [0.7, 0.2], [0.0, 0.8], [0.2, 0.9], [0.1, 0.7]])
-    mean = 1.0 / (1.0 + np.exp(-(skill @ loadings.T - 0.5)))
-    table[list("abcdef")] = rng.beta(40.0 * mean, 40.0 * (1.0 - mean))
+    table = worlds.simulated(
+        200, 3, [[0.9, 0.1], [0.8, 0.0], [0.7, 0.2], [0.0, 0.8], [0.2, 0.9], [0.1, 0.7]], [[0.4, 0.2]], worlds.SIZE,
+        intercepts=-0.5, precision=40.0, skill_cov=[[1.0, 0.4], [0.4, 1.0]], family="f{}", seed=17,
+    )  # fmt: skip
     panel = ls.BenchmarkPanel(table, benchmarks=list("abcdef"))
     fit = ls.LatentSkillModel(panel, "log(size)", ls.Echelon(["a", "e"])).fit(integration="laplace", starts=2)
     geomin = fit.rotate("geomin", starts=20)

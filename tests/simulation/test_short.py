@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import worlds
 
 import latentscale as ls
 
@@ -20,14 +21,8 @@ def study():
 
 @pytest.fixture(scope="module")
 def model():
-    rng = np.random.default_rng(21)
-    code = np.repeat(np.arange(40), 3)
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(120)], "family": [f"f{c:02d}" for c in code]})
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(0, 4, 120)), np.exp(rng.uniform(-1, 2, 120))
-    skill = rng.standard_normal((40, 2))[code] + np.log(table[["params_b", "tokens_t"]].to_numpy()) * 0.4
-    loadings = np.array([[0.9, 0.0], [0.0, 0.9], [0.6, 0.3], [0.3, 0.6]])
-    mean = 1.0 / (1.0 + np.exp(-(skill @ loadings.T - 0.5)))
-    table[list("abcd")] = rng.beta(40.0 * mean, 40.0 * (1.0 - mean))
+    loadings = [[0.9, 0.0], [0.0, 0.9], [0.6, 0.3], [0.3, 0.6]]
+    table = worlds.simulated(40, 3, loadings, 0.4 * np.eye(2), intercepts=-0.5, precision=40.0, seed=21)
     panel = ls.BenchmarkPanel(table, benchmarks=list("abcd"))
     return ls.LatentSkillModel(panel, skills=ls.Anchored({"first": "a", "second": "b"}))
 

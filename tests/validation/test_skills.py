@@ -1,8 +1,8 @@
 """Choice of the number of skills."""
 
-import numpy as np
 import pandas as pd
 import pytest
+import worlds
 
 import latentscale as ls
 from latentscale.validation.skills import with_more_skills
@@ -10,14 +10,10 @@ from latentscale.validation.skills import with_more_skills
 
 def _panel(families=40, per_family=3):
     """Two skills, six benchmarks, precise scores."""
-    rng = np.random.default_rng(8)
-    code = np.repeat(np.arange(families), per_family)
-    table = pd.DataFrame({"model": [f"m{i}" for i in range(len(code))], "family": [f"f{c}" for c in code]})
-    table["params_b"], table["tokens_t"] = np.exp(rng.uniform(0, 4, len(code))), np.exp(rng.uniform(-1, 2, len(code)))
-    skill = rng.standard_normal((families, 2))[code] + np.outer(np.log(table["params_b"]), [0.5, 0.1])
-    loadings = np.array([[0.9, 0.0], [0.8, 0.1], [0.7, 0.3], [0.1, 0.9], [0.0, 0.8], [0.4, 0.6]])
-    mean = 1.0 / (1.0 + np.exp(-(skill @ loadings.T - 0.5)))
-    table[list("abcdef")] = rng.beta(60.0 * mean, 60.0 * (1.0 - mean))
+    table = worlds.simulated(
+        families, per_family, [[0.9, 0.0], [0.8, 0.1], [0.7, 0.3], [0.1, 0.9], [0.0, 0.8], [0.4, 0.6]],
+        [[0.5, 0.1], [0.0, 0.0]], intercepts=-0.5, precision=60.0, family="f{}", seed=8,
+    )  # fmt: skip
     return ls.BenchmarkPanel(table, benchmarks=list("abcdef"))
 
 
