@@ -1,6 +1,6 @@
 """The observed cells of a panel, laid out family by family, and within families LLM by LLM, for the likelihood."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -103,7 +103,7 @@ class Cells:
 
     def __getstate__(self):
         """What is pickled: the fields, without what was derived from them."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def n_cells(self):
@@ -164,8 +164,7 @@ class Cells:
 
     def with_design(self, design):
         """The same cells with other covariates."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Cells(**{**values, "design": np.ascontiguousarray(design, dtype=float)})
+        return replace(self, design=np.ascontiguousarray(design, dtype=float))
 
     def chosen(self, kept):
         """The cells where ``kept`` (C,) is true; families that keep any become 0, 1, ..., the designs stay whole."""

@@ -4,7 +4,7 @@ For an invertible A, (theta, Lambda, B, Sigma) -> (A theta, Lambda A^-1, B A', A
 the scores unchanged: K^2 free dimensions, which anchors, an echelon block or a user's pattern take away.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -116,8 +116,7 @@ class Pattern:
         cov = structure.skill_cov
         if not self.correlated:
             cov = np.diag(np.where(self.free_variance, np.diag(cov), 1.0))
-        values = {name: getattr(structure, name) for name in structure.__dataclass_fields__}
-        return type(structure)(**{**values, "loadings": loadings, "skill_cov": cov})
+        return replace(structure, loadings=loadings, skill_cov=cov)
 
     def fixed_covariance(self):
         """Lower triangle of Sigma, NaN where free."""

@@ -1,6 +1,5 @@
 """The latent skill model: beta responses driven by latent skills with family random effects (Cai et al. 2025)."""
 
-import copy
 from functools import cached_property
 
 import numpy as np
@@ -61,6 +60,9 @@ class LatentSkillLaw(PanelModel):
         resampled families those of the original.
     table : ParameterTable
     """
+
+    # so that a coordinate of the optimisers is the same quantity in the copy and in the original
+    KEPT_BY_COPIES = ("recoding",)
 
     def __init__(
         self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None,
@@ -196,19 +198,6 @@ class LatentSkillLaw(PanelModel):
         """The same model of the same scores with random slopes on these terms (all that it is to have)."""
         other = self.replaced(random_terms=read_random_terms(list(terms), self.terms, self.between_only))
         return other.replaced(table=other._parameter_table(other.pattern, other.effects))
-
-    def replaced(self, **changes):
-        """A copy of the model with some attributes changed.
-
-        What was computed from them is computed anew when it is asked for, but for the recoding of covariates: a
-        coordinate of the optimisers is the same quantity in the copy and in the original.
-        """
-        other = copy.copy(self)
-        for name in dir(type(self)):
-            if isinstance(getattr(type(self), name), cached_property):
-                other.__dict__.pop(name, None)
-        other.__dict__.update(recoding=self.recoding, **changes)
-        return other
 
     # --- what estimation works on ----------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """Which LLMs of a panel a model is fitted to, and what every model says of them."""
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,7 +24,22 @@ class Rows:
 
 
 class PanelModel:
-    """Labels of a model of a panel; reads ``panel``, ``design``, ``rows`` and ``families``."""
+    """Labels of a model of a panel, and its copies; reads ``panel``, ``design``, ``rows`` and ``families``."""
+
+    KEPT_BY_COPIES = ()
+    """Names of cached properties that a copy takes over although they would be computed otherwise for it."""
+
+    def replaced(self, **changes):
+        """A copy of the model with some attributes changed, the only way in which models are changed.
+
+        What was computed from attributes is computed anew when it is asked for, but for ``KEPT_BY_COPIES``.
+        """
+        other = copy.copy(self)
+        for name in dir(type(self)):
+            if isinstance(getattr(type(self), name), cached_property):
+                other.__dict__.pop(name, None)
+        other.__dict__.update({name: getattr(self, name) for name in self.KEPT_BY_COPIES}, **changes)
+        return other
 
     @property
     def benchmarks(self):

@@ -11,7 +11,7 @@ lambda_j' theta is then normal too, and its law one-dimensional, so that 21 Gaus
 B lambda_j; without random slopes its variance is the same at every x.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -150,11 +150,9 @@ class Target:
 
     def at(self, rows):
         """The target under some of the parameter values."""
-        kept = ("weights", "random", "centre")
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Target(
-            **{name: value if value is None or name in kept else value[rows] for name, value in values.items()}
-        )
+        by_parameters = ("slopes", "offset", "spread", "lower", "upper", "link")
+        values = {name: getattr(self, name) for name in by_parameters}
+        return replace(self, **{name: value[rows] for name, value in values.items() if value is not None})
 
     def value(self, x):
         """Expected target at x (S or 1, n, p), shape (S, n): a skill's units, or scores in [0, 1] times weights."""

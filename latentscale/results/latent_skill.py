@@ -1,6 +1,5 @@
 """LatentSkillResults: what a fitted LatentSkillModel reports; RotatedResults, the same law with other skills."""
 
-import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -120,14 +119,10 @@ def _rotated_model(model, table, rotation):
     """The model with rotated skills; it describes, and is not fitted."""
     k = len(table.skills)
     fixed = np.full((len(model.benchmarks), k), np.nan)
-    other = copy.copy(model)
-    for name in ("space", "penalty", "natural_penalty", "search_form"):
-        other.__dict__.pop(name, None)
-    other.table = table
-    other.pattern = Pattern(
+    pattern = Pattern(
         table.skills, fixed, bool(rotation.oblique), np.zeros(k, dtype=bool), ((),) * k, f"{rotation.method} rotation"
     )
-    return other
+    return model.replaced(table=table, pattern=pattern)
 
 
 class RotatedResults(LatentSkillResults):

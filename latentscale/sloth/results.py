@@ -1,6 +1,5 @@
 """SlothResults: what a fitted SlothModel or BenchmarkLaws reports."""
 
-import copy
 from functools import cached_property
 
 import numpy as np
@@ -209,8 +208,7 @@ class SlothResults(NamedEstimates):
             names = tuple(map(str, names))
             if len(set(names)) != model.n_skills or len(names) != model.n_skills:
                 raise DataError(f"A rotation of {model.n_skills} skills needs a name for each, not {list(names)}.")
-            model = copy.copy(model)
-            model.skills = names
+            model = model.replaced(skills=names)
         report = rotated_report(model, self.estimate, method, **options)
         return SlothResults(model, self.estimate, report, self.cov_type)
 
