@@ -21,7 +21,7 @@ from .sloth.model import BenchmarkLaws, SlothModel
 from .validation.component_laws import ComponentLaws
 from .validation.leave_family_out import leave_family_out
 from .validation.methods import calibrated_specification, default_specification
-from .validation.skills import select_skills
+from .validation.skill_selection import select_skills
 from .validation.specification import Specification
 from .workers import parallel
 

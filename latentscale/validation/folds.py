@@ -1,19 +1,25 @@
-"""Splits that leave families out: which LLMs train and which are predicted.
+"""Splits that leave families out: the LLMs on which a model is trained, and those that it predicts.
 
-The protocol is that of the Sloth paper (Maia Polo et al. 2024). LLMs without all scores or covariates are dropped,
-then families with fewer than n_train + 1 LLMs. Each group of test families makes a split: of each of its families the
-n_train smallest LLMs train, together with all LLMs of all other families, and the rest is predicted.
+The protocol is that of the Sloth paper (Maia Polo et al. 2024). LLMs without all scores or covariates are dropped, then
+families with fewer than n_train + 1 LLMs. Each group of test families makes one split. The training LLMs are the
+n_train smallest of each of its families and all LLMs of all other families; the remaining LLMs are predicted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ..checks import check_one_of, check_whole, did_you_mean
 from ..errors import DataError
+from ..panel import BenchmarkPanel
 from ..tables import require_columns, some, to_floats
 
-JOINER = " + "  # of family names in the label of a group
+Groups = Sequence[str | Sequence[str]]
+"""Groups of test families, each a name or several names."""
+
+JOINER = " + "  # between the names of families in the label of a group
 
 
 @dataclass(frozen=True)
@@ -23,43 +29,48 @@ class Split:
     Attributes
     ----------
     group : str
-        Its test families, joined by " + ".
+        The names of the test families, joined by " + ".
     families : tuple of str
         The test families.
     train, test : tuple of str
-        Names of the LLMs that train and of those to be predicted, in the panel's order.
+        Names of the LLMs for training and of those to be predicted, in the panel's order.
     """
 
     group: str
-    families: tuple
-    train: tuple
-    test: tuple
+    families: tuple[str, ...]
+    train: tuple[str, ...]
+    test: tuple[str, ...]
 
 
 def leave_out(
-    panel, groups=None, n_train=1, size="params_b", covariates=("params_b", "tokens_t"), complete=True,
-    small_families="drop",
-):  # fmt: skip
-    """The LLMs that take part, and the splits.
+    panel: BenchmarkPanel,
+    groups: Groups | None = None,
+    n_train: int = 1,
+    size: str = "params_b",
+    covariates: str | Sequence[str] = ("params_b", "tokens_t"),
+    complete: bool = True,
+    small_families: str = "drop",
+) -> tuple[BenchmarkPanel, list[Split]]:
+    """Return the LLMs that take part in cross-validation, and the splits.
 
     Parameters
     ----------
     panel : BenchmarkPanel
     groups : sequence of groups, optional
-        A group is a sequence of family names, or one name. By default every family with more than n_train LLMs by
-        itself, in alphabetical order.
+        Groups of test families, each a sequence of names or one name. By default each family with more than n_train
+        LLMs is a group, in alphabetical order.
     n_train : int
-        How many LLMs of each test family train, the smallest; LLMs of equal size in the panel's order. With 0 the
-        whole family is predicted.
+        Number of LLMs of each test family that are used for training, the smallest ones; among LLMs of equal size the
+        first in the panel. With 0 whole families are predicted.
     size : str
-        Column by which LLMs are small.
+        Column with the sizes of LLMs.
     covariates : sequence of str
-        Columns that an LLM must not lack, to take part.
+        Columns in which an LLM must have a value to take part.
     complete : bool
-        Whether it needs all scores; otherwise one will do.
+        Whether an LLM must have all scores to take part, or only one.
     small_families : {"drop", "train"}
-        Whether families with fewer than n_train + 1 of these LLMs, which cannot be test families, are dropped or
-        train. The paper drops them.
+        What to do with families that have fewer than n_train + 1 of these LLMs and cannot be test families: drop them,
+        as the paper does, or use them for training.
 
     Returns
     -------
@@ -70,8 +81,8 @@ def leave_out(
     Raises
     ------
     DataError
-        If a group is empty, is given twice, or names a family twice, an unknown one, or one without an LLM to train
-        on or to predict; if nothing is left to train on; or if a column is absent or an option unknown.
+        If a group is empty or given twice; if it names a family twice, an unknown family, or one without an LLM for
+        training or for prediction; if no LLM is left for training; or if a column is absent or an option unknown.
 
     Examples
     --------
@@ -94,14 +105,14 @@ def leave_out(
         )
     if groups is None:
         groups = [[name] for name in counts.index[counts > n_train]]
-    groups = _read_groups(groups, counts, n_train)
+    read = _read_groups(groups, counts, n_train)
     if small_families == "drop":
         keep &= names.map(counts).to_numpy() > n_train
     panel = panel.subset(keep)
     rank = _ranks(panel, size)
     llms, families = panel.llms.to_numpy(), panel.families.to_numpy()
     splits = []
-    for group in groups:
+    for group in read:
         test = np.isin(families, group) & (rank >= n_train)
         if test.all():
             raise DataError(f"Without {JOINER.join(group)} no LLM is left to train on.")
@@ -109,8 +120,8 @@ def leave_out(
     return panel, splits
 
 
-def _usable(panel, covariates, complete):
-    """Mask of the LLMs with the scores and covariates it takes."""
+def _usable(panel: BenchmarkPanel, covariates: str | Sequence[str], complete: bool) -> np.ndarray:
+    """Return whether each LLM has the required scores and covariates, a boolean array."""
     covariates = [covariates] if isinstance(covariates, str) else list(covariates)
     require_columns(panel.table, covariates, "covariate")
     known = panel.scores.notna().to_numpy()
@@ -118,8 +129,8 @@ def _usable(panel, covariates, complete):
     return scored & panel.table[covariates].notna().to_numpy().all(axis=1)
 
 
-def _ranks(panel, size):
-    """Position of each LLM in its family by size, from 0; equal sizes in the panel's order."""
+def _ranks(panel: BenchmarkPanel, size: str) -> np.ndarray:
+    """Return the rank of each LLM in its family by size, from 0; LLMs of equal size have the panel's order."""
     require_columns(panel.table, [size], "size column")
     sizes, wrong = to_floats(panel.table[size])
     bad = panel.llms[np.isnan(sizes) | wrong]
@@ -132,8 +143,8 @@ def _ranks(panel, size):
     return ranks
 
 
-def _read_groups(groups, counts, n_train):
-    """Groups as tuples of family names, checked."""
+def _read_groups(groups: str | Groups, counts: pd.Series, n_train: int) -> list[tuple[str, ...]]:
+    """Check groups, and return them as tuples of family names; ``counts`` are the usable LLMs of each family."""
     groups = [groups] if isinstance(groups, str) else list(groups)
     if not groups:
         raise DataError("groups is empty; give lists of families, or None for every family by itself.")

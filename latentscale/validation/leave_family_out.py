@@ -1,87 +1,94 @@
-"""Leave-family-out: fit without the larger LLMs of some families, predict them, and compare."""
+"""Leave-family-out cross-validation: fit without the larger LLMs of some families, and predict these."""
 
-import copy
-import time
-import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from ..checks import check_alpha, check_one_of
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.progress import Progress
+from ..panel import BenchmarkPanel
 from ..plots.calibration import plot_calibration
 from ..plots.error_heatmap import plot_errors
 from ..tables import some
 from ..workers import run
 from . import metrics
-from .folds import leave_out
-from .split_store import JUDGED, Outcome, SplitStore, estimator_digest, store_header
+from .folds import Groups, Split, leave_out
+from .held_out import Estimator, predicted_split
+from .split_store import Outcome, SplitStore, estimator_digest, store_header
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ALPHAS = (0.5, 0.2, 0.05)
 
 
 @dataclass(frozen=True, eq=False)
 class LeaveFamilyOut:
-    """What ``leave_family_out`` found.
+    """The predictions and errors of ``leave_family_out``.
 
     Attributes
     ----------
     errors : DataFrame
-        One row per method and held-out score: method, group, family, llm, benchmark, observed, predicted (fractions),
-        error (predicted - observed) and abs_error in percentage points; for methods with prediction intervals lower_50,
-        upper_50 and so on. Rows of a split that failed have no prediction.
+        One row for each method and held-out score, with the columns method, group, family, llm, benchmark, observed and
+        predicted (fractions), error (predicted - observed) and abs_error (percentage points). For methods with
+        prediction intervals there are also lower_50, upper_50 and so on. Rows of a split that failed have no
+        prediction.
     fits : DataFrame
-        One row per method and split: method, group, n_train and n_test (LLMs), seconds, warnings, failure.
+        One row for each method and split, with the columns method, group, n_train and n_test (numbers of LLMs),
+        seconds, warnings and failure.
     methods : tuple of str
     benchmarks : tuple of str
     levels : tuple of float
-        Levels of the prediction intervals, which some methods may lack.
+        Levels of the prediction intervals, which some methods may not have.
     splits : tuple of Split
     """
 
     errors: pd.DataFrame
     fits: pd.DataFrame
-    methods: tuple
-    benchmarks: tuple
-    levels: tuple
-    splits: tuple = field(repr=False)
+    methods: tuple[str, ...]
+    benchmarks: tuple[str, ...]
+    levels: tuple[float, ...]
+    splits: tuple[Split, ...] = field(repr=False)
 
-    def mae(self, by=None, pooled=False):
-        """Mean absolute error in percentage points.
+    def mae(self, by: str | Sequence[str] | None = None, pooled: bool = False) -> pd.Series | pd.DataFrame:
+        """Return mean absolute errors in percentage points.
 
-        By default as in the Sloth paper: the mean over the held-out scores of each group, and then over groups.
+        By default errors are averaged as in the Sloth paper, over the held-out scores of each group and then over
+        groups.
 
         Parameters
         ----------
         by : str or sequence of str, optional
-            Some of "benchmark", "family", "group", "llm". By family, group or LLM the cells of each are averaged.
+            Some of "benchmark", "family", "group", "llm", for separate averages. Those by family, group or LLM are over
+            the scores of each.
         pooled : bool
-            The mean over all held-out scores instead.
+            Whether to average over all held-out scores at once.
 
         Returns
         -------
         Series or DataFrame
-            By method; with ``by`` methods are columns. NaN where a split failed.
+            A Series by method; with ``by`` a DataFrame with methods as columns. NaN where a split failed.
         """
         return metrics.mean_absolute_error(self.errors, self.methods, by, pooled)
 
-    def coverage(self, by=None):
-        """Share of held-out scores within their prediction intervals, by level.
+    def coverage(self, by: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the share of held-out scores within their prediction intervals, by level.
 
         Parameters
         ----------
         by : str or sequence of str, optional
-            Some of "benchmark", "family", "group", "llm".
+            Some of "benchmark", "family", "group", "llm", for separate shares.
 
         Returns
         -------
         DataFrame
-            Rows by method, and the values of ``by``; a column per level.
+            A row for each method and value of ``by``, and a column for each level.
 
         Raises
         ------
@@ -99,20 +106,20 @@ class LeaveFamilyOut:
             )
         return metrics.coverage(self.errors, methods, self.levels, by)
 
-    def calibration(self, by=None):
-        """Whether predictive laws are as wide as they say, and how sharp.
+    def calibration(self, by: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """Return measures of the calibration and the sharpness of predictive laws.
 
         Parameters
         ----------
         by : str or sequence of str, optional
-            Some of "benchmark", "family", "group", "llm".
+            Some of "benchmark", "family", "group", "llm", for separate averages.
 
         Returns
         -------
         DataFrame
-            Rows by method, and the values of ``by``: coverage_50 and so on, width_50 and so on (mean, in points),
-            pit_mean (0.5 without bias) and pit_sd (0.289 if calibrated, more if laws are too narrow), crps (in points),
-            log_score, n (scores).
+            A row for each method and value of ``by``. The columns are coverage_50 and so on; width_50 and so on (mean
+            width of the intervals in percentage points); pit_mean (0.5 without bias) and pit_sd (0.289 if calibrated,
+            more if the laws are too narrow); crps (in percentage points); log_score; and n (number of scores).
 
         Raises
         ------
@@ -122,41 +129,57 @@ class LeaveFamilyOut:
         shares = self.coverage(by)
         return metrics.calibration(self.errors, shares, self.levels, by)
 
-    def plot_calibration(self, kind="coverage", ax=None):
-        """Coverage of central intervals against their level, or the histogram of PIT values; returns the axes.
+    def plot_calibration(self, kind: str = "coverage", ax: "Axes | None" = None) -> "Axes":
+        """Plot the coverage of central intervals against their level, or the histogram of PIT values.
 
         Parameters
         ----------
         kind : {"coverage", "pit"}
         ax : matplotlib Axes, optional
+            By default those of a new figure.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        DataError
+            If no method has a predictive law, or the kind is unknown.
         """
         if "pit" not in self.errors:
             raise DataError("No method gives a predictive law, whose calibration could be shown.")
         return plot_calibration(self.errors, kind, ax)
 
-    def compare(self, baseline, unit="family"):
-        """Errors of all methods less a baseline's, paired over families, with standard errors.
+    def compare(self, baseline: str, unit: str = "family") -> pd.DataFrame:
+        """Return the differences between all methods' errors and a baseline's, paired over families.
 
         Parameters
         ----------
         baseline : str
-            A method.
+            One of the methods.
         unit : {"family", "group"}
-            What counts as one observation.
+            The unit of observation.
 
         Returns
         -------
         DataFrame
-            By method: mae, baseline, difference, se, t, p_value, better (families with a smaller error), n.
+            A row for each other method, with the columns mae, baseline, difference, se, t, p_value, better (number of
+            units with a smaller error) and n (number of units).
+
+        Raises
+        ------
+        DataError
+            If the baseline is not a method, or the unit is unknown.
         """
         return metrics.paired_differences(self.errors, self.methods, baseline, unit)
 
-    def plot(self, ax=None):
-        """Heatmap of the mean absolute error, method by benchmark; returns the matplotlib axes."""
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot the mean absolute errors by method and benchmark as a heatmap, and return the matplotlib axes."""
         table = self.mae(by="benchmark").T.reindex(columns=list(self.benchmarks))
         return plot_errors(table.assign(mean=self.mae()), ax=ax)
 
-    def __str__(self):
+    def __str__(self) -> str:
         count, failed = len(self.splits), int((self.fits["failure"] != "").sum())
         head = f"Leave-family-out, {count} splits, {sum(len(split.test) for split in self.splits)} LLMs predicted"
         head += f", {failed} fits failed" if failed else ""
@@ -165,52 +188,66 @@ class LeaveFamilyOut:
 
 
 def leave_family_out(
-    estimator, panel, groups=None, n_train=1, n_jobs=None, progress=False, complete=True, resume=None, alphas=ALPHAS,
-    covariates=("params_b", "tokens_t"), size="params_b", small_families="drop", on_error="raise", reuse_starts=False,
-):  # fmt: skip
-    """Predict the larger LLMs of families that only their smallest LLMs represent in the fit.
+    estimator: Estimator | Mapping[str, Estimator],
+    panel: BenchmarkPanel,
+    groups: Groups | None = None,
+    n_train: int = 1,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    complete: bool = True,
+    resume: str | PathLike[str] | None = None,
+    alphas: float | Iterable[float] = ALPHAS,
+    covariates: Sequence[str] = ("params_b", "tokens_t"),
+    size: str = "params_b",
+    small_families: str = "drop",
+    on_error: str = "raise",
+    reuse_starts: bool = False,
+) -> LeaveFamilyOut:
+    """Predict the larger LLMs of families of which only the smallest LLMs are used in the fit.
 
-    The protocol is the Sloth paper's: LLMs without all scores or covariates are dropped, and families with fewer than
-    n_train + 1 LLMs. For each group of test families, the n_train smallest LLMs of each train with all other families;
-    the others are predicted. What an estimator is given to predict has no scores.
+    The protocol is that of the Sloth paper. LLMs without all scores or covariates are dropped, and then families with
+    fewer than n_train + 1 LLMs. For each group of test families, a model is fitted to the n_train smallest LLMs of each
+    of them and to all other families, and the remaining LLMs are predicted. The estimator is not given their scores.
 
     Parameters
     ----------
     estimator : object or dict of str to object
-        Anything whose ``fit(panel)`` gives something whose ``predict(data)`` is a DataFrame LLM x benchmark, such as
-        ``ls.Specification``; a dict names several methods.
+        Any object with a method ``fit(panel)`` whose result has a method ``predict(data)``, which returns a DataFrame
+        with a row for each LLM and a column for each benchmark; ``ls.Specification`` makes such objects. A dict has
+        several methods by their names.
     panel : BenchmarkPanel
     groups : sequence of groups, optional
-        A group is a sequence of family names, or one name. By default every family with more than n_train LLMs by
-        itself.
+        Groups of test families, each a sequence of names or one name. By default each family with more than n_train
+        LLMs is a group.
     n_train : int
-        With 0 whole families are predicted, by estimators that can.
+        Number of LLMs of each test family that are used for training. With 0 whole families are predicted, which not
+        every estimator can do.
     n_jobs : int, optional
-        Fits run in parallel; the numbers do not depend on it. By default one, or what a surrounding ``ls.parallel``
-        says.
+        Number of fits that run in parallel; the numbers do not depend on it. By default one, or as a surrounding
+        ``ls.parallel`` says.
     progress : bool
-        Report on the standard error stream.
+        Whether to report progress on the standard error stream.
     complete : bool
-        Drop LLMs that lack a score; otherwise those without any, and errors are of the scores there are.
+        Whether to drop LLMs that lack any score; otherwise only those without any score are dropped, and errors are
+        those of the scores that there are.
     resume : str or Path, optional
-        File that keeps finished splits. A later call with the same panel and splits goes on with it, and may add
-        methods.
+        File that keeps finished splits. A later call with the same panel and splits continues it, and may add methods.
     alphas : sequence of float
-        One minus the levels of prediction intervals, of estimators whose results have ``get_prediction``; empty for
-        none.
+        One minus the levels of prediction intervals, for estimators whose results have ``get_prediction``; empty for
+        no intervals.
     covariates : sequence of str
-        Columns that an LLM must not lack.
+        Columns in which an LLM must have a value.
     size : str
-        Column by which LLMs are small; equal sizes in the panel's order.
+        Column with the sizes of LLMs; LLMs of equal size have the panel's order.
     small_families : {"drop", "train"}
-        What becomes of families too small to be test families.
+        What to do with families that are too small to be test families.
     on_error : {"raise", "skip"}
-        Stop at a fit that fails, or go on without its predictions.
+        Whether to stop at a fit that fails, or to continue without its predictions.
     reuse_starts : bool
-        Fit each method to all LLMs first, and start the fits of its splits there and nowhere else: faster by the number
-        of starts and more. A split's estimates are still those of its training LLMs, but where their likelihood has
-        several optima the held-out scores have had a say in which is climbed. For specifications of
-        ``LatentSkillModel``.
+        Whether to fit each method to all LLMs first, and to start the fits of its splits only at that estimate, which
+        is faster by more than the number of starts. The estimates of a split are still those of its training LLMs, but
+        if their likelihood has several optima, the held-out scores have influenced which one is found. Only for
+        specifications of ``LatentSkillModel``.
 
     Returns
     -------
@@ -219,7 +256,7 @@ def leave_family_out(
     Raises
     ------
     DataError
-        If groups, options or the store cannot be used, or a fit fails (the message names method and split).
+        If groups, options or the store cannot be used, or if a fit fails; the message names method and split.
     IdentificationError
         If a fit fails because its model is not identified.
 
@@ -246,12 +283,12 @@ def leave_family_out(
     done = {} if store is None else dict(store.done)
     by_group = {split.group: split for split in splits}
     todo = [(name, split) for name in estimators for split in splits if (name, split.group) not in done]
-    failed = []  # the first failure ends the supply of tasks; those under way are waited for, and kept
+    failed: list[Outcome] = []  # the first failure ends the supply of tasks; results of those under way are kept
     tasks = (task for task in todo if not failed)
     shown, total = Progress(progress, 0), len(estimators) * len(splits)
     try:
         starts = _starts(estimators, panel, dict.fromkeys(name for name, _ in todo), shown) if reuse_starts else {}
-        for one in run(_predicted, tasks, (estimators, panel, alphas, starts), n_jobs, ordered=False):
+        for one in run(predicted_split, tasks, (estimators, panel, alphas, starts), n_jobs, ordered=False):
             if one.failure and on_error == "raise":
                 failed.append(one)
             if store is not None and not one.failure:
@@ -272,11 +309,11 @@ def leave_family_out(
     return LeaveFamilyOut(errors, fits, tuple(estimators), panel.benchmarks, levels, tuple(splits))
 
 
-# --- what is asked ---------------------------------------------------------------------------------------------------
+# --- arguments -------------------------------------------------------------------------------------------------------
 
 
-def _read_estimators(estimator):
-    """Estimators by name."""
+def _read_estimators(estimator: Estimator | Mapping[str, Estimator]) -> dict[str, Estimator]:
+    """Check estimators, and return them by name."""
     if isinstance(estimator, Mapping):
         estimators = {str(name): one for name, one in estimator.items()}
         if not estimators:
@@ -292,14 +329,16 @@ def _read_estimators(estimator):
     return estimators
 
 
-def _read_alphas(alphas):
-    alphas = tuple(check_alpha(alpha, "each of alphas") for alpha in (alphas if np.iterable(alphas) else (alphas,)))
-    if len(set(alphas)) < len(alphas):
-        raise DataError(f"alphas are different numbers between 0 and 1; got {alphas}.")
-    return alphas
+def _read_alphas(alphas: float | Iterable[float]) -> tuple[float, ...]:
+    """Check the levels of intervals, and return them as a tuple."""
+    levels = tuple(check_alpha(alpha, "each of alphas") for alpha in (alphas if np.iterable(alphas) else (alphas,)))
+    if len(set(levels)) < len(levels):
+        raise DataError(f"alphas are different numbers between 0 and 1; got {levels}.")
+    return levels
 
 
-def _require_can_start(estimators):
+def _require_can_start(estimators: Mapping[str, Estimator]) -> None:
+    """Raise a `DataError` if an estimator cannot start from given parameters."""
     unable = [name for name, one in estimators.items() if not getattr(one, "can_start", False)]
     if unable:
         raise DataError(
@@ -308,21 +347,31 @@ def _require_can_start(estimators):
         )
 
 
-def _open_store(path, panel, splits, alphas, estimators, reuse_starts):
+def _open_store(
+    path: str | PathLike[str] | None,
+    panel: BenchmarkPanel,
+    splits: Sequence[Split],
+    alphas: Sequence[float],
+    estimators: Mapping[str, Estimator],
+    reuse_starts: bool,
+) -> SplitStore | None:
+    """Open the file that keeps finished splits, or return None if there is none."""
     if path is None:
         return None
-    # estimates from other starts may be others
+    # fits from other starts may have other estimates, so they have another digest
     kept = {name: (one, "starts reused") if reuse_starts else one for name, one in estimators.items()}
     digests = {name: estimator_digest(name, one) for name, one in kept.items()}
     shapes = {split.group: (len(split.test), panel.n_benchmarks) for split in splits}
     return SplitStore.open(path, store_header(panel, splits, alphas), digests, shapes)
 
 
-# --- one split -------------------------------------------------------------------------------------------------------
+# --- fits -----------------------------------------------------------------------------------------------------------
 
 
-def _starts(estimators, panel, names, shown):
-    """Parameters of some methods' fits to all LLMs."""
+def _starts(
+    estimators: Mapping[str, Estimator], panel: BenchmarkPanel, names: Iterable[str], shown: Progress
+) -> dict[str, pd.Series]:
+    """Return the parameters of some methods' fits to all LLMs."""
     starts = {}
     for name in names:
         with warnings.catch_warnings(record=True) as warned:
@@ -334,32 +383,8 @@ def _starts(estimators, panel, names, shown):
     return starts
 
 
-def _predicted(estimators, panel, alphas, starts, name, split):
-    """Fit and predict; what goes wrong is put on record."""
-    began, predicted, ends, judged, failure, trace = time.perf_counter(), None, None, None, "", ""
-    held = panel.table.loc[list(split.test)].reset_index()
-    # warnings of a user's filters stay as they are: where numerical ones are errors, they fail the fit
-    with threadpool_limits(1), warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            # a copy, since an estimator may keep what it learns, which no other split may see
-            given = {"start_params": starts[name]} if name in starts else {}
-            fit = copy.deepcopy(estimators[name]).fit(panel.subset(list(split.train)), **given)
-            predicted = _aligned(fit.predict(held), split, panel)
-            ends, judged = _intervals(fit, held, split, panel, alphas)
-        except Exception as error:  # whatever a user's estimator may raise; told apart and reported by the caller
-            known = isinstance(error, DataError | IdentificationError)
-            kind = "" if type(error) is DataError else f"{type(error).__name__}: "
-            failure, trace = f"{kind}{error}", "" if known else traceback.format_exc()
-            predicted = judged = None
-    lower, upper = (None, None) if ends is None or predicted is None else ends
-    seconds = time.perf_counter() - began
-    words = tuple((one.category.__name__, str(one.message)) for one in warned)
-    return Outcome(name, split.group, predicted, lower, upper, seconds, words, judged, failure, trace)
-
-
-def _raise(one):
-    """Raise the error of a failed fit, with its method and split."""
+def _raise(one: Outcome) -> NoReturn:
+    """Raise the error of a failed fit; the message names its method and split."""
     kind = IdentificationError if one.failure.startswith("IdentificationError: ") else DataError
     error = kind(f"{one.method}, fitted without {one.group}: {one.failure.removeprefix('IdentificationError: ')}")
     if one.trace:
@@ -367,55 +392,11 @@ def _raise(one):
     raise error
 
 
-def _aligned(predicted, split, panel):
-    """Predictions as an array (n_test, J), checked."""
-    llms, benchmarks = list(split.test), list(panel.benchmarks)
-    if not isinstance(predicted, pd.DataFrame):
-        raise DataError(f"predict gave a {type(predicted).__name__}; it takes a DataFrame LLM x benchmark.")
-    absent = [name for name in llms if name not in predicted.index]
-    absent += [name for name in benchmarks if name not in predicted.columns]
-    if absent:
-        raise DataError(f"predict gave a table without {some(absent)}; it takes LLMs by benchmarks.")
-    values = predicted.loc[llms, benchmarks].to_numpy(dtype=float)
-    if values.shape != (len(llms), len(benchmarks)):
-        raise DataError("predict gave several rows for one LLM, or columns for one benchmark.")
-    bad = sorted({llms[row] for row in np.flatnonzero(~np.isfinite(values).all(axis=1))})
-    if bad:
-        raise DataError(f"The predicted scores of {some(bad)} are not finite.")
-    return values
-
-
-def _intervals(fit, held, split, panel, alphas):
-    """Ends of prediction intervals, two arrays (n_alphas, n_test, J), and what ``Outcome.judged`` holds; or None."""
-    if not alphas or not hasattr(fit, "get_prediction"):
-        return None, None
-    prediction = fit.get_prediction(held)
-    ends = np.empty((2, len(alphas), len(split.test), panel.n_benchmarks))
-    for number, alpha in enumerate(alphas):
-        frame = prediction.summary_frame(alpha=alpha)
-        frame = frame.reset_index() if any(frame.index.names) else frame
-        llm = "llm" if "llm" in frame else panel.llm
-        for side, column in enumerate(("obs_ci_lower", "obs_ci_upper")):
-            wide = frame.pivot(index=llm, columns="benchmark", values=column)
-            ends[side, number] = _aligned(wide, split, panel)
-    return (ends[0], ends[1]), _judged(prediction, split, panel)
-
-
-def _judged(prediction, split, panel):
-    """PIT, CRPS and logarithmic scores, array (3, n_test, J); None if there is no predictive law."""
-    if not hasattr(prediction, "calibration"):
-        return None
-    llms, benchmarks = list(split.test), list(panel.benchmarks)
-    frame = prediction.calibration(panel.scores.loc[llms], panel.rounding)
-    wide = [frame.pivot(index="llm", columns="benchmark", values=name) for name in JUDGED]
-    return np.stack([one.reindex(index=llms, columns=benchmarks).to_numpy(dtype=float) for one in wide])
-
-
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _long(panel, split, one, alphas):
-    """Rows of ``errors`` for one method and split: the scores there are."""
+def _long(panel: BenchmarkPanel, split: Split, one: Outcome, alphas: Sequence[float]) -> pd.DataFrame:
+    """Return the rows of ``LeaveFamilyOut.errors`` for one method and split, those with an observed score."""
     llms, benchmarks = list(split.test), list(panel.benchmarks)
     observed = panel.scores.loc[llms].to_numpy()
     predicted = np.full(observed.shape, np.nan) if one.predicted is None else one.predicted
@@ -431,16 +412,18 @@ def _long(panel, split, one, alphas):
     }
     frame = pd.DataFrame(columns)
     frame["abs_error"] = frame["error"].abs()
-    for number, alpha in enumerate(alphas if one.lower is not None else ()):
-        level = metrics.level_name(1.0 - alpha)
-        frame[f"lower_{level}"], frame[f"upper_{level}"] = one.lower[number].ravel(), one.upper[number].ravel()
-    if one.judged is not None:
-        frame["pit"], frame["crps"], frame["log_score"] = (values.ravel() for values in one.judged)
+    if one.lower is not None and one.upper is not None:
+        for number, alpha in enumerate(alphas):
+            level = metrics.level_name(1.0 - alpha)
+            frame[f"lower_{level}"], frame[f"upper_{level}"] = one.lower[number].ravel(), one.upper[number].ravel()
+    if one.law_scores is not None:
+        frame["pit"], frame["crps"], frame["log_score"] = (values.ravel() for values in one.law_scores)
         frame["crps"] *= 100.0
     return frame[frame["observed"].notna()]
 
 
-def _fits_table(outcomes, by_group):
+def _fits_table(outcomes: Sequence[Outcome], by_group: Mapping[str, Split]) -> pd.DataFrame:
+    """Return ``LeaveFamilyOut.fits``."""
     rows = [
         {
             "method": one.method,
@@ -456,8 +439,8 @@ def _fits_table(outcomes, by_group):
     return pd.DataFrame(rows)
 
 
-def _warn(outcomes):
-    """One warning for all those of the fits, and one for the fits that failed."""
+def _warn(outcomes: Sequence[Outcome]) -> None:
+    """Warn once for all warnings of the fits, and once for the fits that failed."""
     failed = [one for one in outcomes if one.failure]
     if failed:
         first = failed[0]

@@ -1,8 +1,11 @@
-"""Errors of held-out scores, averaged and compared.
+"""Averages and comparisons of the errors of held-out scores.
 
-All take the long table of ``LeaveFamilyOut.errors``. What cannot be computed, because a fit failed, is NaN rather than
-an average over the rest.
+All functions take the long table ``LeaveFamilyOut.errors``. An average over scores that include those of a failed fit
+is NaN, and not the average over the remaining ones.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,24 +18,27 @@ KEYS = ("group", "family", "llm", "benchmark")
 UNITS = ("family", "group")
 
 
-def mean_absolute_error(errors, methods, by=None, pooled=False):
-    """Mean absolute errors in percentage points.
+def mean_absolute_error(
+    errors: pd.DataFrame, methods: Sequence[str], by: str | Sequence[str] | None = None, pooled: bool = False
+) -> pd.Series | pd.DataFrame:
+    """Return mean absolute errors in percentage points.
 
     Parameters
     ----------
     errors : DataFrame
-        Columns method, those of ``KEYS``, abs_error.
+        It has the columns method, those of ``KEYS``, and abs_error.
     methods : sequence of str
-        In the order wanted.
+        Methods, in the order of the result.
     by : str or sequence of str, optional
-        Some of ``KEYS``; ``"method"`` is no key, as methods are always apart.
+        Some of ``KEYS``, for separate averages. Methods are always separate.
     pooled : bool
-        Mean over all cells; otherwise the mean over the cells of each group, and then over groups. Makes no difference
-        by group, family or LLM, whose cells are averaged.
+        Whether to average over all scores at once; otherwise averages within groups are averaged over groups. It makes
+        no difference to averages by group, family or LLM.
 
     Returns
     -------
-    Series by method; with ``by`` a DataFrame, its rows the values of ``by``.
+    Series or DataFrame
+        A Series by method; with ``by`` a DataFrame with a row for each value of ``by`` and a column for each method.
     """
     keys = _read_keys(by)
     if pooled or set(keys) & {"group", "family", "llm"}:
@@ -45,24 +51,26 @@ def mean_absolute_error(errors, methods, by=None, pooled=False):
     return means.unstack("method").reindex(columns=list(methods))
 
 
-def coverage(errors, methods, levels, by=None):
-    """Shares of observed scores within their prediction intervals.
+def coverage(
+    errors: pd.DataFrame, methods: Sequence[str], levels: Sequence[float], by: str | Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return the shares of observed scores within their prediction intervals.
 
     Parameters
     ----------
     errors : DataFrame
-        With columns lower_95, upper_95 and so on.
+        It has the columns lower_95, upper_95 and so on.
     methods : sequence of str
-        Those that give intervals.
+        The methods that have intervals.
     levels : sequence of float
-        Levels, such as 0.95.
+        Levels of the intervals, such as 0.95.
     by : str or sequence of str, optional
-        Some of ``KEYS``.
+        Some of ``KEYS``, for separate shares.
 
     Returns
     -------
     DataFrame
-        Rows by method, and the values of ``by``; a column per level.
+        A row for each method and value of ``by``, and a column for each level.
     """
     keys = ["method", *_read_keys(by)]
     rows = errors[errors["method"].isin(methods)]
@@ -74,66 +82,74 @@ def coverage(errors, methods, levels, by=None):
     return pd.DataFrame(shares).rename_axis(columns="level").reindex(list(methods), level="method")
 
 
-def calibration(errors, shares, levels, by=None):
-    """Coverage, width and scores of predictive laws.
+def calibration(
+    errors: pd.DataFrame, shares: pd.DataFrame, levels: Sequence[float], by: str | Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return coverage, widths of intervals and proper scores of predictive laws.
 
     Parameters
     ----------
     errors : DataFrame
-        With columns lower_95, upper_95 and so on, and pit, crps, log_score where methods have a predictive law.
+        It has the columns lower_95, upper_95 and so on, and pit, crps and log_score where methods have a predictive
+        law.
     shares : DataFrame
-        ``coverage`` of the same.
+        The result of ``coverage`` for the same errors.
     levels : sequence of float
+        Levels of the intervals, such as 0.95.
     by : str or sequence of str, optional
-        Some of ``KEYS``.
+        Some of ``KEYS``, for separate averages.
 
     Returns
     -------
     DataFrame
-        As ``LeaveFamilyOut.calibration``.
+        See ``LeaveFamilyOut.calibration``.
     """
     keys = ["method", *_read_keys(by)]
     rows = errors[errors["method"].isin(shares.index.get_level_values("method"))]
-    parts = {f"coverage_{level_name(level)}": shares[level] for level in levels}
+    columns = {f"coverage_{level_name(level)}": shares[level] for level in levels}
     for level in levels:
         width = 100.0 * (rows[f"upper_{level_name(level)}"] - rows[f"lower_{level_name(level)}"])
-        parts[f"width_{level_name(level)}"] = _means(rows.assign(abs_error=width), keys)
+        columns[f"width_{level_name(level)}"] = _means(rows.assign(abs_error=width), keys)
     if "pit" in rows:
         grouped = rows.groupby(keys, sort=False)
-        parts |= {"pit_mean": grouped["pit"].mean(), "pit_sd": grouped["pit"].std(ddof=0)}
-        parts |= {name: _means(rows.assign(abs_error=rows[name]), keys) for name in ("crps", "log_score")}
-    parts["n"] = rows.groupby(keys, sort=False).size()
-    return pd.DataFrame(parts).reindex(shares.index)
+        columns |= {"pit_mean": grouped["pit"].mean(), "pit_sd": grouped["pit"].std(ddof=0)}
+        columns |= {name: _means(rows.assign(abs_error=rows[name]), keys) for name in ("crps", "log_score")}
+    columns["n"] = rows.groupby(keys, sort=False).size()
+    return pd.DataFrame(columns).reindex(shares.index)
 
 
-def level_name(level):
-    """A level in the names of columns: 0.95 is 95."""
+def level_name(level: float) -> str:
+    """Return a level as it occurs in the names of columns, 95 for 0.95."""
     return f"{round(100.0 * level, 6):g}"
 
 
-def paired_differences(errors, methods, baseline, unit="family"):
-    """Each method's error less a baseline's, paired over families.
+def paired_differences(
+    errors: pd.DataFrame, methods: Sequence[str], baseline: str, unit: str = "family"
+) -> pd.DataFrame:
+    """Return the differences between each method's errors and a baseline's, paired over families.
 
     Parameters
     ----------
     errors : DataFrame
+        The table ``LeaveFamilyOut.errors``.
     methods : sequence of str
     baseline : str
         One of the methods.
     unit : {"family", "group"}
-        What is one observation: its error is the mean over its cells.
+        The unit of observation, whose error is the mean absolute error of its scores.
 
     Returns
     -------
     DataFrame
-        One row per other method: mae and baseline (means over units that both methods predicted), difference, se (the
-        standard deviation of the units' differences over the root of their number), t, p_value (two-sided, Student's
-        t with one degree of freedom fewer than units), better (units with a smaller error), n (units).
+        One row for each other method, with the columns mae and baseline (means over the units that both methods
+        predicted), difference, se (the standard deviation of the units' differences divided by the root of their
+        number), t, p_value (two-sided, from Student's t law with one degree of freedom fewer than units), better
+        (number of units with a smaller error) and n (number of units).
 
     Raises
     ------
     DataError
-        If the baseline is no method, or the unit unknown.
+        If the baseline is not a method, or the unit is unknown.
     """
     check_one_of("baseline", baseline, methods)
     check_one_of("unit", unit, UNITS)
@@ -160,7 +176,8 @@ def paired_differences(errors, methods, baseline, unit="family"):
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("method")
 
 
-def _read_keys(by):
+def _read_keys(by: str | Sequence[str] | None) -> list[str]:
+    """Check the names in ``by``, and return them as a list."""
     keys = [by] if isinstance(by, str) else list(by or [])
     keys = [key for key in keys if key != "method"]
     unknown = [key for key in keys if key not in KEYS]
@@ -169,7 +186,7 @@ def _read_keys(by):
     return keys
 
 
-def _means(frame, keys):
-    """Means of abs_error in the order of appearance, NaN where any is."""
+def _means(frame: pd.DataFrame, keys: list[str]) -> Any:
+    """Return means of abs_error by the values of keys, in the order of appearance; NaN where an error is missing."""
     grouped = frame.groupby(keys, sort=False)["abs_error"]
     return grouped.mean().where(grouped.count() == grouped.size())

@@ -12,7 +12,7 @@ import latentscale as ls
 from latentscale.plots.calibration import plot_calibration
 from latentscale.prediction.predictive import PredictiveDraws
 from latentscale.results.prediction import PredictionResults
-from latentscale.validation.split_store import JUDGED, _read_judged, _with_nulls
+from latentscale.validation.split_store import LAW_SCORES, _read_law_scores, _with_nulls
 
 BENCHMARKS = ["a", "b"]
 
@@ -120,7 +120,7 @@ def test_the_calibrated_specification_adds_residuals_and_slopes():
 
 
 def test_infinite_scores_and_missing_ones_survive_the_store():
-    judged = np.random.default_rng(0).random((len(JUDGED), 2, 3))
+    judged = np.random.default_rng(0).random((len(LAW_SCORES), 2, 3))
     judged[2, 0, 0], judged[0, 1, 2] = -np.inf, np.nan
     text = json.dumps(_with_nulls(judged), allow_nan=False)
-    assert_array_equal(_read_judged(json.loads(text), (2, 3)), judged)
+    assert_array_equal(_read_law_scores(json.loads(text), (2, 3)), judged)

@@ -5,7 +5,7 @@ import pytest
 import worlds
 
 import latentscale as ls
-from latentscale.validation.skills import with_more_skills
+from latentscale.validation.skill_selection import with_more_skills
 
 
 def _panel(families=40, per_family=3):

@@ -1,7 +1,9 @@
-"""How many skills: information criteria and leave-family-out error side by side."""
+"""Selection of the number of skills by information criteria and leave-family-out error."""
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,83 +13,102 @@ from ..errors import ConvergenceWarning, DataError
 from ..estimation.progress import Progress
 from ..model import LatentSkillModel
 from ..models.latent_skill import TRANSLOG
+from ..panel import BenchmarkPanel
 from ..plots.selection import plot_selection
+from ..results.latent_skill import LatentSkillResults
 from ..workers import run
 
-_NEW_LOADING = 0.05  # of skills that an estimate with fewer has not
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_NEW_LOADING = 0.05  # starting value of the loadings on skills that the fit with fewer skills does not have
 
 
 @dataclass(frozen=True, eq=False)
 class SkillSelection:
-    """What ``select_skills`` found.
+    """The comparison of numbers of skills that ``select_skills`` makes.
 
     Attributes
     ----------
     table : DataFrame
-        Index the number of skills; columns df, llf, aic, bic, lfo_mae (percentage points), lfo_se (of the difference
-        from the best, over families), starts_at_best, converged.
+        One row for each number of skills, with the columns df, llf, aic, bic, lfo_mae (leave-family-out error in
+        percentage points), lfo_se (standard error, over families, of its difference from the smallest), starts_at_best
+        and converged.
     recommended : int
+        The recommended number of skills.
     reason : str
-    fits : dict
-        Number of skills -> LatentSkillResults on all families.
+        The reason for the recommendation.
+    fits : dict of int to LatentSkillResults
+        The fits to all families, by number of skills.
     errors : DataFrame
-        Mean absolute error of each held-out family (rows) by number of skills, percentage points.
+        Mean absolute errors of the held-out families (rows) by number of skills (columns), in percentage points.
     """
 
     table: pd.DataFrame
     recommended: int
     reason: str
-    fits: dict = field(repr=False)
+    fits: dict[int, LatentSkillResults] = field(repr=False)
     errors: pd.DataFrame = field(repr=False)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.table.round(3).to_string()}\n\nRecommended: {self.recommended} skills. {self.reason}"
 
-    def plot(self, kind=None, ax=None):
+    def plot(self, kind: str | None = None, ax: "Axes | None" = None) -> "Axes":
         """Plot errors or criteria against the number of skills; see ``latentscale.plots.selection.plot_selection``."""
         return plot_selection(self.table, self.recommended, kind, ax)
 
 
 def select_skills(
-    panel, skills=range(1, 7), scaling=TRANSLOG, asymptotes="chance", folds=5, integration="laplace", starts=5,
-    seed=0, n_jobs=None, progress=False,
-):  # fmt: skip
+    panel: BenchmarkPanel,
+    skills: Iterable[int] = range(1, 7),
+    scaling: str = TRANSLOG,
+    asymptotes: str = "chance",
+    folds: int = 5,
+    integration: str = "laplace",
+    starts: int = 5,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    progress: bool = False,
+) -> SkillSelection:
     """Compare numbers of skills by AIC, BIC and leave-family-out error.
 
-    For the leave-family-out error families are dealt into folds. Of every family of a fold only the smallest LLM
-    (first term of the scaling) is kept, the model is fitted to that and to all other folds, and the family's other
-    LLMs are predicted. The error is the mean absolute one, averaged within families first.
+    For the leave-family-out error, families are divided at random into folds. The model is fitted to all LLMs of the
+    other folds and to the smallest LLM (by the first term of the scaling) of each family of the fold, and the families'
+    other LLMs are predicted. The error is the mean absolute error, averaged first within families.
 
     Parameters
     ----------
     panel : BenchmarkPanel
     skills : iterable of int
-        Numbers of skills, each an echelon form with pivots chosen from the scores.
+        Numbers of skills. Each is fitted in echelon form, with pivots chosen from the scores.
     scaling, asymptotes : str
         As for ``LatentSkillModel``.
     folds : int
-        0 leaves the leave-family-out error out.
+        Number of folds; 0 computes no leave-family-out error.
     integration : {"laplace", "monte_carlo", "quadrature"}
+        As for ``LatentSkillModel.fit``.
     starts : int
-        Starts of the fits to all families, beside one from the estimate with fewer skills. A fold is climbed from its
-        data and from the estimate on all families, which is near.
+        Number of starts of the fits to all families, in addition to one from the estimate with fewer skills. The fit
+        without a fold has two starts, one from its data and one from the estimate for all families, which is near.
     seed : int
+        Seed of starts, draws and folds.
     n_jobs : int, optional
-        Fits run in parallel; the numbers do not depend on it. By default one, or what a surrounding ``ls.parallel``
-        says.
+        Number of fits that run in parallel; the numbers do not depend on it. By default one, or as a surrounding
+        ``ls.parallel`` says.
     progress : bool
-        Report on the standard error stream.
+        Whether to report progress on the standard error stream.
 
     Returns
     -------
     SkillSelection
-        Recommended is the smallest number of skills whose leave-family-out error is within one standard error of
-        the least (the standard error is that of the difference, over families); without folds, that of least BIC.
+        The recommended number of skills is the smallest whose leave-family-out error is within one standard error of
+        the smallest error (the standard error is that of the difference, over families). Without folds it is the number
+        with the smallest BIC.
 
     Raises
     ------
     DataError
-        If there is nothing to compare, or too few families for the folds.
+        If there is nothing to compare, or there are too few families for the folds.
     """
     numbers = sorted({check_whole("skills, a list of numbers of skills: each", number, 1) for number in skills})
     if not numbers:
@@ -97,7 +118,8 @@ def select_skills(
     splits = _splits(LatentSkillModel(panel, scaling, numbers[0], asymptotes), folds, seed)
     tasks = [(number, split) for number in numbers for split in splits]
     shown = Progress(progress, len(numbers) + len(tasks))
-    fits, errors, fit = {}, [], None
+    fits: dict[int, LatentSkillResults] = {}
+    errors, fit = [], None
     for number in numbers:
         model = LatentSkillModel(panel, scaling, number, asymptotes)
         start = None if fit is None else with_more_skills(fit, model)
@@ -109,14 +131,14 @@ def select_skills(
         errors.append(error.rename(number))
     by_family = pd.DataFrame()
     if splits:
-        by_family = pd.DataFrame({n: pd.concat([part for part in errors if part.name == n]) for n in numbers})
+        by_family = pd.DataFrame({n: pd.concat([error for error in errors if error.name == n]) for n in numbers})
     table = _table(fits, by_family)
     recommended, reason = _recommend(table, bool(len(by_family)))
     return SkillSelection(table, recommended, reason, fits, by_family)
 
 
-def _splits(model, folds, seed):
-    """Names of the LLMs to be predicted in each fold."""
+def _splits(model: LatentSkillModel, folds: int, seed: int) -> list[list[str]]:
+    """Return the names of the LLMs to be predicted in each fold."""
     if folds == 0:
         return []
     size = model.design.x[:, 0]
@@ -132,8 +154,23 @@ def _splits(model, folds, seed):
     return [[llm for family in order[start::folds] for llm in held[family]] for start in range(folds)]
 
 
-def with_more_skills(fit, model):
-    """Where a fit with fewer skills stands in a model of more: parameters, with skills that explain next to nothing."""
+def with_more_skills(fit: LatentSkillResults, model: LatentSkillModel) -> pd.Series:
+    """Return the parameters of a model with more skills at which it is nearly the same law as a given fit.
+
+    The additional skills have small loadings and no slopes.
+
+    Parameters
+    ----------
+    fit : LatentSkillResults
+        The fit with fewer skills.
+    model : LatentSkillModel
+        The model with more skills.
+
+    Returns
+    -------
+    Series
+        Natural parameters by name.
+    """
     structure, layout = fit.model.recoding.internal(fit.structure), model.table.layout
     structure = structure.transformed(np.linalg.cholesky(structure.skill_cov))
     more = layout.n_skills - structure.loadings.shape[1]
@@ -144,16 +181,26 @@ def with_more_skills(fit, model):
         skill_cov=np.eye(layout.n_skills),
         scales={},
     )
-    turned = model.recoding.user(model.pattern.rotate_from(wider))
-    return pd.Series(model.table.natural(turned), index=model.param_names)
+    rotated = model.recoding.user(model.pattern.rotate_from(wider))
+    return pd.Series(model.table.natural(rotated), index=model.param_names)
 
 
-def _held_out(panel, fits, options, number, split):
-    """Log-likelihood of a fit without the LLMs of a split, and the mean absolute error of each of their families."""
+def _held_out(
+    panel: BenchmarkPanel, fits: dict[int, LatentSkillResults], options: dict[str, Any], number: int, split: list[str]
+) -> tuple[float, pd.Series]:
+    """Fit a number of skills without the LLMs of a split, and predict these.
+
+    Returns
+    -------
+    llf : float
+        Log-likelihood of the fit.
+    errors : Series
+        Mean absolute error of each of their families, in percentage points.
+    """
     out = np.isin(np.asarray(panel.llms, dtype=object), split)
-    whole, spec = fits[number], fits[number].model
-    model = LatentSkillModel(panel.subset(~out), spec.scaling, spec.form, spec.asymptotes)
-    if model.param_names == spec.param_names:  # else a level of a covariate is gone
+    whole, full_model = fits[number], fits[number].model
+    model = LatentSkillModel(panel.subset(~out), full_model.scaling, full_model.form, full_model.asymptotes)
+    if model.param_names == full_model.param_names:  # they differ if no LLM has some level of a covariate any more
         options = options | {"starts": 1, "start_params": whole.params}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the table shows convergence of the fits to all families
@@ -165,7 +212,8 @@ def _held_out(panel, fits, options, number, split):
     return fit.llf, frame.T.mean().groupby(level=0).mean()
 
 
-def _table(fits, by_family):
+def _table(fits: dict[int, LatentSkillResults], by_family: pd.DataFrame) -> pd.DataFrame:
+    """Return ``SkillSelection.table``."""
     rows = {
         number: {
             "df": fit.df_model,
@@ -186,7 +234,8 @@ def _table(fits, by_family):
     return table
 
 
-def _recommend(table, held_out):
+def _recommend(table: pd.DataFrame, held_out: bool) -> tuple[int, str]:
+    """Return the recommended number of skills and the reason; ``held_out`` says whether there is an error."""
     aic, bic = int(table["aic"].idxmin()), int(table["bic"].idxmin())
     criteria = f"AIC is least with {aic}, BIC with {bic}."
     if not held_out:
