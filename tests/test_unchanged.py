@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import latentscale as ls
@@ -20,6 +21,7 @@ ROUNDING = 1e-9  # relative, of evaluations at stated parameters
 # is flat there, differs by half the square of it.
 STEP = 2e-3  # standard errors
 FLAT = 1e-5  # log-likelihood units
+QUICK = ("confirmatory", "laplace K=2", "quadrature K=1")  # half a second each
 FITS = ("default K=4", "laplace K=2", "quadrature K=1", "random_slopes", "llm_effects", "lower")
 
 
@@ -31,6 +33,11 @@ def _loaded(name):
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def marked(names):
+    """Cases, all but the quick ones marked as slow."""
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 unchanged = _loaded("unchanged")  # puts its own folder on the path of imports
@@ -54,8 +61,7 @@ def test_the_reference_says_where_it_comes_from(record):
     assert set(record["sections"]) == set(unchanged.SECTIONS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", evaluations.QUICK)
+@pytest.mark.parametrize("name", marked(evaluations.QUICK))
 def test_evaluations(record, name):
     keep = Keeper()
     evaluations.record(keep, (name,), identification=False)
@@ -72,8 +78,7 @@ def test_evaluations(record, name):
         assert not text, f"{one}: {text}"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize("name", marked(FITS))
 def test_fits(record, name):
     expected = recorded(record, "fits", name)
     fit = fits.fitted(name)
@@ -106,8 +111,6 @@ def test_sloth(record, name):
 
 
 def _vector(**changes):
-    import pandas as pd
-
     values = {"slope[a,b]": 0.3, "slope[c,b]": 0.01, "precision[x]": 700.0, "precision[y]": float("nan"), **changes}
     return quantity(pd.Series(values))
 
