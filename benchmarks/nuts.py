@@ -19,8 +19,8 @@ import pandas as pd
 from common import leaderboard_model, machine
 
 from latentscale.likelihood.rules import Rule
+from latentscale.prediction.importance_sampling import effect_draws
 from latentscale.prediction.posterior import family_posterior
-from latentscale.prediction.sampling import effect_draws
 
 try:
     import jax

@@ -9,7 +9,7 @@ from scipy.special import expit
 from ..components.response import OUTLIER_PRECISION
 from ..errors import DataError
 from ..prediction.predictive import PredictiveDraws
-from ..prediction.skills import JointDraws, read_request, read_sources
+from ..prediction.skill_draws import JointDraws, read_request, read_sources
 from .law import extended, target_law
 
 
@@ -74,8 +74,8 @@ class TargetDraws(JointDraws):
         return (extended(self.fit.structure, self.target_law, self.target.outliers),)
 
     def _cells(self):
-        evidence = self.evidence
-        return None if evidence.cells is None else _with_target(evidence, self.fit.model, self.target)
+        conditioning = self.conditioning
+        return None if conditioning.cells is None else _with_target(conditioning, self.fit.model, self.target)
 
     @cached_property
     def _whole(self):
@@ -133,13 +133,13 @@ def target_means(joint, model, estimate, root, sources):
     return *_means(target, zeta, eta), mean
 
 
-def _with_target(evidence, model, target):
-    """The evidence's cells and the target's scores of its LLMs, sorted by family, LLM and benchmark."""
-    cells, codes = evidence.cells, {family: code for code, family in enumerate(evidence.families)}
+def _with_target(conditioning, model, target):
+    """The cells that are conditioned on, and the target's scores of its LLMs, sorted by family, LLM and benchmark."""
+    cells, codes = conditioning.cells, {family: code for code, family in enumerate(conditioning.families)}
     keys = list(zip(model.families[model.family_codes], model.llms, strict=True))
-    seen = [row for row in np.flatnonzero(target.state >= 0) if keys[row] in evidence.rows]
+    seen = [row for row in np.flatnonzero(target.state >= 0) if keys[row] in conditioning.rows]
     parts = {
-        "row": [evidence.rows[keys[row]] for row in seen],
+        "row": [conditioning.rows[keys[row]] for row in seen],
         "item": np.full(len(seen), cells.n_items),
         "family": [codes[keys[row][0]] for row in seen],
         "log_y": np.log(target.y[seen]),

@@ -13,7 +13,7 @@ from ..inference.named_estimates import NamedEstimates
 from ..parameters import kinds
 from ..plots.repeated_sampling import plot_pass_at_k
 from ..prediction.calibration import interval
-from ..prediction.skills import JointDraws, read_request, read_sources
+from ..prediction.skill_draws import JointDraws, read_request, read_sources
 from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .repeated_fit import curve_draws, fit_counts, item_summary, llm_summary
 from .repeated_law import Counts, SkillMoments, pass_at_k

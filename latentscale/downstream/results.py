@@ -9,7 +9,7 @@ from statsmodels.iolib.table import SimpleTable
 from ..checks import check_several_of
 from ..errors import ConvergenceWarning, DataError
 from ..inference.named_estimates import NamedEstimates
-from ..prediction.parameters import parameter_law
+from ..prediction.parameter_law import parameter_law
 from ..results.prediction import PredictionResults
 from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .draws import target_draws, target_joint, target_means

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..checks import check_names, check_whole
 from ..errors import DataError
-from ..prediction.skills import JointDraws, read_request, read_sources
+from ..prediction.skill_draws import JointDraws, read_request, read_sources
 from ..tables import read_table, some
 from .expected_gain import expected_spread, joint_scores, simulated_log_density
 
@@ -196,14 +196,14 @@ def _target(fit, target, request, size, seed, sources):
 
 def _known_scores(joint):
     """Which scores of the request's LLMs are conditioned on, bool (n, J)."""
-    request, evidence = joint.request, joint.evidence
+    request, conditioning = joint.request, joint.conditioning
     out = np.zeros((len(request), len(joint.structure.loadings)), dtype=bool)
-    if evidence.cells is None:
+    if conditioning.cells is None:
         return out
     for place, key in enumerate(zip(request.families, request.llms, strict=True)):
-        row = evidence.rows.get(key)
+        row = conditioning.rows.get(key)
         if row is not None:
-            out[place, evidence.cells.item[evidence.cells.row == row]] = True
+            out[place, conditioning.cells.item[conditioning.cells.row == row]] = True
     return out
 
 

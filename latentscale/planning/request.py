@@ -10,7 +10,7 @@ import pandas as pd
 from pandas.api import types
 
 from ..errors import DataError
-from ..prediction.parameters import parameter_law
+from ..prediction.parameter_law import parameter_law
 from ..tables import some
 from .frontier import DataRange
 from .target import (

@@ -64,7 +64,7 @@ def plot_scaling(
     curves : DataFrame
         The table ``fit.scaling_curve``.
     points : DataFrame
-        The table that ``latentscale.prediction.curves.curve_points`` returns.
+        The table that ``latentscale.prediction.scaling_curves.curve_points`` returns.
     target : str
         Name of the benchmark or skill.
     unit : {"score", "skill"}

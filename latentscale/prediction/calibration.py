@@ -1,29 +1,35 @@
-"""How predictive draws agree with what came true: PIT, coverage, width, CRPS and logarithmic score.
+"""How well predictive draws agree with scores that came true: PIT, CRPS, logarithmic score, intervals.
 
-All take draws (S, ...) and observed values (...), NaN where there is none.
+Every function takes draws (S, ...), one along the first axis, and observed values (...), NaN where there is none.
 """
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..checks import check_alpha
 
+if TYPE_CHECKING:
+    from .predictive import PredictiveDraws
 
-def probability_integral_transform(draws, observed, rng):
-    """Randomised PIT: the place of the observed value among the draws, in (0, 1).
 
-    (b + u (1 + t)) / (S + 1) with b draws below, t draws equal and u uniform: exactly uniform if the observed value is
-    exchangeable with the draws, ties and recorded zeros included.
+def probability_integral_transform(draws: np.ndarray, observed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the randomised probability integral transform: the rank of the observed value among the draws, in (0, 1).
+
+    With b draws below the observed value, t draws equal to it and u uniform on (0, 1) it is (b + u (1 + t)) / (S + 1).
+    This is exactly uniform if the observed value is exchangeable with the draws, also where scores are tied or
+    recorded as zero. Shape (...), NaN where nothing was observed.
     """
     below, ties = (draws < observed).sum(axis=0), (draws == observed).sum(axis=0)
-    out = (below + rng.random(np.shape(observed)) * (1.0 + ties)) / (len(draws) + 1.0)
-    return np.where(np.isnan(observed), np.nan, out)
+    transform = (below + rng.random(np.shape(observed)) * (1.0 + ties)) / (len(draws) + 1.0)
+    return np.where(np.isnan(observed), np.nan, transform)
 
 
-def crps(draws, observed):
-    """Continuous ranked probability score E|Y - y| - E|Y - Y'| / 2, in units of the score; smaller is better.
+def crps(draws: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Return the continuous ranked probability score E|Y - y| - E|Y - Y'| / 2 in units of the score; smaller is better.
 
-    The second expectation by the order statistics, without the bias of pairing draws with themselves (Gneiting and
-    Raftery 2007).
+    The second expectation is computed from the order statistics of the draws and leaves out pairs of a draw with
+    itself, so that it has no bias (Gneiting and Raftery 2007). Shape (...).
 
     Examples
     --------
@@ -36,24 +42,33 @@ def crps(draws, observed):
     return np.mean(np.abs(draws - observed), axis=0) - half_gap
 
 
-def interval(draws, alpha):
-    """Equal-tailed interval (2, ...) of level 1 - alpha."""
+def interval(draws: np.ndarray, alpha: float) -> np.ndarray:
+    """Return the equal-tailed interval of level 1 - alpha: lower and upper ends, array (2, ...)."""
     check_alpha(alpha)
     return np.quantile(draws, [0.5 * alpha, 1.0 - 0.5 * alpha], axis=0)
 
 
-def log_score(draws, observed, rounding):
-    """Logarithm of the probability of the recorded value, rounded as it is; larger is better.
+def log_score(draws: "PredictiveDraws", observed: np.ndarray, rounding: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the predictive probability of each recorded value; larger is better.
+
+    A value recorded to a rounding unit r stands for all values within r / 2 of it.
 
     Parameters
     ----------
     draws : PredictiveDraws
         With a ``log_probability``.
     observed : array (n, J)
+        Scores, NaN where there is none.
     rounding : array (J,)
         Rounding unit of each benchmark.
+
+    Returns
+    -------
+    array (n, J)
+        NaN where there is no score.
     """
     half = 0.5 * np.asarray(rounding)
     value = np.where(np.isnan(observed), 0.5, observed)
+    assert draws.log_probability is not None
     out = draws.log_probability(value - half, value + half)
     return np.where(np.isnan(observed), np.nan, out)

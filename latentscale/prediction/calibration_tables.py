@@ -1,19 +1,34 @@
-"""Predictions beside the scores that came true, and where scores fall in their predictive laws."""
+"""Tables of predictions beside the scores that came true, and of where those scores fall in their predictive laws."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from narwhals.typing import IntoFrame
 from scipy import special
 
 from ..checks import check_alpha, check_names
 from ..errors import DataError
+from ..models.latent_skill import LatentSkillLaw
 from ..tables import read_families, read_scores, read_table
 from .calibration import interval, probability_integral_transform
 from .predictive import predictive_draws
 from .residual_tables import residual_table, unrotated
 
+if TYPE_CHECKING:
+    from ..results.latent_skill import LatentSkillResults
 
-def prediction_table(fit, data=None, benchmark=None, alpha=0.05, size=2000, seed=0):
-    """Prediction intervals of LLMs with known scores: see ``LatentSkillResults.prediction_table``."""
+
+def prediction_table(
+    fit: "LatentSkillResults",
+    data: IntoFrame | None = None,
+    benchmark: str | Sequence[str] | None = None,
+    alpha: float = 0.05,
+    size: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return prediction intervals of LLMs beside their scores: see ``LatentSkillResults.prediction_table``."""
     check_alpha(alpha)
     chosen = chosen_benchmarks(fit.model, benchmark)
     scores, families = _scores(fit.model, data)
@@ -25,15 +40,22 @@ def prediction_table(fit, data=None, benchmark=None, alpha=0.05, size=2000, seed
     })  # fmt: skip
 
 
-def pit_table(fit, data=None, benchmark=None, size=2000, seed=0):
-    """Probability integral transforms of scores: see ``LatentSkillResults.plot_calibration``."""
+def pit_table(
+    fit: "LatentSkillResults",
+    data: IntoFrame | None = None,
+    benchmark: str | Sequence[str] | None = None,
+    size: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return probability integral transforms of scores: see ``LatentSkillResults.plot_calibration``."""
     chosen = chosen_benchmarks(fit.model, benchmark)
     if data is None:
-        # given a draw of the family's effects, which the scores of the fit have not moved towards themselves
+        # Scores of the fit have pulled the posterior towards themselves, so draws from it would look too good. Quantile
+        # residuals are given a single posterior draw of the family's effects, and exactly uniform under the model.
         table = residual_table(fit, "quantile", seed)
         table = table[table["benchmark"].isin(chosen)]
-        out = table[["llm", "family", "benchmark"]].assign(pit=special.ndtr(table["residual"]), method="fit")
-        return out.reset_index(drop=True)
+        pit = table[["llm", "family", "benchmark"]].assign(pit=special.ndtr(table["residual"]), method="fit")
+        return pit.reset_index(drop=True)
     scores, families = _scores(fit.model, data)
     draws = predictive_draws(unrotated(fit), data, False, size, seed)
     pit = probability_integral_transform(draws.scores, scores, np.random.default_rng(seed))
@@ -41,13 +63,13 @@ def pit_table(fit, data=None, benchmark=None, size=2000, seed=0):
     return table.assign(method="new LLMs")
 
 
-def chosen_benchmarks(model, benchmark=None):
-    """Benchmarks by name, all by default; DataError for unknown ones."""
+def chosen_benchmarks(model: LatentSkillLaw, benchmark: str | Sequence[str] | None = None) -> list[str]:
+    """Return benchmarks by name, all of them by default; raise DataError for unknown names."""
     return check_names("benchmark", benchmark, model.benchmarks, "benchmarks of the fit")
 
 
-def _scores(model, data):
-    """Scores (n, J), NaN where unknown, and families of the LLMs of a table, or of the fit."""
+def _scores(model: LatentSkillLaw, data: IntoFrame | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores (n, J), NaN where unknown, and families (n,) of the LLMs of a table, or of the fit."""
     if data is None:
         families = np.asarray(model.families)[model.family_codes]
         return model.panel.scores.loc[list(model.llms)].to_numpy(), families
@@ -57,13 +79,20 @@ def _scores(model, data):
         raise DataError(f"The table has no column of the benchmarks {list(model.benchmarks)} to compare with.")
     scores = np.full((len(table), len(model.benchmarks)), np.nan)
     names = table[model.panel.llm] if model.panel.llm in table.columns else table.index
-    places = [model.benchmarks.index(name) for name in present]
-    scores[:, places] = read_scores(table, present, [str(name) for name in names])
+    columns = [model.benchmarks.index(name) for name in present]
+    scores[:, columns] = read_scores(table, present, [str(name) for name in names])
     return scores, np.asarray(read_families(table, model.panel.family))
 
 
-def _long(llms, families, benchmarks, chosen, scores, columns):
-    """One row per observed score of the chosen benchmarks."""
+def _long(
+    llms: np.ndarray | pd.Index,
+    families: np.ndarray | pd.Index,
+    benchmarks: Sequence[str],
+    chosen: Sequence[str],
+    scores: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+) -> pd.DataFrame:
+    """Return a table of the observed scores of the chosen benchmarks, one a row; ``columns`` are arrays (n, J)."""
     n, j = scores.shape
     frame = pd.DataFrame(
         {

@@ -1,7 +1,7 @@
 """Posterior of family effects on the nodes of a fit, and posterior means of scores.
 
 Where units within families have effects, nodes would have too many dimensions: weighted draws
-(``prediction.sampling``) take their place.
+(``prediction.importance_sampling``) take their place.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from ..components.response import mean_score
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..numerics.nodes import gauss_hermite, normal_log_density
-from .sampling import effect_draws
+from .importance_sampling import effect_draws
 
 DRAWS = 2048
 _RESIDUAL_NODES = 15

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import special
 
 from ..components.response import OUTLIER_PRECISION, mean_score
-from .skills import JointDraws, read_request, read_sources
+from .skill_draws import JointDraws, read_request, read_sources
 
 _NEAREST = 1e-12
 

@@ -17,8 +17,8 @@ from ..numerics import monotone
 from ..numerics.beta import shapes
 from ..numerics.logistic import logistic_pair
 from ..numerics.nodes import StandardNodes
+from .importance_sampling import effect_draws
 from .posterior import family_posterior
-from .sampling import effect_draws
 
 KINDS = ("quantile", "pearson", "response")
 # Draws come in rounds: a round resamples ROUND_DRAWS of PROPOSALS fresh proposals, so that memory stays bounded,

@@ -16,7 +16,7 @@ from ..components.complete import fixed_part
 from ..components.levels import levels_of
 from ..components.response import cell_parameters, cell_terms, mean_score
 from ..likelihood.modes import posterior_modes
-from .sampling import family_targets
+from .importance_sampling import family_targets
 
 _STEP = 0.05  # of a standard deviation of the parameters' law
 
@@ -39,7 +39,7 @@ class Sensitivities:
     log_precision: np.ndarray
 
 
-def sensitivities(law, model, request, evidence):
+def sensitivities(law, model, request, conditioning):
     """Derivatives of what is predicted for the LLMs of a request.
 
     Parameters
@@ -47,9 +47,9 @@ def sensitivities(law, model, request, evidence):
     law : ParameterLaw
     model : LatentSkillModel
     request : Request
-    evidence : Evidence
+    conditioning : ConditioningScores
     """
-    at = _Modes(law, model, request, evidence)
+    at = _Modes(law, model, request, conditioning)
     n, (j, k) = len(request), at.centre.loadings.shape
     d = law.root.shape[1]
     out = Sensitivities(np.empty((d, n, k)), np.empty((d, n, j)), np.empty((d, j)))
@@ -65,24 +65,24 @@ def sensitivities(law, model, request, evidence):
 
 
 class _Modes:
-    """Modes of the effects of the evidence's families at the centre of the law, and how they move.
+    """Modes of the effects of the families of the conditioning scores at the centre of the law, and how they move.
 
-    Effects are kept level by level: of families in the order of the evidence, of LLMs by their rows in its design. The
-    last of each is that of the unseen: zero.
+    Effects are kept level by level: of families in the order of the conditioning scores, of LLMs by their rows in the
+    design of these. The last effect of each level is that of unseen units: zero.
     """
 
-    def __init__(self, law, model, request, evidence):
-        self.request, self.cells, self.centre = request, evidence.cells, law.structure(law.centre)
+    def __init__(self, law, model, request, conditioning):
+        self.request, self.cells, self.centre = request, conditioning.cells, law.structure(law.centre)
         self.levels, self.k = levels_of(self.centre), len(self.centre.skill_cov)
-        codes = {family: code for code, family in enumerate(evidence.families)}
-        rows = [evidence.rows.get(key, -1) for key in zip(request.families, request.llms, strict=True)]
+        codes = {family: code for code, family in enumerate(conditioning.families)}
+        rows = [conditioning.rows.get(key, -1) for key in zip(request.families, request.llms, strict=True)]
         places = {"family": [codes.get(family, -1) for family in request.families], "llm": rows}
-        llms = 0 if evidence.cells is None else len(evidence.cells.design)
-        counts = {"family": len(evidence.families), "llm": llms}
+        llms = 0 if conditioning.cells is None else len(conditioning.cells.design)
+        counts = {"family": len(conditioning.families), "llm": llms}
         self.places = [np.array(places[level.name]) for level in self.levels]
         self.effects = [np.zeros((counts[level.name] + 1, level.size(self.k))) for level in self.levels]
         self.curvatures, self.members = [], []
-        if evidence.cells is None:
+        if conditioning.cells is None:
             return
         start = posterior_modes(self.centre, self.cells).alpha
         for family, target in enumerate(family_targets(self.centre, self.cells)):

@@ -7,9 +7,9 @@ from ..checks import check_alpha, check_name, check_power_of_two, check_seed, ch
 from ..errors import DataError
 from ..immutable import Immutable
 from ..prediction.calibration import interval
+from ..prediction.importance_sampling import DRAWS, effect_draws, generator
 from ..prediction.predictive import expected_draws
-from ..prediction.sampling import DRAWS, effect_draws, generator
-from ..prediction.skills import JointDraws, Request, read_sources
+from ..prediction.skill_draws import JointDraws, Request, read_sources
 from ..tables import read_table
 
 
@@ -33,7 +33,7 @@ class FamilyPosteriors(Immutable):
         self.__dict__.update(families=families, skills=tuple(model.skills), effects=tuple(effects), seed=int(seed))
 
     def __repr__(self):
-        moved = sum(one.moved for one in self.effects)
+        moved = sum(one.slice_sampled for one in self.effects)
         least = min(self.effects, key=lambda one: one.ess)
         return (
             f"<FamilyPosteriors: {len(self.families)} families, {len(least.weight)} draws each, effective at least "
@@ -55,7 +55,7 @@ class FamilyPosteriors(Immutable):
             mean = one.weight @ alpha
             sd = np.sqrt(one.weight @ (alpha - mean) ** 2)
             for skill, values in zip(self.skills, zip(mean, sd, strict=True), strict=True):
-                rows[family, skill] = [*values, one.ess, one.moved]
+                rows[family, skill] = [*values, one.ess, one.slice_sampled]
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "sd", "ess", "moved"])
         frame.index = pd.MultiIndex.from_tuples(frame.index, names=["family", "skill"])
         return frame

@@ -10,7 +10,7 @@ from ..plots.scaling_curves import plot_scaling
 from ..plots.scaling_surface import plot_surface
 from ..plots.style import note
 from ..prediction import calibration_tables as scored
-from ..prediction import curves, residual_tables
+from ..prediction import residual_tables, scaling_curves
 
 
 class PredictionPlots:
@@ -77,7 +77,7 @@ class PredictionPlots:
         >>> curve.set_index("params_b")["mean"].round(1).to_dict()
         {1.0: 0.4, 10.0: 0.5, 100.0: 0.7}
         """
-        return curves.scaling_curve(
+        return scaling_curves.scaling_curve(
             self, target, x, families, at, points, limits, alpha, size, seed, uncertainty, columns
         )
 
@@ -111,7 +111,7 @@ class PredictionPlots:
         DataError
             As ``scaling_curve``; and if the scaling lacks size or tokens.
         """
-        return curves.scaling_surface(self, target, family, at, points, alpha, size, seed, columns)
+        return scaling_curves.scaling_surface(self, target, family, at, points, alpha, size, seed, columns)
 
     def prediction_table(self, data=None, benchmark=None, alpha=0.05, size=2000, seed=0):
         """Prediction intervals beside the scores that came true.
@@ -172,16 +172,16 @@ class PredictionPlots:
         """
         target = self.model.benchmarks[0] if target is None else target
         columns = options.get("columns", ("params_b", "tokens_t"))
-        families = curves.chosen_families(self, target, x, families, columns)
+        families = scaling_curves.chosen_families(self, target, x, families, columns)
         sources = ("parameters", "family", *(("score",) if len(families) == 1 else ()))
         # each imagined LLM has a residual of its own draws: their bands need more of them to be smooth
         size = 4000 if len(levels_of(self.structure)) > 1 else 1000
         options = {"size": size, "points": 30, "uncertainty": sources, **options}
         table = self.scaling_curve(target, x, families, alpha=alpha, **options)
-        unit = curves.read_target(self.model, target)[0]
-        points = curves.curve_points(self, target, x, columns)
+        unit = scaling_curves.read_target(self.model, target)[0]
+        points = scaling_curves.curve_points(self, target, x, columns)
         ax = plot_scaling(table, points, target, "skill" if unit == "skill" else "score", ax, alpha)
-        if curves.holds_others(self.model, x):
+        if scaling_curves.holds_others(self.model, x):
             note(ax, "curves hold other covariates")
         return ax
 
@@ -207,8 +207,9 @@ class PredictionPlots:
         """
         target = self.model.skills[0] if target is None else target
         table = self.scaling_surface(target, family, alpha=alpha, **options)
-        llms, corners = curves.surface_llms(self.model, list(table.columns[:2]))
-        unit = "units of skill" if curves.read_target(self.model, target)[0] == "skill" else "expected score (fraction)"
+        llms, corners = scaling_curves.surface_llms(self.model, list(table.columns[:2]))
+        kind = scaling_curves.read_target(self.model, target)[0]
+        unit = "units of skill" if kind == "skill" else "expected score (fraction)"
         words = f"{target}: {unit}, {'average over families' if family is None else family}"
         return plot_surface(table, llms, corners, words, ax, alpha)
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import latentscale as ls
 from latentscale.errors import DataError
-from latentscale.prediction.parameters import parameter_law
+from latentscale.prediction.parameter_law import parameter_law
 
 FIT = {"integration": "laplace", "starts": 1, "tolerance": 1e-3, "information": False, "cov_type": "none"}
 

@@ -21,8 +21,8 @@ from latentscale.plots.profile import plot_profile
 from latentscale.plots.repeated_sampling import plot_pass_at_k
 from latentscale.plots.residuals import plot_against
 from latentscale.plots.scaling_curves import plot_scaling
-from latentscale.prediction.curves import UNSEEN, curve_points
 from latentscale.prediction.residual_tables import normal_order, smoother
+from latentscale.prediction.scaling_curves import UNSEEN, curve_points
 
 BASELINE = Path(__file__).parent / "baseline"
 

@@ -31,7 +31,7 @@ from latentscale.planning.target import (
     make_target,
     unseen_effects,
 )
-from latentscale.prediction.parameters import parameter_law
+from latentscale.prediction.parameter_law import parameter_law
 
 WIDE = (1e-9, 1e9)
 NONE = np.zeros(0, dtype=int)

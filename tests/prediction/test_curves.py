@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.prediction.curves import (
+from latentscale.prediction.scaling_curves import (
     UNSEEN,
     chosen_families,
     covariate_values,

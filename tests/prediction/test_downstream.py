@@ -22,7 +22,7 @@ from latentscale.downstream.law import (
 )
 from latentscale.downstream.model import DownstreamModel
 from latentscale.numerics.differences import jacobian
-from latentscale.prediction.parameters import parameter_law
+from latentscale.prediction.parameter_law import parameter_law
 from latentscale.prediction.residuals import posterior_draws
 
 COLUMNS = ["llm", "benchmark", "mean", "mean_se", "mean_ci_lower", "mean_ci_upper", "obs_ci_lower", "obs_ci_upper"]

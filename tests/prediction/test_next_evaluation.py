@@ -11,7 +11,7 @@ import latentscale as ls
 from latentscale.downstream.model import DownstreamModel
 from latentscale.planning.expected_gain import expected_spread, simulated_log_density
 from latentscale.planning.next_evaluation import next_evaluation
-from latentscale.prediction.skills import JointDraws, read_request
+from latentscale.prediction.skill_draws import JointDraws, read_request
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from scipy import stats
 import latentscale as ls
 from latentscale.likelihood.modes import posterior_modes
 from latentscale.likelihood.rules import Rule
-from latentscale.prediction.evidence import gather_evidence
-from latentscale.prediction.parameters import parameter_law
+from latentscale.prediction.conditioning_scores import gather_conditioning_scores
+from latentscale.prediction.parameter_law import parameter_law
 from latentscale.prediction.posterior import family_posterior
 from latentscale.prediction.sensitivity import sensitivities
-from latentscale.prediction.skills import Request, read_request, skill_draws
+from latentscale.prediction.skill_draws import Request, read_request, skill_draws
 
 from .conftest import BENCHMARKS, model_of, table_of, truth_of
 
@@ -70,9 +70,9 @@ def test_sources_are_separable(fit):
 def test_parameters_of_an_unseen_family_are_the_delta_method(fit):
     """At alpha = 0 logit F is a plain function of the parameters, of which ``delta`` knows the standard error."""
     request = read_request(fit.model, new_llms().iloc[1:2])
-    evidence = gather_evidence(fit.model, request.llms, request.families, request.x)
-    assert evidence.cells is None
-    moves = sensitivities(parameter_law(fit), fit.model, request, evidence)
+    given = gather_conditioning_scores(fit.model, request.llms, request.families, request.x)
+    assert given.cells is None
+    moves = sensitivities(parameter_law(fit), fit.model, request, given)
     x = request.x[0]
     skills = fit.delta(lambda p: [sum(x[q] * p.slopes[q, k] for q in range(len(x))) for k in range(2)])
     assert_allclose(np.linalg.norm(moves.theta[:, 0], axis=0), skills.bse, rtol=1e-4)
@@ -87,7 +87,8 @@ def test_parameters_of_a_known_family_move_its_mode(fit):
     """The implicit function theorem against modes found anew, direction by direction."""
     law, model = parameter_law(fit), fit.model
     request = read_request(model, new_llms().iloc[:1])
-    moves = sensitivities(law, model, request, gather_evidence(model, request.llms, request.families, request.x))
+    given = gather_conditioning_scores(model, request.llms, request.families, request.x)
+    moves = sensitivities(law, model, request, given)
     code = int(np.flatnonzero(model.families == "f004")[0])
     for number, direction in enumerate(law.root.T):
         ends = []

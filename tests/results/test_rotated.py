@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 import latentscale as ls
 from latentscale.inference.rotation import follow_structure
 from latentscale.numerics.differences import jacobian
-from latentscale.prediction.skills import skill_draws
+from latentscale.prediction.skill_draws import skill_draws
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..tables import some
 from .predictive import predictive_draws
 from .residual_tables import unrotated
-from .skills import read_sources, skill_draws
+from .skill_draws import read_sources, skill_draws
 
 UNSEEN = "unseen family"
 FLOPS = "flops"

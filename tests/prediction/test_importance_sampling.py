@@ -7,9 +7,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.components.cells import Cells
 from latentscale.likelihood.rules import Rule
-from latentscale.prediction import sampling
+from latentscale.prediction import importance_sampling
+from latentscale.prediction.importance_sampling import effect_draws
 from latentscale.prediction.posterior import family_posterior
-from latentscale.prediction.sampling import effect_draws
 
 
 def _moments(draws, k=2):
@@ -43,7 +43,7 @@ def test_moments_equal_quadrature_to_three_digits(simulated):
 def test_effective_sizes_are_high_near_normal_posteriors_and_reported(simulated):
     model, truth = simulated
     found = effect_draws(model.table.structure(truth.to_numpy()), model.user_cells, model.families)
-    assert all(0.5 * 4096 < one.ess <= 4096 and not one.moved for one in found)
+    assert all(0.5 * 4096 < one.ess <= 4096 and not one.slice_sampled for one in found)
     assert_allclose([one.weight.sum() for one in found], 1.0, rtol=1e-12)
 
 
@@ -51,9 +51,9 @@ def test_effective_sizes_are_high_near_normal_posteriors_and_reported(simulated)
 def test_slice_steps_leave_the_posterior_as_it_is(simulated, monkeypatch):
     model, truth = simulated
     structure, cells = model.table.structure(truth.to_numpy()), model.user_cells
-    monkeypatch.setattr(sampling, "POOR", 1.1)  # every family counts as poor
+    monkeypatch.setattr(importance_sampling, "POOR", 1.1)  # every family counts as poor
     found = effect_draws(structure, cells, model.families, 2**12)
-    assert all(one.moved for one in found)
+    assert all(one.slice_sampled for one in found)
     mean, sd, corr = _exact(structure, cells)
     z = (np.array([_moments(one)[0] for one in found]) - mean) / sd * np.sqrt([[one.ess] for one in found])
     assert np.abs(z).max() < 4.5  # eighty comparisons
@@ -67,14 +67,14 @@ def test_slice_steps_mend_a_proposal_in_the_wrong_place(simulated):
     model, truth = simulated
     structure, cells = model.table.structure(truth.to_numpy()), model.user_cells
     mean, sd, _ = _exact(structure, cells)
-    target = next(iter(sampling.family_targets(structure, cells)))
+    target = next(iter(importance_sampling.family_targets(structure, cells)))
     mode, curvature = target.climb(np.zeros(2))
     root = 2.0 * np.linalg.inv(np.linalg.cholesky(curvature)).T
     mode = mode + root @ np.array([0.5, -0.5])
     rng = np.random.default_rng(0)
     z = rng.standard_normal((4096, 2))
     flat = np.full(4096, 1.0 / 4096)  # not even weighted
-    now, _ = sampling._move(target, mode, root, z, flat, 4096.0, rng)
+    now, _ = importance_sampling._slice_steps(target, mode, root, z, flat, 4096.0, rng)
     v = mode + now @ root.T
     assert_allclose((v.mean(axis=0) - mean[0]) / sd[0], 0.0, atol=0.08)
     assert_allclose(v.std(axis=0), sd[0], rtol=0.06)
