@@ -102,7 +102,7 @@ class Estimate:
     gradient: np.ndarray
     converged: bool
     rule: Rule
-    error: object
+    error: IntegrationError
     starts: pd.DataFrame
     evaluations: int
     options: dict

@@ -1,5 +1,9 @@
 """What every set of named estimates with a covariance offers: standard errors, z statistics, intervals, Wald tests."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -9,6 +13,9 @@ from ..immutable import Immutable
 from .intervals import wald_intervals
 from .wald import t_test, wald_test
 
+if TYPE_CHECKING:
+    from ..parameters.named import Parameters
+
 
 class NamedEstimates(Immutable):
     """Estimates by name, and the inference that rests on their covariance alone.
@@ -17,6 +24,17 @@ class NamedEstimates(Immutable):
     and with it the scale of its interval), ``params`` (a Series by name) and ``_covariance_matrix`` (an array, NaN
     where there is none).
     """
+
+    if TYPE_CHECKING:  # what a subclass has; definitions at run time would stand in the way of its attributes
+
+        @property
+        def parameters(self) -> Parameters: ...
+
+        @property
+        def params(self) -> pd.Series: ...
+
+        @property
+        def _covariance_matrix(self) -> np.ndarray: ...
 
     @property
     def _names(self):

@@ -1,6 +1,10 @@
 """Coefficients of several fits side by side."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +14,9 @@ from ..errors import DataError
 from .comparison import _descriptions, _read_fits, _row
 from .latex import LatexTable, escape, number, read_stars, star_note, stars
 from .tables import glance, tidy
+
+if TYPE_CHECKING:
+    from .tables import Fit
 
 _STATISTICS = {
     "nobs": "Scores",
@@ -34,48 +41,48 @@ class CoefficientTable:
 
     _long: pd.DataFrame
     _statistics: pd.DataFrame
-    notes: tuple
+    notes: tuple[str, ...]
 
     @property
-    def long(self):
+    def long(self) -> pd.DataFrame:
         """One row per fit and parameter: fit, then the columns of ``fit.tidy()``."""
         return self._long.copy()
 
     @property
-    def estimates(self):
+    def estimates(self) -> pd.DataFrame:
         """Estimates, DataFrame parameter x fit, NaN where a fit lacks the parameter."""
         return self._spread("estimate")
 
     @property
-    def std_errors(self):
+    def std_errors(self) -> pd.DataFrame:
         """Standard errors, DataFrame parameter x fit."""
         return self._spread("std_error")
 
     @property
-    def p_values(self):
+    def p_values(self) -> pd.DataFrame:
         """P-values against zero, DataFrame parameter x fit."""
         return self._spread("p_value")
 
     @property
-    def statistics(self):
+    def statistics(self) -> pd.DataFrame:
         """Of each fit nobs, n_llms, n_families, df_model, llf, aic and bic: DataFrame statistic x fit."""
         return self._statistics.copy()
 
-    def _spread(self, column):
+    def _spread(self, column: str) -> pd.DataFrame:
         wide = self._long.pivot(index="parameter", columns="fit", values=column)
         return wide.reindex(index=self._order, columns=list(self._statistics.columns)).rename_axis(columns=None)
 
     @property
-    def _order(self):
+    def _order(self) -> list[str]:
         """Parameters by kind in the order of the first fit that has it, within a kind by first appearance."""
         first = self._long.drop_duplicates("parameter")
         kinds = {kind: rank for rank, kind in enumerate(dict.fromkeys(first["kind"]))}
         return first.sort_values("kind", key=lambda kind: kind.map(kinds), kind="stable")["parameter"].tolist()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "\n".join([self.as_frame().to_string(), *(f"note: {note}" for note in self.notes)])
 
-    def as_frame(self, digits=2):
+    def as_frame(self, digits: int = 2) -> pd.DataFrame:
         """Text for reading: estimates with standard errors in parentheses, then the statistics; parameter x fit."""
         check_whole("digits", digits, 0, 12)
         estimates, errors = self.estimates, self.std_errors
@@ -88,10 +95,17 @@ class CoefficientTable:
         below = self._statistics.map(lambda value: _plain(value, digits)).rename(index=_STATISTICS)
         return pd.concat([cells, below]).rename_axis("parameter")
 
-    def _present(self, name):
+    def _present(self, name: str) -> np.ndarray:
         return self.estimates.index.isin(self._long.loc[self._long["fit"] == name, "parameter"])
 
-    def as_latex(self, digits=2, stars=False, caption=None, label=None, environment=True):
+    def as_latex(
+        self,
+        digits: int = 2,
+        stars: bool | Sequence[float] = False,
+        caption: str | None = None,
+        label: str | None = None,
+        environment: bool = True,
+    ) -> str:
         """LaTeX source for the package booktabs: standard errors in parentheses beneath estimates.
 
         Parameters
@@ -122,7 +136,7 @@ class CoefficientTable:
         header = ["", *map(escape, self._statistics.columns)]
         return LatexTable(header, [rows, below], notes).render(caption, label, environment)
 
-    def _latex_rows(self, parameter, digits, levels):
+    def _latex_rows(self, parameter: str, digits: int, levels: Sequence[float]) -> list[list[str]]:
         """A row of estimates and one of standard errors, empty where a fit lacks the parameter."""
         part = self._long[self._long["parameter"] == parameter].set_index("fit")
         upper, lower = [escape(parameter)], [""]
@@ -137,7 +151,12 @@ class CoefficientTable:
         return [upper, lower]
 
 
-def compare_coefficients(fits, names=None, kinds=("slope", "corr"), alpha=0.05):
+def compare_coefficients(
+    fits: Sequence[Fit] | Mapping[str, Fit],
+    names: Sequence[str] | None = None,
+    kinds: str | Sequence[str] | None = ("slope", "corr"),
+    alpha: float = 0.05,
+) -> CoefficientTable:
     """Coefficients of several fits side by side, for reading and for papers.
 
     Parameters
@@ -190,36 +209,36 @@ def compare_coefficients(fits, names=None, kinds=("slope", "corr"), alpha=0.05):
     return CoefficientTable(long, statistics, tuple(_notes(fits, names)))
 
 
-def _plain(value, digits):
+def _plain(value: float, digits: int) -> str:
     if not np.isfinite(value):
         return ""
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.{digits}f}"
 
 
-def _notes(fits, names):
+def _notes(fits: Sequence[Fit], names: Sequence[str]) -> Iterator[str]:
     """What keeps a row from being one quantity in all columns."""
     failed = [name for name, fit in zip(names, fits, strict=True) if not fit.converged]
     if failed:
         yield f"Not converged: {', '.join(failed)}."
     for what, read in (("LLMs and scores", _data), ("Standard errors", _errors), ("Skills", _skills)):
-        found = {}
+        same: dict[str, list[str]] = {}
         for name, fit in zip(names, fits, strict=True):
-            found.setdefault(read(fit), []).append(name)
-        if len(found) > 1:
-            groups = "; ".join(f"{words} ({', '.join(group)})" for words, group in found.items())
-            own = ", so that coefficients of a name need not be of one quantity" if what == "Skills" else ""
-            yield f"{what} are not the same{own}: {groups}."
+            same.setdefault(read(fit), []).append(name)
+        if len(same) > 1:
+            groups = "; ".join(f"{words} ({', '.join(group)})" for words, group in same.items())
+            consequence = ", so that coefficients of a name need not be of one quantity" if what == "Skills" else ""
+            yield f"{what} are not the same{consequence}: {groups}."
 
 
-def _data(fit):
+def _data(fit: Fit) -> str:
     return f"{fit.nobs} scores of {fit.n_llms} LLMs"
 
 
-def _errors(fit):
+def _errors(fit: Fit) -> str:
     return str(fit.cov_type)
 
 
-def _skills(fit):
+def _skills(fit: Fit) -> str:
     """How a fit's skills are defined: by the benchmarks that settle their signs, and the form's restrictions."""
     model = fit.model
     pattern = getattr(model, "pattern", None)

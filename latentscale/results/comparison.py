@@ -1,11 +1,17 @@
 """One table of several fits: log-likelihoods, information criteria and how far to trust them."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+
+if TYPE_CHECKING:
+    from ..likelihood.rules import Rule
 
 _COLUMNS = (
     "skills", "identification", "scaling", "asymptotes", "integration", "parameters", "llf", "llf_error", "aic",
@@ -15,7 +21,7 @@ _IMMATERIAL = 0.01  # AIC units within which nobody ranks fits
 _SHOWN = 3
 
 
-def compare(fits, names=None):
+def compare(fits: Sequence[Any] | Mapping[str, Any], names: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Compare fits to the same data by information criteria.
 
     AIC = -2 llf + 2 P, its small-sample form AICc = AIC + 2 P (P + 1) / (L - P - 1), and BIC = -2 llf + P log L, for P
@@ -76,7 +82,9 @@ def compare(fits, names=None):
 # --- reading fits --------------------------------------------------------------------------------------------------
 
 
-def _read_fits(fits, names):
+def _read_fits(
+    fits: Sequence[Any] | Mapping[str, Any], names: str | Sequence[str] | None
+) -> tuple[list[Any], list[str] | None]:
     if isinstance(fits, Mapping):
         if names is not None:
             raise DataError("Give names either as the keys of the fits or as names=, not both.")
@@ -99,19 +107,19 @@ def _read_fits(fits, names):
     return fits, names
 
 
-def _number(fit, name):
+def _number(fit: Any, name: str) -> float:
     value = getattr(fit, name, None)
     return np.nan if value is None else float(value)
 
 
-def _row(fit):
+def _row(fit: Any) -> dict[str, Any]:
     """What one fit has to say, NaN where it has nothing."""
     model = fit.model
     skills = getattr(model, "skills", None)
     parameters = getattr(fit, "df_model", None)
     rule = getattr(getattr(fit, "estimate", None), "rule", None)
     starts = getattr(fit, "starts", None)
-    at_best = np.nan
+    at_best: str | float = np.nan
     if isinstance(starts, pd.DataFrame) and "reached_best" in starts:
         at_best = f"{int(starts['reached_best'].sum())} of {len(starts)}"
     aic = _number(fit, "aic")
@@ -139,20 +147,20 @@ def _row(fit):
     }
 
 
-def _rule_name(rule):
+def _rule_name(rule: Rule) -> str:
     """``laplace``, ``quadrature (5)`` with its nodes a dimension, ``monte_carlo (64)`` with its draws."""
     size = {"quadrature": "points", "monte_carlo": "draws"}.get(rule.kind)
     return rule.kind if size is None else f"{rule.kind} ({getattr(rule, size)})"
 
 
-def _small_sample(parameters, families):
+def _small_sample(parameters: int | None, families: int | None) -> float:
     """AICc - AIC; NaN where it is not defined."""
     if parameters is None or families is None or families - parameters - 1 <= 0:
         return np.nan
     return 2.0 * parameters * (parameters + 1) / (families - parameters - 1)
 
 
-def _descriptions(rows):
+def _descriptions(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Short names: number of skills and identification, and of the rest what differs between the fits."""
     rows = [{**row, "integration": str(row["integration"]).split(" ")[0]} for row in rows]
     optional = (
@@ -166,7 +174,7 @@ def _descriptions(rows):
         words = [row[key] for key in ("identification", *differing)]
         parts += [word for word in words if isinstance(word, str) and word not in ("", "nan")]
         names.append(", ".join(parts) or "fit")
-    seen = {}
+    seen: dict[str, int] = {}
     for position, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1
         if names.count(name) > 1 and seen[name] > 1:
@@ -177,7 +185,7 @@ def _descriptions(rows):
 # --- the same data -------------------------------------------------------------------------------------------------
 
 
-def _check_same_data(one, other, name, other_name):
+def _check_same_data(one: Any, other: Any, name: str, other_name: str) -> None:
     """Raise where two likelihoods are of different data; rows and columns may stand in another order."""
     differ = _difference(one.model, other.model)
     if differ:
@@ -187,7 +195,7 @@ def _check_same_data(one, other, name, other_name):
         )
 
 
-def _difference(a, b):
+def _difference(a: Any, b: Any) -> str:
     """In words, how the data of two models differ; empty where they do not."""
     for what, left, right in (
         ("benchmarks", a.benchmarks, b.benchmarks),
@@ -211,20 +219,20 @@ def _difference(a, b):
     return ""
 
 
-def _family_of(model):
+def _family_of(model: Any) -> pd.Series:
     return pd.Series(np.asarray(model.families)[model.family_codes], index=list(model.llms))
 
 
-def _scores(model, attribute):
+def _scores(model: Any, attribute: str) -> pd.DataFrame:
     values = getattr(model.prepared, attribute)
     return pd.DataFrame(values, index=list(model.llms), columns=list(model.benchmarks))
 
 
-def _at_edge(model):
+def _at_edge(model: Any) -> bool:
     return any(model.prepared.boundary_counts.values())
 
 
-def _only(left, right):
+def _only(left: Iterable[str], right: Iterable[str]) -> str:
     parts = []
     for number, mine, others in (("first", left, set(right)), ("second", right, set(left))):
         alone = [name for name in mine if name not in others]
@@ -233,7 +241,7 @@ def _only(left, right):
     return ", ".join(parts)
 
 
-def _some(names):
+def _some(names: Sequence[str]) -> str:
     shown = ", ".join(str(name) for name in list(names)[:_SHOWN])
     return shown + (", ..." if len(names) > _SHOWN else "")
 
@@ -241,7 +249,7 @@ def _some(names):
 # --- notes ---------------------------------------------------------------------------------------------------------
 
 
-def _notes(table, fits):
+def _notes(table: pd.DataFrame, fits: Sequence[Any]) -> list[str]:
     notes = []
     judged = table[table["llf"].notna()]
     absent = [name for name in table.index if name not in judged.index]
@@ -275,7 +283,7 @@ def _notes(table, fits):
     return notes
 
 
-def _penalised(model):
+def _penalised(model: Any) -> str:
     """What a model's penalties are on, in words."""
     parts = ["estimated asymptotes"] if getattr(model, "asymptotes", "chance") != "chance" else []
     parts += ["links"] if getattr(model, "link", "logistic") != "logistic" else []
@@ -284,16 +292,17 @@ def _penalised(model):
     return words[0].upper() + words[1:]
 
 
-def _shrinkage(model):
+def _shrinkage(model: Any) -> str:
     """Such as ``shrunken effects (0.5) slopes (1)``; empty without shrinkage."""
     sds = {"effects": getattr(model, "shrink_effects", None), "slopes": getattr(model, "shrink_slopes", None)}
     words = " ".join(f"{name} ({sd:g})" for name, sd in sds.items() if sd is not None)
     return f"shrunken {words}" if words else ""
 
 
-def _integration_notes(judged):
+def _integration_notes(judged: pd.DataFrame) -> list[str]:
     """Fits that the best one by AIC leads by no more than their integration errors may make up."""
-    judged, notes = judged[judged["aic"].notna()], []
+    judged = judged[judged["aic"].notna()]
+    notes: list[str] = []
     if len(judged) < 2:
         return notes
     unknown = list(judged.index[judged["llf_error"].isna()])

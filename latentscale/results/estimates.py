@@ -1,6 +1,10 @@
 """Estimates, standard errors, intervals and the numbers of a fit."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -13,48 +17,76 @@ from ..inference.named_estimates import NamedEstimates
 from ..inference.profile import profile_intervals
 from ..numerics import monotone
 
+if TYPE_CHECKING:
+    from ..estimation.fit import Estimate
+    from ..inference.covariance import Observed
+    from ..inference.diagnostics import Problem
+    from ..model import LatentSkillModel
+    from ..parameters.named import Parameters
+    from ..parameters.structure import Structure
+    from .latent_skill import LatentSkillResults
+
 
 class Estimates(NamedEstimates):
-    """What ``LatentSkillResults`` reports of parameters and fit; reads ``model``, ``estimate`` and ``covariance``."""
+    """What ``LatentSkillResults`` reports of parameters and fit.
+
+    The other parts of ``LatentSkillResults`` (tests, predictions, plots, tables) are classes that extend this one, and
+    are joined in ``latentscale.results.latent_skill``.
+
+    Attributes
+    ----------
+    model : LatentSkillModel
+    estimate : Estimate
+        What the optimiser returned.
+    covariance : Covariance
+        Of the parameters in ``params``; standard errors, Wald tests and intervals use it.
+    """
+
+    model: LatentSkillModel
+    estimate: Estimate
+    covariance: Covariance
+
+    @property
+    def _results(self) -> LatentSkillResults:
+        """The object itself: a type checker cannot know that every part belongs to ``LatentSkillResults``."""
+        return cast("LatentSkillResults", self)
 
     # --- estimates and their uncertainty -----------------------------------------------------------------------
 
     @property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
         return self.model.table.parameters
 
     @property
-    def params(self):
+    def params(self) -> pd.Series:
         """Natural parameters, Series (P,)."""
         return pd.Series(self.estimate.params, index=self.model.param_names, name="estimate")
 
     @cached_property
-    def observed(self):
+    def observed(self) -> Observed:
         """Inverse observed information, in the optimiser's coordinates and carried to natural parameters."""
         model, estimate = self.model, self.estimate
-        return observed_covariance(
-            estimate.space(model), model.recoding, estimate.coordinates, estimate.information
-        )
+        return observed_covariance(estimate.space(model), model.recoding, estimate.coordinates, estimate.information)
 
-    def _default_covariance(self):
+    def _default_covariance(self) -> Covariance:
         kind = self.estimate.options["cov_type"]
         if self.observed.weak and kind in ("cluster", "opg", "bootstrap"):
             nothing = np.full_like(self.observed.matrix, np.nan)
             return Covariance(nothing, kind, f"{kind} covariance absent, as the information is not positive definite")
-        return robust_covariance(self, kind)
+        return robust_covariance(self._results, kind)
 
     @property
-    def cov_type(self):
+    def cov_type(self) -> str:
         """Kind of covariance in use."""
         return self.covariance.kind
 
     @property
-    def _covariance_matrix(self):
+    def _covariance_matrix(self) -> np.ndarray:
         return self.covariance.matrix
 
     @property
-    def mc_se(self):
+    def mc_se(self) -> pd.Series:
         """Monte Carlo standard error of each estimate from the draws, Series (P,); NaN for other rules."""
         in_u = self.estimate.error.params_se
         jacobian = self.observed.jacobian
@@ -62,7 +94,14 @@ class Estimates(NamedEstimates):
         values = np.full(jacobian.shape[0], np.nan) if in_u is None else abs(jacobian) @ in_u
         return pd.Series(values, index=self.model.param_names, name="mc_se")
 
-    def conf_int(self, alpha=0.05, method="wald", parameters=None, n_jobs=None, progress=False):
+    def conf_int(
+        self,
+        alpha: float = 0.05,
+        method: str = "wald",
+        parameters: str | Sequence[str] | None = None,
+        n_jobs: int | None = None,
+        progress: bool = False,
+    ) -> pd.DataFrame:
         """Confidence intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
 
         Parameters
@@ -88,140 +127,138 @@ class Estimates(NamedEstimates):
         if unknown:
             raise DataError(f"Unknown parameters {unknown[:5]}; they are named as in fit.params.")
         if method == "profile":
-            return profile_intervals(self, list(names), alpha, n_jobs, progress)
+            return profile_intervals(self._results, list(names), alpha, n_jobs, progress)
         return super().conf_int(alpha).loc[list(names)]
 
-    def parameter_table(self, alpha=0.05):
+    def parameter_table(self, alpha: float = 0.05) -> pd.DataFrame:
         """One row per free parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, mc_se."""
         return pd.concat([super().parameter_table(alpha), self.mc_se], axis=1).rename_axis("parameter")
 
     # --- fit -----------------------------------------------------------------------------------------------------
 
     @property
-    def llf(self):
+    def llf(self) -> float:
         """Marginal log-likelihood, without penalties."""
         return self.estimate.loglike
 
     @property
-    def llf_penalised(self):
+    def llf_penalised(self) -> float:
         """Marginal log-likelihood with the penalties on asymptotes, links, loadings and slopes, what was maximised."""
         return self.estimate.penalised
 
     @property
-    def llf_se(self):
+    def llf_se(self) -> float:
         """Monte Carlo standard error of ``llf``; NaN for rules without draws."""
         return self.estimate.error.se
 
     @property
-    def llf_error(self):
+    def llf_error(self) -> float:
         """``llf_se``, or for the other rules the change of ``llf`` under a finer rule."""
         error = self.estimate.error
         return error.se if np.isfinite(error.se) else error.difference
 
     @property
-    def aic(self):
+    def aic(self) -> float:
         """-2 llf + 2 P."""
         return -2.0 * self.llf + 2.0 * self.df_model
 
     @property
-    def bic(self):
+    def bic(self) -> float:
         """-2 llf + P log L: families are the independent units."""
         return -2.0 * self.llf + self.df_model * np.log(self.n_families)
 
     @property
-    def nobs(self):
+    def nobs(self) -> int:
         """Observed scores."""
         return self.model.nobs
 
     @property
-    def n_llms(self):
+    def n_llms(self) -> int:
         """LLMs in the likelihood."""
         return self.model.n_llms
 
     @property
-    def n_families(self):
+    def n_families(self) -> int:
         """Families in the likelihood, L."""
         return self.model.n_families
 
     @property
-    def df_model(self):
+    def df_model(self) -> int:
         """Free parameters: P, less the restrictions."""
         return len(self.estimate.gradient)
 
     @property
-    def converged(self):
+    def converged(self) -> bool:
         """Whether the optimum was reached and the observed information is positive definite."""
         return bool(self.estimate.converged and not self.observed.weak)
 
     @property
-    def starts(self):
+    def starts(self) -> pd.DataFrame:
         """One row per start: kind, penalised Laplace log-likelihood, gradient, evaluations, reached_best."""
         return self.estimate.starts.copy()
 
     @cached_property
-    def problems(self):
+    def problems(self) -> tuple[Problem, ...]:
         """What a reader must know of this fit, tuple of Problem."""
         return find_problems(self.model, self.estimate, self.observed)
 
     # --- parameters as tables ------------------------------------------------------------------------------------
 
     @cached_property
-    def structure(self):
+    def structure(self) -> Structure:
         """Parameters as matrices, in the user's covariates."""
         return self.model.table.structure(self.estimate.params)
 
     @property
-    def loadings(self):
+    def loadings(self) -> pd.DataFrame:
         """Lambda, DataFrame (J, K)."""
-        return pd.DataFrame(
-            self.structure.loadings, index=list(self.model.benchmarks), columns=list(self.model.skills)
-        )
+        return pd.DataFrame(self.structure.loadings, index=list(self.model.benchmarks), columns=list(self.model.skills))
 
     @property
-    def intercepts(self):
+    def intercepts(self) -> pd.Series:
         """b, Series (J,)."""
         return pd.Series(self.structure.intercepts, index=list(self.model.benchmarks), name="intercept")
 
     @property
-    def slopes(self):
+    def slopes(self) -> pd.DataFrame:
         """B, DataFrame (p, K), per unit of the formula's terms."""
-        return pd.DataFrame(
-            self.structure.slopes, index=list(self.model.terms), columns=list(self.model.skills)
-        )
+        return pd.DataFrame(self.structure.slopes, index=list(self.model.terms), columns=list(self.model.skills))
 
     @property
-    def skill_cov(self):
+    def skill_cov(self) -> pd.DataFrame:
         """Sigma, DataFrame (K, K)."""
         skills = list(self.model.skills)
         return pd.DataFrame(self.structure.skill_cov, index=skills, columns=skills)
 
     @property
-    def skill_corr(self):
+    def skill_corr(self) -> pd.DataFrame:
         """Correlations of family effects, DataFrame (K, K)."""
         sd = np.sqrt(np.diag(self.structure.skill_cov))
         return self.skill_cov / np.outer(sd, sd)
 
     @property
-    def precision(self):
+    def precision(self) -> pd.Series:
         """phi, Series (J,)."""
         return pd.Series(self.structure.precision, index=list(self.model.benchmarks), name="precision")
 
     @property
-    def slope_sd(self):
+    def slope_sd(self) -> pd.DataFrame:
         """tau, standard deviations of the families' random slopes, DataFrame (r, K)."""
         return pd.DataFrame(
-            self.structure.scales.get("slope_sd"), index=list(self.model.random_terms), columns=list(self.model.skills),
+            self.structure.scales.get("slope_sd"),
+            index=list(self.model.random_terms),
+            columns=list(self.model.skills),
             dtype=float,
         )
 
     @property
-    def asymptotes(self):
+    def asymptotes(self) -> pd.DataFrame:
         """c and d, DataFrame (J, 2) with columns ``lower`` and ``upper``."""
         values = {"lower": self.structure.lower, "upper": self.structure.upper}
         return pd.DataFrame(values, index=list(self.model.benchmarks))
 
     @property
-    def links(self):
+    def links(self) -> pd.DataFrame:
         """Slope coefficients rho of each benchmark's link, DataFrame (J, 7) by the centres of its splines.
 
         g_j' is their average with the weights of ``latentscale.numerics.monotone``, near a centre mostly the

@@ -1,5 +1,10 @@
 """Posterior of family effects by importance sampling, contrasts between families, and their export."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pandas as pd
 
@@ -11,6 +16,13 @@ from ..prediction.importance_sampling import DRAWS, effect_draws, generator
 from ..prediction.predictive import expected_draws
 from ..prediction.skill_draws import JointDraws, Request, read_sources
 from ..tables import read_table
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
+
+    from ..model import LatentSkillModel
+    from ..prediction.importance_sampling import EffectDraws
+    from .latent_skill import LatentSkillResults
 
 
 class FamilyPosteriors(Immutable):
@@ -24,7 +36,12 @@ class FamilyPosteriors(Immutable):
     seed : int
     """
 
-    def __init__(self, fit, draws=DRAWS, seed=0):
+    families: tuple[str, ...]
+    skills: tuple[str, ...]
+    effects: tuple[EffectDraws, ...]
+    seed: int
+
+    def __init__(self, fit: LatentSkillResults, draws: int = DRAWS, seed: int = 0) -> None:
         check_power_of_two("draws, the weighted draws of a family,", draws)
         check_seed(seed)
         model = fit.model
@@ -32,7 +49,7 @@ class FamilyPosteriors(Immutable):
         families = tuple(map(str, model.families))
         self.__dict__.update(families=families, skills=tuple(model.skills), effects=tuple(effects), seed=int(seed))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         moved = sum(one.slice_sampled for one in self.effects)
         least = min(self.effects, key=lambda one: one.ess)
         return (
@@ -40,14 +57,14 @@ class FamilyPosteriors(Immutable):
             f"{least.ess:.0f}, {moved} by slice sampling>"
         )
 
-    def _of(self, family):
+    def _of(self, family: str) -> EffectDraws:
         check_name("family", family, self.families, "families of the fit")
         return self.effects[self.families.index(family)]
 
-    def _alpha(self, one):
+    def _alpha(self, one: EffectDraws) -> np.ndarray:
         return one.alpha[:, : len(self.skills)]
 
-    def moments(self):
+    def moments(self) -> pd.DataFrame:
         """DataFrame by (family, skill): mean, sd, ess (effective draws), moved (whether slice steps were needed)."""
         rows = {}
         for family, one in zip(self.families, self.effects, strict=True):
@@ -60,7 +77,7 @@ class FamilyPosteriors(Immutable):
         frame.index = pd.MultiIndex.from_tuples(frame.index, names=["family", "skill"])
         return frame
 
-    def correlation(self, family):
+    def correlation(self, family: str) -> pd.DataFrame:
         """Correlations of a family's effects given its scores, DataFrame (K, K)."""
         one = self._of(family)
         centred = self._alpha(one) - one.weight @ self._alpha(one)
@@ -68,7 +85,7 @@ class FamilyPosteriors(Immutable):
         sd = np.sqrt(np.diag(cov))
         return pd.DataFrame(cov / np.outer(sd, sd), list(self.skills), list(self.skills))
 
-    def quantiles(self, levels=(0.025, 0.5, 0.975)):
+    def quantiles(self, levels: Sequence[float] = (0.025, 0.5, 0.975)) -> pd.DataFrame:
         """Quantiles of every family's effects, DataFrame by (family, skill), a column per level."""
         rows = {}
         for family, one in zip(self.families, self.effects, strict=True):
@@ -78,14 +95,14 @@ class FamilyPosteriors(Immutable):
         frame.index = pd.MultiIndex.from_tuples(frame.index, names=["family", "skill"])
         return frame
 
-    def draws(self, family, size=4000, seed=None):
+    def draws(self, family: str, size: int = 4000, seed: int | None = None) -> pd.DataFrame:
         """Draws of equal weight of a family's effects, DataFrame (size, K)."""
         one = self._of(family)
         seed = self.seed if seed is None else check_seed(seed)
         chosen = one.resampled(check_whole("size", size, 1), generator(seed, f"draws {family}"))
         return pd.DataFrame(self._alpha(one)[chosen], columns=list(self.skills))
 
-    def to_arviz(self, size=4000, chains=4):
+    def to_arviz(self, size: int = 4000, chains: int = 4) -> Any:
         """Draws of all families as ArviZ data: variable ``alpha`` with dimensions chain, draw, family, skill.
 
         Draws are independent; chains are only how ArviZ wants them.
@@ -104,20 +121,29 @@ class FamilyPosteriors(Immutable):
         each = -(-int(size) // int(chains))
         alpha = np.stack([self.draws(family, each * chains).to_numpy() for family in self.families], axis=1)
         alpha = alpha.reshape(chains, each, len(self.families), len(self.skills))
-        named = {"coords": {"family": list(self.families), "skill": list(self.skills)}}
+        named: dict[str, Any] = {"coords": {"family": list(self.families), "skill": list(self.skills)}}
         named["dims"] = {"alpha": ["family", "skill"]}
         if int(arviz.__version__.split(".")[0]) < 1:
             return arviz.from_dict(posterior={"alpha": alpha}, **named)
         return arviz.from_dict({"posterior": {"alpha": alpha}}, **named)
 
 
-def _weighted_quantiles(values, weight, levels):
+def _weighted_quantiles(values: np.ndarray, weight: np.ndarray, levels: Sequence[float]) -> np.ndarray:
     order = np.argsort(values)
     middle = np.cumsum(weight[order]) - 0.5 * weight[order]
     return np.interp(levels, middle, values[order])
 
 
-def contrast_families(fit, first, second, at=None, alpha=0.05, size=4000, seed=0, uncertainty=("parameters", "family")):
+def contrast_families(
+    fit: LatentSkillResults,
+    first: str,
+    second: str,
+    at: dict[str, Any] | IntoFrame | None = None,
+    alpha: float = 0.05,
+    size: int = 4000,
+    seed: int = 0,
+    uncertainty: str | Sequence[str] = ("parameters", "family"),
+) -> pd.DataFrame:
     """First family minus second: skills, and with ``at`` expected scores; see ``LatentSkillResults.contrast``."""
     model = fit.model
     for name, family in (("first", first), ("second", second)):
@@ -142,7 +168,7 @@ def contrast_families(fit, first, second, at=None, alpha=0.05, size=4000, seed=0
     return pd.DataFrame(columns, pd.Index(labels, name=f"{first} - {second}"))
 
 
-def _covariates(model, at):
+def _covariates(model: LatentSkillModel, at: dict[str, Any] | IntoFrame) -> np.ndarray:
     """Covariates of the first and of the second family's LLM, (2, p), from one row or two."""
     table = read_table(pd.DataFrame([at]) if isinstance(at, dict) else at)
     if len(table) not in (1, 2):

@@ -1,15 +1,29 @@
 """Tests of hypotheses on a fit."""
 
-from ..inference import hypotheses, nesting, shared_slopes
-from ..inference import modification_indices as release
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..inference import hypotheses, modification_indices, nesting, shared_slopes
 from ..inference.hypotheses import check_methods, named_test
 from ..parameters.restrictions import read_restriction
+from .estimates import Estimates
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from ..inference.hypothesis_test import HypothesisTest
+    from .latent_skill import LatentSkillResults
+
+    Hypothesis: TypeAlias = str | Sequence[str] | np.ndarray
 
 
-class Tests:
+class Tests(Estimates):
     """The tests of ``LatentSkillResults``."""
 
-    def lr_test(self, smaller):
+    def lr_test(self, smaller: LatentSkillResults | Hypothesis) -> HypothesisTest:
         """Likelihood-ratio test of a smaller model nested in this one.
 
         Parameters
@@ -29,10 +43,10 @@ class Tests:
             If the fits are not of the same scores, by the same integration rule, or not nested.
         """
         if hasattr(smaller, "estimate"):
-            return nesting.lr_test(self, smaller)
+            return nesting.lr_test(self._results, smaller)
         return self._test_of(smaller, "lr")
 
-    def score_test(self, hypothesis=None):
+    def score_test(self, hypothesis: Hypothesis | None = None) -> pd.DataFrame | HypothesisTest:
         """Score tests: of a hypothesis, or by default of every loading and correlation fixed at zero.
 
         Parameters
@@ -47,10 +61,10 @@ class Tests:
             hypothesis a HypothesisTest.
         """
         if hypothesis is None:
-            return release.modification_indices(self)
+            return modification_indices.modification_indices(self._results)
         return self._test_of(hypothesis, "score")
 
-    def test_hypothesis(self, hypothesis, method="all"):
+    def test_hypothesis(self, hypothesis: Hypothesis, method: str | Sequence[str] = "all") -> HypothesisTest:
         """A linear hypothesis by Wald, likelihood-ratio and score test, side by side.
 
         Parameters
@@ -64,12 +78,12 @@ class Tests:
         """
         return self._test_of(hypothesis, check_methods(method))
 
-    def _test_of(self, hypothesis, method):
+    def _test_of(self, hypothesis: Hypothesis, method: str | Sequence[str]) -> HypothesisTest:
         restriction = read_restriction(hypothesis, self.model.param_names)
         words = "; ".join(restriction.labels)
-        return named_test(self, "Linear hypothesis", words, {"hypothesis": restriction}, method)
+        return named_test(self._results, "Linear hypothesis", words, {"hypothesis": restriction}, method)
 
-    def test_no_interaction(self, method="wald"):
+    def test_no_interaction(self, method: str | Sequence[str] = "wald") -> HypothesisTest:
         """Test that every slope on an interaction term is zero, jointly and skill by skill.
 
         Parameters
@@ -80,9 +94,11 @@ class Tests:
         -------
         HypothesisTest
         """
-        return hypotheses.no_interaction(self, method)
+        return hypotheses.no_interaction(self._results, method)
 
-    def test_flops_sufficiency(self, method="wald", size=None, tokens=None):
+    def test_flops_sufficiency(
+        self, method: str | Sequence[str] = "wald", size: str | None = None, tokens: str | None = None
+    ) -> HypothesisTest:
         """Test that skills depend on size and tokens through training FLOPs alone, jointly and skill by skill.
 
         FLOPs are 6 s t, so that log FLOPs = log s + log t + const: the slopes on log s and log t are then equal, and
@@ -98,9 +114,9 @@ class Tests:
         -------
         HypothesisTest
         """
-        return hypotheses.flops_sufficiency(self, method, size, tokens)
+        return hypotheses.flops_sufficiency(self._results, method, size, tokens)
 
-    def test_equal_slopes(self, method="wald"):
+    def test_equal_slopes(self, method: str | Sequence[str] = "wald") -> HypothesisTest:
         """Test that all skills have the same slopes, jointly and term by term.
 
         Slopes are per unit of a skill, which in anchored and echelon forms is one standard deviation of family
@@ -114,9 +130,11 @@ class Tests:
         -------
         HypothesisTest
         """
-        return hypotheses.equal_slopes(self, method)
+        return hypotheses.equal_slopes(self._results, method)
 
-    def test_shared_slopes(self, terms=None, method="score", integration="laplace"):
+    def test_shared_slopes(
+        self, terms: str | Sequence[str] | None = None, method: str = "score", integration: str = "laplace"
+    ) -> HypothesisTest:
         """Test that families share their slopes, against slopes that vary between them (random slopes).
 
         Variances are zero under the hypothesis, on the boundary of their space. The score statistic is compared with
@@ -135,4 +153,4 @@ class Tests:
         -------
         HypothesisTest
         """
-        return shared_slopes.shared_slopes(self, terms, method, integration)
+        return shared_slopes.shared_slopes(self._results, terms, method, integration)

@@ -1,8 +1,11 @@
 """LatentSkillResults: what a fitted LatentSkillModel reports; RotatedResults, the same law with other skills."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,6 @@ from ..components.identification import Pattern
 from ..errors import DataError
 from ..inference.covariance import Covariance
 from ..inference.rotation import rotate_structure, rotated_table, rotation_jacobian
-from .estimates import Estimates
 from .hypotheses import Tests
 from .parameter_plots import ParameterPlots
 from .prediction_plots import PredictionPlots
@@ -23,12 +25,23 @@ from .tables import Tables
 from .uncertainty import Uncertainty
 
 if TYPE_CHECKING:
+    from os import PathLike
+
+    from narwhals.typing import IntoFrame
+
     from ..estimation.fit import Estimate
+    from ..inference.covariance import Observed
+    from ..inference.diagnosis import Diagnosis
+    from ..inference.diagnostics import Problem
     from ..model import LatentSkillModel
     from ..numerics.rotation import Rotation
+    from ..parameters.table import ParameterTable
+    from ..prediction.posterior import FamilyPosterior
+    from .prediction import PredictionResults
+    from .summary import SkillSummary
 
 
-class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPlots, PredictionPlots, Reports, Tables):
+class LatentSkillResults(Uncertainty, Tests, Predictions, ParameterPlots, PredictionPlots, Reports, Tables):
     """Results of a fit. Immutable; every table handed out is a new one.
 
     Attributes
@@ -40,21 +53,17 @@ class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPl
         Of the natural parameters: what standard errors, tests and intervals use.
     """
 
-    model: "LatentSkillModel"
-    estimate: "Estimate"
-    covariance: Covariance
-
-    def __init__(self, model, estimate, covariance=None):
+    def __init__(self, model: LatentSkillModel, estimate: Estimate, covariance: Covariance | None = None) -> None:
         self.__dict__.update(model=model, estimate=estimate)
         self.__dict__["covariance"] = self._default_covariance() if covariance is None else covariance
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "" if self.converged else ", NOT CONVERGED"
         return f"<LatentSkillResults: llf {self.llf:.4f}, {self.df_model} parameters, {self.estimate.rule}{state}>"
 
     # --- rotation ---------------------------------------------------------------------------------------------------
 
-    def rotate(self, method="geomin", names=None, **options):
+    def rotate(self, method: str = "geomin", names: Sequence[str] | None = None, **options: Any) -> RotatedResults:
         """New results with rotated skills, their standard errors by the delta method.
 
         Parameters
@@ -80,22 +89,24 @@ class LatentSkillResults(Estimates, Uncertainty, Tests, Predictions, ParameterPl
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
-    def summary(self, alpha=0.05):
+    def summary(self, alpha: float = 0.05) -> SkillSummary:
         """statsmodels Summary in blocks; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
         return summarise(self, alpha)
 
-    def save(self, path):
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the fit to one file that ``latentscale.load`` reads; see ``latentscale.loading``."""
         save_fit(self, path)
 
 
-def rotate_fit(fit, method, names, options):
+def rotate_fit(
+    fit: LatentSkillResults, method: str, names: Sequence[str] | None, options: Mapping[str, Any]
+) -> RotatedResults:
     """RotatedResults of a fit; see ``LatentSkillResults.rotate``."""
     options = dict(options)
     if method == "target" and "weights" not in options and isinstance(options.get("target"), pd.DataFrame):
         names = list(options["target"].columns) if names is None else names
     matrices = {name: _aligned(options[name], name, fit) for name in ("target", "weights") if name in options}
-    structure, rotation = rotate_structure(fit.structure, method, **{**options, **matrices})
+    structure, rotation = rotate_structure(fit.structure, method, **(options | matrices))
     table = rotated_table(fit.model.table, rotation, names)
     jacobian = rotation_jacobian(fit.model.table, table, fit.params.to_numpy(), rotation)
     matrix = jacobian @ fit.covariance.matrix @ jacobian.T
@@ -105,7 +116,7 @@ def rotate_fit(fit, method, names, options):
     return RotatedResults(model, estimate, covariance, fit, rotation, jacobian, (method, names, options))
 
 
-def _aligned(matrix, name, fit):
+def _aligned(matrix: Any, name: str, fit: LatentSkillResults) -> Any:
     """A target as an array (J, K) in the order of the model's benchmarks."""
     if not isinstance(matrix, pd.DataFrame):
         return matrix
@@ -115,7 +126,7 @@ def _aligned(matrix, name, fit):
     return matrix.loc[list(fit.model.benchmarks)].to_numpy(dtype=float)
 
 
-def _rotated_model(model, table, rotation):
+def _rotated_model(model: LatentSkillModel, table: ParameterTable, rotation: Rotation) -> LatentSkillModel:
     """The model with rotated skills; it describes, and is not fitted."""
     k = len(table.skills)
     fixed = np.full((len(model.benchmarks), k), np.nan)
@@ -142,24 +153,33 @@ class RotatedResults(LatentSkillResults):
     """
 
     source: LatentSkillResults
-    rotation: "Rotation"
+    rotation: Rotation
     jacobian: np.ndarray
     recipe: tuple[str, Any, dict[str, Any]]
 
-    def __init__(self, model, estimate, covariance, source, rotation, jacobian, recipe):
+    def __init__(
+        self,
+        model: LatentSkillModel,
+        estimate: Estimate,
+        covariance: Covariance,
+        source: LatentSkillResults,
+        rotation: Rotation,
+        jacobian: np.ndarray,
+        recipe: tuple[str, Any, dict[str, Any]],
+    ) -> None:
         self.__dict__.update(source=source, rotation=rotation, jacobian=jacobian, recipe=recipe)
         super().__init__(model, estimate, covariance)
 
     @property
-    def observed(self):
+    def observed(self) -> Observed:
         return self.source.observed
 
     @property
-    def problems(self):
+    def problems(self) -> tuple[Problem, ...]:
         return self.source.problems
 
     @property
-    def mc_se(self):
+    def mc_se(self) -> pd.Series:
         """Monte Carlo standard error of each estimate from the draws, Series; NaN for other rules."""
         in_u = self.estimate.error.params_se
         carried = self.jacobian @ self.observed.jacobian
@@ -167,58 +187,58 @@ class RotatedResults(LatentSkillResults):
         return pd.Series(values, index=self.model.param_names, name="mc_se")
 
     @cached_property
-    def minima(self):
+    def minima(self) -> pd.DataFrame:
         """Local minima of the criterion and the number of starts that ended in each."""
         return self.rotation.minima
 
-    def rotate(self, method="geomin", names=None, **options):
+    def rotate(self, method: str = "geomin", names: Sequence[str] | None = None, **options: Any) -> RotatedResults:
         """Another rotation of the same fit."""
         return self.source.rotate(method, names, **options)
 
-    def get_robust(self, cov_type="cluster", **options):
+    def get_robust(self, cov_type: str = "cluster", **options: Any) -> RotatedResults:
         """The same rotation with another covariance of the fit."""
         method, names, rotation = self.recipe
         return self.source.get_robust(cov_type, **options).rotate(method, names, **rotation)
 
     @cached_property
-    def _posterior(self):
+    def _posterior(self) -> FamilyPosterior:
         """The fit's own nodes in rotated skills, so that nothing hangs on how a grid lies."""
         posterior, root = self.source._posterior, np.linalg.cholesky(self.source.structure.skill_cov)
         turn = np.linalg.solve(root.T, np.asarray(self.rotation.transform))
         return replace(posterior, alpha=posterior.alpha @ turn)
 
-    def predict(self, data=None):
+    def predict(self, data: IntoFrame | None = None) -> pd.DataFrame:
         return self.source.predict(data)
 
-    def get_prediction(self, *args, **options):
+    def get_prediction(self, *args: Any, **options: Any) -> PredictionResults:
         """Those of the fit: no rotation changes what is said of scores."""
         return self.source.get_prediction(*args, **options)
 
-    def residuals(self, kind="quantile", seed=0):
+    def residuals(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
         return self.source.residuals(kind, seed)
 
-    def residual_tests(self, kind="quantile", seed=0):
+    def residual_tests(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
         return self.source.residual_tests(kind, seed)
 
-    def _refuse(self, what):
+    def _refuse(self, what: str) -> NoReturn:
         raise DataError(
             f"{what} fits again, which rotated skills do not allow; ask it of the fit: rotated.source.{what}."
         )
 
-    def bootstrap(self, *args, **options):
+    def bootstrap(self, *args: Any, **options: Any) -> NoReturn:
         self._refuse("bootstrap")
 
-    def profile(self, *args, **options):
+    def profile(self, *args: Any, **options: Any) -> NoReturn:
         self._refuse("profile")
 
-    def lr_test(self, *args, **options):
+    def lr_test(self, *args: Any, **options: Any) -> NoReturn:
         self._refuse("lr_test")
 
-    def score_test(self, *args, **options):
+    def score_test(self, *args: Any, **options: Any) -> NoReturn:
         self._refuse("score_test")
 
-    def test_shared_slopes(self, *args, **options):
+    def test_shared_slopes(self, *args: Any, **options: Any) -> NoReturn:
         self._refuse("test_shared_slopes")
 
-    def diagnose(self):
+    def diagnose(self) -> Diagnosis:
         return self.source.diagnose()

@@ -22,7 +22,7 @@ _ESCAPES = {
 }
 
 
-def escape(text) -> str:
+def escape(text: object) -> str:
     r"""Text as LaTeX prints it; nothing that a user named can become a command.
 
     Examples
@@ -33,7 +33,7 @@ def escape(text) -> str:
     return "".join(_ESCAPES.get(character, character) for character in " ".join(str(text).split()))
 
 
-def number(value, digits=2) -> str:
+def number(value: float | None, digits: int = 2) -> str:
     """A number with its decimals, in math mode where it has a sign; two dashes where there is none.
 
     A number that would round to zero gets as many more decimals as show its first digit.
@@ -55,7 +55,7 @@ def number(value, digits=2) -> str:
     return f"${text}$" if text.startswith("-") else text
 
 
-def stars(p_value, levels=STAR_LEVELS) -> str:
+def stars(p_value: float, levels: Sequence[float] = STAR_LEVELS) -> str:
     """A star for each level that a p-value is below, set so that it takes no room in the column.
 
     Examples
@@ -67,7 +67,7 @@ def stars(p_value, levels=STAR_LEVELS) -> str:
     return rf"\rlap{{$^{{{'*' * count}}}$}}" if count else ""
 
 
-def read_stars(given) -> tuple:
+def read_stars(given: bool | Sequence[float] | None) -> tuple[float, ...]:
     """Levels of stars, in descending order: none for False, the usual three for True.
 
     Raises
@@ -83,7 +83,7 @@ def read_stars(given) -> tuple:
     return tuple(sorted(levels, reverse=True))
 
 
-def star_note(levels) -> str:
+def star_note(levels: Sequence[float]) -> str:
     """What the stars mean, as LaTeX; empty without stars."""
     words = ", ".join(rf"{'*' * (rank + 1)} $p < {level:g}$" for rank, level in enumerate(levels))
     return f"{words}." if words else ""
@@ -105,12 +105,12 @@ class LatexTable:
         Columns, from the left, that are set flush left; the others are flush right.
     """
 
-    header: Sequence
-    blocks: Sequence
-    notes: Sequence = ()
+    header: Sequence[str]
+    blocks: Sequence[Sequence[Sequence[str]]]
+    notes: Sequence[str] = ()
     left: int = 1
 
-    def render(self, caption=None, label=None, environment=True) -> str:
+    def render(self, caption: str | None = None, label: str | None = None, environment: bool = True) -> str:
         """LaTeX source: the tabular, in a ``table`` with caption, label and notes unless ``environment`` is False.
 
         The document needs the package booktabs.
@@ -133,11 +133,11 @@ class LatexTable:
         return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def _row(cells) -> str:
+def _row(cells: Sequence[str]) -> str:
     return " & ".join(cells).rstrip() + r" \\"
 
 
-def _safe_label(label) -> str:
+def _safe_label(label: str) -> str:
     """A label as it is: what LaTeX would not take as one is refused."""
     if not label or any(character in _ESCAPES and character != "_" for character in label):
         raise DataError(f"label {label!r} holds characters that LaTeX does not allow in labels; use letters and -:_.")

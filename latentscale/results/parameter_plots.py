@@ -1,5 +1,10 @@
 """Pictures of the parameters of a fit, and the tables that they show."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 from ..checks import check_name, check_names
 from ..errors import DataError
 from ..parameters.kinds import LOADING, SLOPE
@@ -8,6 +13,7 @@ from ..plots.families import plot_family_effects, plot_family_posterior, plot_in
 from ..plots.forests import plot_slopes
 from ..plots.loadings import plot_correlations, plot_loadings
 from ..plots.starts import plot_starts
+from .estimates import Estimates
 from .parameter_tables import (
     correlation_table,
     curve_points,
@@ -17,13 +23,18 @@ from .parameter_tables import (
     instruct_table,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
 
-class ParameterPlots:
+
+class ParameterPlots(Estimates):
     """What ``LatentSkillResults`` shows of parameters: long tables and, made of them alone, pictures."""
 
     # --- tables ----------------------------------------------------------------------------------------------------
 
-    def loading_table(self, alpha=0.05):
+    def loading_table(self, alpha: float = 0.05) -> pd.DataFrame:
         """Loadings, one row per benchmark and skill.
 
         Parameters
@@ -37,13 +48,13 @@ class ParameterPlots:
             benchmark, skill, estimate, std_err, ci_lower, ci_upper, p_value, fixed; NaN where fixed, and where there
             are no standard errors.
         """
-        return entry_table(self, LOADING, self.loadings, ("benchmark", "skill"), alpha)
+        return entry_table(self._results, LOADING, self.loadings, ("benchmark", "skill"), alpha)
 
-    def slope_table(self, alpha=0.05):
+    def slope_table(self, alpha: float = 0.05) -> pd.DataFrame:
         """Slopes, one row per term and skill; columns term, skill and the rest as in ``loading_table``."""
-        return entry_table(self, SLOPE, self.slopes, ("term", "skill"), alpha)
+        return entry_table(self._results, SLOPE, self.slopes, ("term", "skill"), alpha)
 
-    def correlation_table(self, alpha=0.05):
+    def correlation_table(self, alpha: float = 0.05) -> pd.DataFrame:
         """Correlations of family effects, one row per pair of skills.
 
         Parameters
@@ -56,9 +67,9 @@ class ParameterPlots:
         DataFrame
             first, second, estimate, std_err, ci_lower, ci_upper, fixed; without rows for one skill.
         """
-        return correlation_table(self, alpha)
+        return correlation_table(self._results, alpha)
 
-    def family_effect_table(self, alpha=0.05):
+    def family_effect_table(self, alpha: float = 0.05) -> pd.DataFrame:
         """Posterior of family effects with normal intervals, mean -/+ z sd.
 
         Parameters
@@ -71,9 +82,9 @@ class ParameterPlots:
         DataFrame
             family, skill, mean, sd, n_llms, ci_lower, ci_upper.
         """
-        return family_effect_table(self, alpha)
+        return family_effect_table(self._results, alpha)
 
-    def instruct_table(self, base_family="base_family", instruct="instruct"):
+    def instruct_table(self, base_family: str = "base_family", instruct: str = "instruct") -> pd.DataFrame:
         """Effects of base families beside those of their instruct variants.
 
         Parameters
@@ -93,9 +104,9 @@ class ParameterPlots:
         DataError
             If a column is absent or is not one value for each family, or there is no pair.
         """
-        return instruct_table(self, base_family, instruct)
+        return instruct_table(self._results, base_family, instruct)
 
-    def characteristic_curves(self, skill=None, alpha=0.05, points=101):
+    def characteristic_curves(self, skill: str | None = None, alpha: float = 0.05, points: int = 101) -> pd.DataFrame:
         """Benchmark characteristic curves: expected scores against the linear predictor or against a skill.
 
         Parameters
@@ -121,24 +132,24 @@ class ParameterPlots:
             For an unknown skill, and for alpha and points out of range.
         """
         self._check_skill(skill)
-        return curve_table(self, skill, alpha, points)
+        return curve_table(self._results, skill, alpha, points)
 
-    def curve_points(self, skill=None):
+    def curve_points(self, skill: str | None = None) -> pd.DataFrame:
         """Observed scores for ``characteristic_curves``: DataFrame of llm, benchmark, at, score, boundary.
 
         ``at`` is the linear predictor, or the skill, at the posterior means; ``boundary`` marks scores of exactly 0
         or 1.
         """
         self._check_skill(skill)
-        return curve_points(self, skill)
+        return curve_points(self._results, skill)
 
-    def _check_skill(self, skill):
+    def _check_skill(self, skill: str | None) -> None:
         if skill is not None:
             check_name("skill", skill, self.model.skills, "skills of the fit")
 
     # --- pictures --------------------------------------------------------------------------------------------------
 
-    def plot_loadings(self, kind="heatmap", ax=None, alpha=0.05):
+    def plot_loadings(self, kind: str = "heatmap", ax: Axes | None = None, alpha: float = 0.05) -> Axes:
         """Plot loadings as a heatmap with numbers or as a forest; see ``latentscale.plots.loadings``.
 
         Parameters
@@ -154,11 +165,11 @@ class ParameterPlots:
         """
         return plot_loadings(self.loading_table(alpha), kind, ax, alpha)
 
-    def plot_slopes(self, ax=None, alpha=0.05):
+    def plot_slopes(self, ax: Axes | None = None, alpha: float = 0.05) -> Axes:
         """Plot slopes with intervals, skill by skill; returns the matplotlib axes."""
         return plot_slopes(self.slope_table(alpha), ax, alpha)
 
-    def plot_correlations(self, ax=None, alpha=0.05):
+    def plot_correlations(self, ax: Axes | None = None, alpha: float = 0.05) -> Axes:
         """Plot correlations of family effects with intervals; returns the matplotlib axes.
 
         Raises
@@ -168,7 +179,13 @@ class ParameterPlots:
         """
         return plot_correlations(self.correlation_table(alpha), ax, alpha)
 
-    def plot_family_effects(self, skill=None, ax=None, alpha=0.05, families=None):
+    def plot_family_effects(
+        self,
+        skill: str | None = None,
+        ax: Axes | None = None,
+        alpha: float = 0.05,
+        families: str | Sequence[str] | None = None,
+    ) -> Axes:
         """Plot sorted family effects with posterior intervals.
 
         Parameters
@@ -187,7 +204,14 @@ class ParameterPlots:
         """
         return plot_family_effects(self.family_effect_table(alpha), skill, ax, alpha, families)
 
-    def plot_instruct(self, skill=None, ax=None, base_family="base_family", instruct="instruct", labels=8):
+    def plot_instruct(
+        self,
+        skill: str | None = None,
+        ax: Axes | None = None,
+        base_family: str = "base_family",
+        instruct: str = "instruct",
+        labels: int = 8,
+    ) -> Axes:
         """Plot effects of instruct families against those of their base families.
 
         Parameters
@@ -211,7 +235,14 @@ class ParameterPlots:
         """
         return plot_instruct(self.instruct_table(base_family, instruct), skill, ax, labels)
 
-    def plot_family_posterior(self, families, skills=None, ax=None, size=4000, seed=0):
+    def plot_family_posterior(
+        self,
+        families: str | Sequence[str],
+        skills: Sequence[str] | None = None,
+        ax: Axes | None = None,
+        size: int = 4000,
+        seed: int = 0,
+    ) -> Axes:
         """Plot joint posterior densities of families' effects on two skills.
 
         Parameters
@@ -238,13 +269,19 @@ class ParameterPlots:
         skills = known[:2] if skills is None else check_names("skills", skills, known, "skills of the fit")
         if len(skills) != 2 or skills[0] == skills[1]:
             raise DataError(f"A joint posterior is of two different skills; got {skills} of {', '.join(known)}.")
-        posterior = self.family_posteriors(seed=seed)
+        posterior = self._results.family_posteriors(seed=seed)
         families = check_names("families", families, posterior.families, "families of the fit")
         draws = {family: posterior.draws(family, size) for family in families}
-        means = self.family_effects()["mean"].unstack("skill").loc[families, skills]
+        means = self._results.family_effects()["mean"].unstack("skill").loc[families, skills]
         return plot_family_posterior(draws, means, ax)
 
-    def plot_curves(self, benchmarks=None, ax=None, skill=None, alpha=0.05):
+    def plot_curves(
+        self,
+        benchmarks: str | Sequence[str] | None = None,
+        ax: Any = None,
+        skill: str | None = None,
+        alpha: float = 0.05,
+    ) -> Axes | np.ndarray:
         """Plot benchmark characteristic curves with their asymptotes and the observed scores.
 
         Parameters
@@ -279,6 +316,6 @@ class ParameterPlots:
             return plot_curve(curves, points, self.asymptotes.loc[benchmarks], ax, alpha, words, dots=dots)
         return plot_curves(curves, points, self.asymptotes, ax, alpha, words, dots)
 
-    def plot_starts(self, ax=None):
+    def plot_starts(self, ax: Axes | None = None) -> Axes:
         """Plot how far below the best one each start of the search ended; returns the matplotlib axes."""
         return plot_starts(self.starts, ax, self.converged)

@@ -1,5 +1,10 @@
 """Parameters of a fit in long tables, one row for each thing that a picture shows."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 from scipy import special, stats
@@ -12,16 +17,26 @@ from ..numerics import monotone
 from ..parameters.kinds import CORRELATION, COVARIANCE, VARIANCE
 from ..tables import some
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..parameters.kinds import Kind
+    from ..parameters.structure import Structure
+    from ..parameters.table import ParameterTable
+    from .latent_skill import LatentSkillResults
+
 _BISECTIONS = 50  # halvings of [0, 1]: quantiles to 1e-15
 _TINY = 1e-300
 
 
-def _checked(alpha):
+def _checked(alpha: float) -> float:
     check_alpha(alpha)
     return stats.norm.isf(0.5 * alpha)
 
 
-def entry_table(fit, kind, matrix, names, alpha):
+def entry_table(
+    fit: LatentSkillResults, kind: Kind, matrix: pd.DataFrame, names: Sequence[str], alpha: float
+) -> pd.DataFrame:
     """Estimates of a block (rows by columns) with intervals, fixed entries included; see ``loading_table``."""
     # absent errors are NaN, and a parameter that constraints hold still has the error 0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -36,7 +51,7 @@ def entry_table(fit, kind, matrix, names, alpha):
     return frame
 
 
-def correlation_table(fit, alpha):
+def correlation_table(fit: LatentSkillResults, alpha: float) -> pd.DataFrame:
     """Correlations of family effects, one row per pair; see ``ParameterPlots.correlation_table``."""
     _checked(alpha)
     skills, everything = list(fit.model.skills), fit.model.table.all_parameters
@@ -56,7 +71,9 @@ def correlation_table(fit, alpha):
     return pd.DataFrame(rows, columns=["first", "second", "estimate", "std_err", "ci_lower", "ci_upper", "fixed"])
 
 
-def _correlation_interval(fit, skills, first, second, alpha):
+def _correlation_interval(
+    fit: LatentSkillResults, skills: Sequence[str], first: str, second: str, alpha: float
+) -> tuple[float, float, float]:
     """Standard error by the delta method and interval on Fisher's z, where variances are free."""
     i, j = skills.index(first), skills.index(second)
     if not np.isfinite(fit.bse[fit.parameters.are(COVARIANCE, VARIANCE)]).all():
@@ -70,7 +87,7 @@ def _correlation_interval(fit, skills, first, second, alpha):
     return error, np.tanh(np.arctanh(value) - half), np.tanh(np.arctanh(value) + half)
 
 
-def family_effect_table(fit, alpha):
+def family_effect_table(fit: LatentSkillResults, alpha: float) -> pd.DataFrame:
     """Family effects with intervals, long; see ``ParameterPlots.family_effect_table``."""
     quantile = _checked(alpha)
     frame = fit.family_effects()
@@ -79,7 +96,7 @@ def family_effect_table(fit, alpha):
     return frame.reset_index()
 
 
-def instruct_table(fit, base_family, instruct):
+def instruct_table(fit: LatentSkillResults, base_family: str, instruct: str) -> pd.DataFrame:
     """Family effects of base families beside those of their instruct variants; see ``ParameterPlots``."""
     model = fit.model
     table = model.panel.table[model.rows.keep]
@@ -102,9 +119,7 @@ def instruct_table(fit, base_family, instruct):
             f"Families {some(sorted(set(mixed)), 5)} have more than one value of {base_family!r} or {instruct!r}: give "
             "base and instruct variants families of their own, or name other columns."
         )
-    pairs = kinds[~kinds["instruct"]].merge(
-        kinds[kinds["instruct"]], on="base_family", suffixes=("_base", "_instruct")
-    )
+    pairs = kinds[~kinds["instruct"]].merge(kinds[kinds["instruct"]], on="base_family", suffixes=("_base", "_instruct"))
     if pairs.empty:
         raise DataError(f"No base family has both base and instruct variants by {base_family!r} and {instruct!r}.")
     effects = fit.family_effects()
@@ -121,7 +136,7 @@ def instruct_table(fit, base_family, instruct):
 _WORDS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False, "1.0": True, "0.0": False}
 
 
-def _truth(column, name):
+def _truth(column: pd.Series, name: str) -> np.ndarray:
     words = [str(value).strip().lower() for value in column]
     unknown = sorted(set(words) - set(_WORDS))
     if unknown:
@@ -132,7 +147,7 @@ def _truth(column, name):
 # --- characteristic curves --------------------------------------------------------------------------------------------
 
 
-def curve_points(fit, skill=None):
+def curve_points(fit: LatentSkillResults, skill: str | None = None) -> pd.DataFrame:
     """Observed scores at posterior means, long: llm, benchmark, at, score, boundary."""
     model = fit.model
     theta = fit.skills().to_numpy()
@@ -153,7 +168,9 @@ def curve_points(fit, skill=None):
     return pd.DataFrame(values)
 
 
-def curve_table(fit, skill=None, alpha=0.05, points=101):
+def curve_table(
+    fit: LatentSkillResults, skill: str | None = None, alpha: float = 0.05, points: int = 101
+) -> pd.DataFrame:
     """Characteristic curves with bands, long; see ``ParameterPlots.characteristic_curves``."""
     quantile = _checked(alpha)
     check_whole("points", points, 2)
@@ -172,7 +189,9 @@ def curve_table(fit, skill=None, alpha=0.05, points=101):
     return frame[["benchmark", *frame.columns.drop("benchmark")]]
 
 
-def _one_curve(fit, item, grid, skills, alpha, quantile):
+def _one_curve(
+    fit: LatentSkillResults, item: int, grid: np.ndarray, skills: np.ndarray | None, alpha: float, quantile: float
+) -> pd.DataFrame:
     structure = fit.structure
     eta = grid if skills is None else skills @ structure.loadings[item] + structure.intercepts[item]
     lower, upper = structure.lower[item], structure.upper[item]
@@ -199,7 +218,14 @@ def _one_curve(fit, item, grid, skills, alpha, quantile):
     return pd.DataFrame({"at": grid, "eta": eta, "mean": mean, "mean_se": se, **columns})
 
 
-def curve_gradient(table, structure, item, eta, share, skills=None):
+def curve_gradient(
+    table: ParameterTable,
+    structure: Structure,
+    item: int,
+    eta: npt.ArrayLike,
+    share: np.ndarray,
+    skills: np.ndarray | None = None,
+) -> np.ndarray:
     """Derivatives (n, P) of expected scores in the free parameters; at fixed eta, or at fixed skills (n, K)."""
     eta, layout = np.asarray(eta, dtype=float), table.layout
     span = structure.upper[item] - structure.lower[item]
@@ -219,7 +245,7 @@ def curve_gradient(table, structure, item, eta, share, skills=None):
     return full[:, table.free]
 
 
-def score_quantiles(mean, precision, outliers, levels):
+def score_quantiles(mean: np.ndarray, precision: float, outliers: float, levels: Sequence[float]) -> list[np.ndarray]:
     """Quantiles of the law of a score (n,) for each level: a beta law, or the mixture of two with outliers."""
     mean = np.clip(np.asarray(mean, dtype=float), 1e-12, 1.0 - 1e-12)
     parts = [(1.0 - outliers, precision)] + ([(outliers, OUTLIER_PRECISION * precision)] if outliers > 0.0 else [])

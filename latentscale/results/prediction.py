@@ -1,5 +1,10 @@
 """What ``get_prediction`` returns: expected scores and scores with their uncertainty."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +12,9 @@ from ..checks import check_alpha, check_seed
 from ..errors import DataError
 from ..immutable import Immutable
 from ..prediction.calibration import crps, interval, log_score, probability_integral_transform
+
+if TYPE_CHECKING:
+    from ..prediction.predictive import PredictiveDraws
 
 
 class PredictionResults(Immutable):
@@ -19,19 +27,22 @@ class PredictionResults(Immutable):
         How the index of LLMs is called.
     """
 
-    def __init__(self, draws, llm_name="llm"):
+    draws: PredictiveDraws
+    llm_name: str
+
+    def __init__(self, draws: PredictiveDraws, llm_name: str = "llm") -> None:
         self.__dict__.update(draws=draws, llm_name=str(llm_name))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         size, n, j = self.draws.mu.shape
         return f"<PredictionResults: {n} LLMs, {j} benchmarks, {size} draws>"
 
     @property
-    def mean(self):
+    def mean(self) -> pd.DataFrame:
         """Expected scores at the estimate, DataFrame LLM x benchmark."""
         return pd.DataFrame(self.draws.mean, self.draws.llms, list(self.draws.benchmarks))
 
-    def summary_frame(self, alpha=0.05):
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
         """Long table, one row per LLM and benchmark.
 
         Parameters
@@ -63,7 +74,9 @@ class PredictionResults(Immutable):
         }
         return pd.DataFrame(columns)
 
-    def calibration(self, scores, rounding=None, seed=0):
+    def calibration(
+        self, scores: pd.DataFrame, rounding: Mapping[str, float] | pd.Series | None = None, seed: int = 0
+    ) -> pd.DataFrame:
         """How the predictions agree with scores that came true.
 
         Parameters

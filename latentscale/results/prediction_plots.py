@@ -1,5 +1,10 @@
 """Curves, predictions and residuals as tables, and their pictures."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 from ..checks import check_alpha
 from ..components.levels import levels_of
 from ..errors import DataError
@@ -9,20 +14,28 @@ from ..plots.prediction import plot_prediction
 from ..plots.scaling_curves import plot_scaling
 from ..plots.scaling_surface import plot_surface
 from ..plots.style import note
-from ..prediction import calibration_tables as scored
-from ..prediction import residual_tables, scaling_curves
+from ..prediction import calibration_tables, residual_tables, scaling_curves
+from .estimates import Estimates
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from narwhals.typing import IntoFrame
 
 
-class PredictionPlots:
+class PredictionPlots(Estimates):
     """What ``LatentSkillResults`` shows of scaling, predictions and residuals.
 
     Every picture draws a table that a method beside it hands out.
     """
 
     def scaling_curve(
-        self, target, x="params_b", families=None, at=None, points=40, limits=None, alpha=0.05, size=2000, seed=0,
-        uncertainty=("parameters", "family", "score"), columns=("params_b", "tokens_t"),
-    ):  # fmt: skip
+        self, target: str, x: str = "params_b", families: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None, points: int = 40, limits: tuple[float, float] | None = None,
+        alpha: float = 0.05, size: int = 2000, seed: int = 0,
+        uncertainty: str | Sequence[str] = ("parameters", "family", "score"),
+        columns: tuple[str, str] = ("params_b", "tokens_t"),
+    ) -> pd.DataFrame:  # fmt: skip
         """Expected score of a benchmark, or a skill, along size, tokens, FLOPs or another covariate, by family.
 
         Each point is an LLM of the family that is not in the data, predicted as by ``get_prediction``. The other
@@ -78,12 +91,20 @@ class PredictionPlots:
         {1.0: 0.4, 10.0: 0.5, 100.0: 0.7}
         """
         return scaling_curves.scaling_curve(
-            self, target, x, families, at, points, limits, alpha, size, seed, uncertainty, columns
+            self._results, target, x, families, at, points, limits, alpha, size, seed, uncertainty, columns
         )
 
     def scaling_surface(
-        self, target, family=None, at=None, points=31, alpha=0.05, size=400, seed=0, columns=("params_b", "tokens_t")
-    ):
+        self,
+        target: str,
+        family: str | None = None,
+        at: Mapping[str, Any] | None = None,
+        points: int = 31,
+        alpha: float = 0.05,
+        size: int = 400,
+        seed: int = 0,
+        columns: tuple[str, str] = ("params_b", "tokens_t"),
+    ) -> pd.DataFrame:
         """A skill, or the expected score of a benchmark, over size and tokens.
 
         Parameters
@@ -111,9 +132,16 @@ class PredictionPlots:
         DataError
             As ``scaling_curve``; and if the scaling lacks size or tokens.
         """
-        return scaling_curves.scaling_surface(self, target, family, at, points, alpha, size, seed, columns)
+        return scaling_curves.scaling_surface(self._results, target, family, at, points, alpha, size, seed, columns)
 
-    def prediction_table(self, data=None, benchmark=None, alpha=0.05, size=2000, seed=0):
+    def prediction_table(
+        self,
+        data: IntoFrame | None = None,
+        benchmark: str | Sequence[str] | None = None,
+        alpha: float = 0.05,
+        size: int = 2000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
         """Prediction intervals beside the scores that came true.
 
         Parameters
@@ -132,9 +160,9 @@ class PredictionPlots:
             One row per observed score: llm, family, benchmark, score, mean, obs_ci_lower, obs_ci_upper (fractions),
             inside.
         """
-        return scored.prediction_table(self, data, benchmark, alpha, size, seed)
+        return calibration_tables.prediction_table(self._results, data, benchmark, alpha, size, seed)
 
-    def residual_table(self, kind="quantile", seed=0):
+    def residual_table(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
         """Residuals of the observed scores in a long table.
 
         Parameters
@@ -148,11 +176,19 @@ class PredictionPlots:
             One row per observed score: llm, family, benchmark, residual, fitted (the mean it is measured against, see
             ``latentscale.prediction.residuals.fitted_scores``), and the columns of the scaling.
         """
-        return residual_tables.residual_table(self, kind, seed)
+        return residual_tables.residual_table(self._results, kind, seed)
 
     # --- pictures ---------------------------------------------------------------------------------------------------
 
-    def plot_scaling(self, target=None, x="params_b", families=None, ax=None, alpha=0.05, **options):
+    def plot_scaling(
+        self,
+        target: str | None = None,
+        x: str = "params_b",
+        families: str | Sequence[str] | None = None,
+        ax: Axes | None = None,
+        alpha: float = 0.05,
+        **options: Any,
+    ) -> Axes:
         """Plot scaling curves of a benchmark or a skill by family, with bands and the LLMs of the fit.
 
         Parameters
@@ -172,20 +208,27 @@ class PredictionPlots:
         """
         target = self.model.benchmarks[0] if target is None else target
         columns = options.get("columns", ("params_b", "tokens_t"))
-        families = scaling_curves.chosen_families(self, target, x, families, columns)
+        families = scaling_curves.chosen_families(self._results, target, x, families, columns)
         sources = ("parameters", "family", *(("score",) if len(families) == 1 else ()))
         # each imagined LLM has a residual of its own draws: their bands need more of them to be smooth
         size = 4000 if len(levels_of(self.structure)) > 1 else 1000
         options = {"size": size, "points": 30, "uncertainty": sources, **options}
         table = self.scaling_curve(target, x, families, alpha=alpha, **options)
         unit = scaling_curves.read_target(self.model, target)[0]
-        points = scaling_curves.curve_points(self, target, x, columns)
+        points = scaling_curves.curve_points(self._results, target, x, columns)
         ax = plot_scaling(table, points, target, "skill" if unit == "skill" else "score", ax, alpha)
         if scaling_curves.holds_others(self.model, x):
             note(ax, "curves hold other covariates")
         return ax
 
-    def plot_surface(self, target=None, ax=None, family=None, alpha=0.05, **options):
+    def plot_surface(
+        self,
+        target: str | None = None,
+        ax: Axes | None = None,
+        family: str | None = None,
+        alpha: float = 0.05,
+        **options: Any,
+    ) -> Axes:
         """Plot level curves of a skill or a benchmark over size and tokens, with the band of each level.
 
         Skills are counted from the average family's LLM whose covariates are zero (with logarithms: one billion
@@ -213,7 +256,14 @@ class PredictionPlots:
         words = f"{target}: {unit}, {'average over families' if family is None else family}"
         return plot_surface(table, llms, corners, words, ax, alpha)
 
-    def plot_prediction(self, data=None, benchmark=None, ax=None, alpha=0.05, **options):
+    def plot_prediction(
+        self,
+        data: IntoFrame | None = None,
+        benchmark: str | Sequence[str] | None = None,
+        ax: Axes | None = None,
+        alpha: float = 0.05,
+        **options: Any,
+    ) -> Axes:
         """Plot prediction intervals against observed scores; the legend has the share of scores inside.
 
         Parameters
@@ -234,7 +284,15 @@ class PredictionPlots:
         words = f"{what}, LLMs of the fit (their scores were seen)" if data is None else f"{what}, new table"
         return plot_prediction(table, ax, alpha, words)
 
-    def plot_residuals(self, kind="quantile", against="fitted", benchmark=None, ax=None, alpha=0.05, seed=0):
+    def plot_residuals(
+        self,
+        kind: str = "quantile",
+        against: str = "fitted",
+        benchmark: str | Sequence[str] | None = None,
+        ax: Axes | None = None,
+        alpha: float = 0.05,
+        seed: int = 0,
+    ) -> Axes:
         """Plot residuals against fitted scores or a covariate, normal quantiles, or group by group.
 
         Parameters
@@ -262,7 +320,7 @@ class PredictionPlots:
         """
         check_alpha(alpha)
         table = self.residual_table(kind, seed)
-        table = table[table["benchmark"].isin(scored.chosen_benchmarks(self.model, benchmark))]
+        table = table[table["benchmark"].isin(calibration_tables.chosen_benchmarks(self.model, benchmark))]
         how = pictures.check_against(table, against, kind)
         if how == "qq":
             return pictures.plot_normal(residual_tables.normal_order(table["residual"], alpha), kind, ax, alpha)
@@ -272,7 +330,14 @@ class PredictionPlots:
         smooth = residual_tables.trend(table, against, alpha, logged)
         return pictures.plot_against(table, against, smooth, kind, ax, alpha, logged)
 
-    def plot_calibration(self, data=None, kind="coverage", benchmark=None, ax=None, **options):
+    def plot_calibration(
+        self,
+        data: IntoFrame | None = None,
+        kind: str = "coverage",
+        benchmark: str | Sequence[str] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Axes:
         """Plot coverage of central intervals against their level, or the histogram of PIT values.
 
         The PIT of a new LLM's score is its place in the predictive law. That of a score of the fit is the normal
@@ -293,7 +358,7 @@ class PredictionPlots:
         -------
         matplotlib Axes
         """
-        table = scored.pit_table(self, data, benchmark, **options)
+        table = calibration_tables.pit_table(self._results, data, benchmark, **options)
         if table.empty:
             raise DataError("There is no observed score whose place in its law could be shown.")
         return plot_calibration(table, kind, ax)

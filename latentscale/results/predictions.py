@@ -1,6 +1,10 @@
 """Families, skills and expected scores."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +16,26 @@ from ..planning.next_evaluation import next_evaluation
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
 from ..prediction.predictive import predictive_draws
 from ..prediction.residuals import fitted_scores, residual_tests, residuals
+from .estimates import Estimates
 from .family_posterior import FamilyPosteriors, contrast_families
 from .prediction import PredictionResults
 
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
 
-class Predictions:
+    from ..downstream.results import DownstreamResults
+    from ..planning.next_evaluation import NextEvaluation
+    from ..prediction.posterior import FamilyPosterior
+
+
+class Predictions(Estimates):
     """What ``LatentSkillResults`` says of families and LLMs."""
 
     @cached_property
-    def _posterior(self):
+    def _posterior(self) -> FamilyPosterior:
         return family_posterior(self.structure, self.model.user_cells, self.estimate.rule)
 
-    def family_effects(self):
+    def family_effects(self) -> pd.DataFrame:
         """Posterior of family effects alpha: DataFrame by (family, skill) with mean, sd, n_llms."""
         model, posterior, k = self.model, self._posterior, len(self.model.skills)
         index = pd.MultiIndex.from_product([model.families, model.skills], names=["family", "skill"])
@@ -35,7 +47,7 @@ class Predictions:
         }
         return pd.DataFrame(values, index=index)
 
-    def family_slopes(self):
+    def family_slopes(self) -> pd.DataFrame:
         """Posterior of the families' slopes B + Delta_l: DataFrame by (family, term, skill) with mean, sd.
 
         Only terms with random slopes; the uncertainty of B itself is not in sd.
@@ -51,7 +63,7 @@ class Predictions:
         }
         return pd.DataFrame(values, index=index)
 
-    def skills(self):
+    def skills(self) -> pd.DataFrame:
         """Posterior means of skills theta_i, DataFrame (n, K), one row per LLM in the likelihood."""
         model, (outer, *inner) = self.model, levels_of(self.structure)
         mean = self._posterior.mean[model.family_codes]
@@ -61,7 +73,7 @@ class Predictions:
             theta = theta + level.added(self.structure, own, model.random_design)
         return pd.DataFrame(theta, index=model.llms, columns=list(model.skills))
 
-    def predict(self, data=None):
+    def predict(self, data: IntoFrame | None = None) -> pd.DataFrame:
         """Mean scores given the data, DataFrame LLM x benchmark.
 
         Parameters
@@ -87,8 +99,13 @@ class Predictions:
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
 
     def get_prediction(
-        self, data=None, observed=None, size=4000, seed=0, uncertainty=("parameters", "family", "score")
-    ):
+        self,
+        data: IntoFrame | None = None,
+        observed: bool | None = None,
+        size: int = 4000,
+        seed: int = 0,
+        uncertainty: str | Sequence[str] = ("parameters", "family", "score"),
+    ) -> PredictionResults:
         """Expected scores and scores with their uncertainty.
 
         Parameters
@@ -136,23 +153,32 @@ class Predictions:
         >>> frame.set_index("benchmark")[["mean", "obs_ci_lower", "obs_ci_upper"]].round(1).loc["mmlu"].tolist()
         [0.6, 0.4, 0.7]
         """
-        draws = predictive_draws(self, data, bool(observed), size, seed, uncertainty)
+        draws = predictive_draws(self._results, data, bool(observed), size, seed, uncertainty)
         return PredictionResults(draws, self.model.panel.llm)
 
-    def family_posteriors(self, draws=4096, seed=0):
+    def family_posteriors(self, draws: int = 4096, seed: int = 0) -> FamilyPosteriors:
         """Posterior of every family's effects at the estimates, by importance sampling: FamilyPosteriors.
 
         ``moments()`` with effective sample sizes, ``correlation(family)``, ``quantiles(levels)``, ``draws(family)``,
         ``to_arviz()``.
         """
-        return FamilyPosteriors(self, draws, seed)
+        return FamilyPosteriors(self._results, draws, seed)
 
-    def family_posterior(self, family, size=4000, seed=0):
+    def family_posterior(self, family: str, size: int = 4000, seed: int = 0) -> pd.DataFrame:
         """Draws from p(alpha_l | y_l) of one family at the estimates, DataFrame (size, K) by skill."""
         check_whole("size", size, 1)
-        return FamilyPosteriors(self, 4096, seed).draws(family, size)
+        return FamilyPosteriors(self._results, 4096, seed).draws(family, size)
 
-    def contrast(self, first, second, at=None, alpha=0.05, size=4000, seed=0, uncertainty=("parameters", "family")):
+    def contrast(
+        self,
+        first: str,
+        second: str,
+        at: dict[str, Any] | IntoFrame | None = None,
+        alpha: float = 0.05,
+        size: int = 4000,
+        seed: int = 0,
+        uncertainty: str | Sequence[str] = ("parameters", "family"),
+    ) -> pd.DataFrame:
         """By how much one family is better than another, skill by skill.
 
         Parameters
@@ -177,9 +203,14 @@ class Predictions:
         DataError
             For families that are not in the fit.
         """
-        return contrast_families(self, first, second, at, alpha, size, seed, uncertainty)
+        return contrast_families(self._results, first, second, at, alpha, size, seed, uncertainty)
 
-    def next_evaluation(self, data=None, target=None, **options):
+    def next_evaluation(
+        self,
+        data: IntoFrame | None = None,
+        target: str | Mapping[str, float] | DownstreamResults | None = None,
+        **options: Any,
+    ) -> NextEvaluation:
         """Which benchmark's score would tell most about a target, for LLMs that lack some scores: NextEvaluation.
 
         Parameters
@@ -192,9 +223,9 @@ class Predictions:
             ``candidates``, ``costs``, ``size``, ``outcomes``, ``seed``, ``uncertainty``; see
             ``latentscale.planning.next_evaluation``.
         """
-        return next_evaluation(self, data, target, **options)
+        return next_evaluation(self._results, data, target, **options)
 
-    def residuals(self, kind="quantile", seed=0):
+    def residuals(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
         """Residuals of the observed scores, DataFrame (n, J), NaN where a score is missing.
 
         Parameters
@@ -210,13 +241,13 @@ class Predictions:
             self.structure, model.user_cells, self.estimate.rule, model.llms, list(model.benchmarks), kind, seed
         )
 
-    def residual_tests(self, kind="quantile", seed=0):
+    def residual_tests(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
         """Tests of the residuals, one row per benchmark and one overall; see ``residual_tests`` of the module."""
         model = self.model
         shared = (self.structure, model.user_cells, self.estimate.rule, model.llms, list(model.benchmarks), kind, seed)
         return residual_tests(residuals(*shared), fitted_scores(*shared))
 
-    def _read_new(self, data):
+    def _read_new(self, data: IntoFrame) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
         """Index, family codes (-1 unknown), covariates and rows in the likelihood (-1 new) of a new table."""
         model = self.model
         index, families, x = read_new_llms(model, data)

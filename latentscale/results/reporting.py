@@ -1,11 +1,29 @@
-"""Reports of a fit."""
+"""The HTML report of a fit, as a method of its results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ..report.html import write_report
+from .estimates import Estimates
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
 
 
-class Reports:
-    """The reports of ``LatentSkillResults``."""
+class Reports(Estimates):
+    """The report of ``LatentSkillResults``."""
 
-    def report(self, path, title=None, question=None, alpha=0.05, size=1000, seed=0):
+    def report(
+        self,
+        path: str | PathLike[str],
+        title: str | None = None,
+        question: str | None = None,
+        alpha: float = 0.05,
+        size: int = 1000,
+        seed: int = 0,
+    ) -> Path:
         """Write one self-contained HTML file that shows this fit to a reader.
 
         Question, data and what was left out, the model in words and formulas, summary, estimates, tests on slopes,
@@ -47,4 +65,4 @@ class Reports:
         >>> page.startswith("<!doctype html>")
         True
         """
-        return write_report(self, path, title, question, alpha, size, seed)
+        return write_report(self._results, path, title, question, alpha, size, seed)

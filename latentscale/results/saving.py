@@ -14,12 +14,16 @@ of a user, and attaches the estimate. Standard errors and rotations of Huber-los
 only do arithmetic on columns (see ``latentscale.components.scaling``).
 """
 
+from __future__ import annotations
+
 import io
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,14 +32,23 @@ from .._version import __version__
 from ..components.identification import Anchored, Echelon
 from ..errors import DataError
 
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from ..model import LatentSkillModel
+    from ..panel import BenchmarkPanel
+    from .latent_skill import LatentSkillResults
+
 FORMAT = "latentscale fit"
 FORMAT_VERSION = 4
-MODEL_OPTIONS = ("link", "link_sd", "shrink_effects", "shrink_slopes", "outliers", "llm_effects", "family_covariates")
-MODEL_OPTIONS += ("avoid_zero_sd",)
+MODEL_OPTIONS = (
+    "link", "link_sd", "shrink_effects", "shrink_slopes", "outliers", "llm_effects", "family_covariates",
+    "avoid_zero_sd",
+)  # fmt: skip
 ESTIMATE_ARRAYS = ("params", "free", "information", "gradient")
 
 
-def save_fit(fit, path):
+def save_fit(fit: LatentSkillResults, path: str | PathLike[str]) -> None:
     """Write a fit; the file appears whole or not at all."""
     if hasattr(fit, "source"):
         raise DataError(
@@ -74,7 +87,7 @@ def save_fit(fit, path):
     write_fit(path, content, arrays)
 
 
-def write_fit(path, content, arrays):
+def write_fit(path: Path, content: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     head = {"format": FORMAT, "format_version": FORMAT_VERSION, "latentscale": __version__}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -88,22 +101,22 @@ def write_fit(path, content, arrays):
         temporary.unlink(missing_ok=True)
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """A number of numpy's as one of Python's."""
     return value.item() if isinstance(value, np.generic) else value
 
 
-def starts_content(starts):
+def starts_content(starts: pd.DataFrame) -> dict[str, list[Any]]:
     """Columns of a table of starts; JSON has no NaN."""
     return {name: [None if value != value else value for value in column.tolist()] for name, column in starts.items()}
 
 
-def or_null(value):
+def or_null(value: float) -> float | None:
     """JSON has no NaN."""
     return None if np.isnan(value) else float(value)
 
 
-def panel_content(panel):
+def panel_content(panel: BenchmarkPanel) -> dict[str, Any]:
     table = panel.to_frame()
     return {
         "columns": [_column_content(table[name]) for name in table.columns],
@@ -116,7 +129,7 @@ def panel_content(panel):
     }
 
 
-def _column_content(column):
+def _column_content(column: pd.Series) -> dict[str, Any]:
     """Name, kind and values of a column; JSON's doubles are exact."""
     if pd.api.types.is_bool_dtype(column.dtype):
         return {"name": column.name, "kind": "bool", "values": column.tolist()}
@@ -136,7 +149,7 @@ def _column_content(column):
     }
 
 
-def _model_content(model):
+def _model_content(model: LatentSkillModel) -> dict[str, Any]:
     form = model.form
     if isinstance(form, Anchored):
         skills = {"form": "anchored", "anchors": form.anchors, "correlated": form.correlated}

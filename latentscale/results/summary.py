@@ -1,10 +1,14 @@
 """The summary of a latent skill fit: a statsmodels Summary in blocks."""
 
+from __future__ import annotations
+
 import copy
 import csv
 import html
 import io
 import textwrap
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from statsmodels.iolib.summary import Summary
@@ -16,12 +20,20 @@ from ..components.response import OUTLIER_PRECISION
 from ..parameters.kinds import INTERCEPT, LOADING, LOWER, PRECISION, UPPER
 from .latex import escape
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..inference.named_estimates import NamedEstimates
+    from ..model import LatentSkillModel
+    from ..parameters.kinds import Kind
+    from .latent_skill import LatentSkillResults
+
 _PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
 _MATRIX = {**fmt_params, "data_aligns": "r", "header_align": "r"}
 _WIDTH = 4  # significant decimals in tables
 
 
-def _number(value, digits=_WIDTH):
+def _number(value: float, digits: int = _WIDTH) -> str:
     if not np.isfinite(value):
         return ""
     return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3e}"
@@ -34,7 +46,7 @@ class SkillSummary(Summary):
     into one tabular.
     """
 
-    def as_csv(self):
+    def as_csv(self) -> str:
         """Rows of every table below its title, notes beneath; cells with commas or quotes are quoted."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -44,14 +56,14 @@ class SkillSummary(Summary):
         writer.writerows([line] for line in (self.extra_txt or "").split("\n"))
         return out.getvalue()
 
-    def as_latex(self):
+    def as_latex(self) -> str:
         """One tabular per block, notes beneath; names of benchmarks, skills and terms cannot become commands."""
         # statsmodels' own replacements leave backslashes and braces as they are
         tables = [_map_cells(table, escape).as_latex_tabular(replacements={}) for table in self.tables]
         notes = " \\newline\n".join(map(escape, (self.extra_txt or "").split("\n")))
         return "\n\n".join([*tables, notes])
 
-    def as_html(self):
+    def as_html(self) -> str:
         """Tables as HTML; names of benchmarks, skills and terms cannot become markup."""
         plain = [_map_cells(table, html.escape) for table in self.tables]
         tables = [table.as_html() for table in plain]
@@ -59,7 +71,7 @@ class SkillSummary(Summary):
         return "\n".join(tables) + ("<br/><br/>" + notes if notes else "")
 
 
-def _map_cells(table, change):
+def _map_cells(table: SimpleTable, change: Callable[[str], str]) -> SimpleTable:
     """A copy of a SimpleTable with every text changed."""
     copied = copy.deepcopy(table)
     copied.title = change(copied.title or "")
@@ -69,7 +81,7 @@ def _map_cells(table, change):
     return copied
 
 
-def summarise(fit, alpha=0.05):
+def summarise(fit: LatentSkillResults, alpha: float = 0.05) -> SkillSummary:
     """Summary of LatentSkillResults; see ``LatentSkillResults.summary``."""
     summary = SkillSummary()
     summary.tables.append(_header(fit))
@@ -83,7 +95,7 @@ def summarise(fit, alpha=0.05):
     return summary
 
 
-def _header(fit):
+def _header(fit: LatentSkillResults) -> SimpleTable:
     model, estimate = fit.model, fit.estimate
     starts = estimate.starts
     error = f" (MC s.e. {fit.llf_se:.3f})" if np.isfinite(fit.llf_se) else ""
@@ -118,7 +130,7 @@ def _header(fit):
     return SimpleTable(rows, title="Latent skill scaling model", txt_fmt=_PAIRS)
 
 
-def _special(model):
+def _special(model: LatentSkillModel) -> list[tuple[str, str]]:
     """Lines of the header for options that are not the default."""
     rows = []
     if model.link != "logistic":
@@ -136,7 +148,7 @@ def _special(model):
     return rows
 
 
-def _loadings(fit, table):
+def _loadings(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
     """Benchmarks by skills, standard errors beneath; fixed loadings say so."""
     model = fit.model
     free = np.isnan(model.pattern.fixed)
@@ -156,7 +168,9 @@ def _loadings(fit, table):
     return SimpleTable(rows, list(model.skills), stubs, title="Loadings (standard errors)", txt_fmt=_MATRIX)
 
 
-def coefficient_tables(fit, table, alpha, titles=None):
+def coefficient_tables(
+    fit: NamedEstimates, table: pd.DataFrame, alpha: float, titles: dict[Kind, str] | None = None
+) -> list[SimpleTable]:
     """A list of estimates for each title that kinds of parameters have, in the order of the parameters.
 
     Parameters
@@ -171,7 +185,7 @@ def coefficient_tables(fit, table, alpha, titles=None):
     return [coefficients(table[rows], title, alpha) for title, rows in fit.parameters.by_title(titles).items()]
 
 
-def coefficients(part, title, alpha):
+def coefficients(part: pd.DataFrame, title: str, alpha: float) -> SimpleTable:
     """A list of estimates with standard errors, z, p and intervals."""
     header = ["coef", "std err", "z", "P>|z|", f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
     rows = [
@@ -184,11 +198,11 @@ def coefficients(part, title, alpha):
     return SimpleTable(rows, header, list(part.index), title=title, txt_fmt=fmt_params)
 
 
-def _benchmarks(fit, table):
+def _benchmarks(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
     """Per benchmark: observed scores, intercept, precision, asymptotes, with standard errors where estimated."""
     model, structure = fit.model, fit.structure
 
-    def cell(kind, benchmark, value):
+    def cell(kind: Kind, benchmark: str, value: float) -> list[str]:
         name = kind.name_of(benchmark)
         if name not in table.index:
             return [f"{value:g}", "(fixed)"]
@@ -207,7 +221,7 @@ def _benchmarks(fit, table):
     return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
 
 
-def _links(fit):
+def _links(fit: LatentSkillResults) -> SimpleTable:
     """Slopes of the benchmarks' links about each centre."""
     rows = [[_number(value, 3) for value in row] for row in fit.links.to_numpy()]
     header = [f"{centre:g}" for centre in fit.links.columns]
@@ -215,7 +229,7 @@ def _links(fit):
     return SimpleTable(rows, header, list(fit.links.index), title=title, txt_fmt=_MATRIX)
 
 
-def _notes(fit):
+def _notes(fit: LatentSkillResults) -> list[str]:
     model, rows = fit.model, fit.model.rows
     notes = [f"WARNING: {problem.message}" for problem in fit.problems]
     notes.append(f"Integration: {fit.estimate.rule}; seed {fit.estimate.options['seed']}.")
@@ -245,7 +259,7 @@ def _notes(fit):
     return [line for number, note in enumerate(notes, 1) for line in _wrapped(f"[{number}] {note}")]
 
 
-def _special_notes(model):
+def _special_notes(model: LatentSkillModel) -> list[str]:
     notes = []
     if model.link != "logistic":
         notes.append(
@@ -265,5 +279,5 @@ def _special_notes(model):
     return notes
 
 
-def _wrapped(text, width=100):
+def _wrapped(text: str, width: int = 100) -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent="    ")

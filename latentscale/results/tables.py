@@ -3,6 +3,11 @@
 Every number comes from the fit; nothing is estimated here.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import numpy as np
 import pandas as pd
 
@@ -10,7 +15,15 @@ from ..checks import check_one_of, check_whole
 from ..errors import DataError
 from ..inference.hypothesis_test import HypothesisTest
 from ..parameters.kinds import CORRELATION, COVARIANCE, INTERCEPT, LOADING, LOWER, PRECISION, SLOPE, UPPER, VARIANCE
+from .estimates import Estimates
 from .latex import LatexTable, escape, number, read_stars, star_note, stars
+
+if TYPE_CHECKING:
+    from ..parameters.kinds import Kind
+    from ..sloth.results import SlothResults
+    from .latent_skill import LatentSkillResults
+
+    Fit: TypeAlias = LatentSkillResults | SlothResults
 
 TIDY_COLUMNS = (
     "parameter", "kind", "benchmark", "skill", "covariate", "other_skill", "estimate", "std_error", "statistic",
@@ -19,10 +32,10 @@ TIDY_COLUMNS = (
 _KINDS = ("loadings", "slopes", "correlations", "benchmarks", "tests", "fit")
 
 
-class Tables:
+class Tables(Estimates):
     """Frames and LaTeX tables of a fit; reads what ``Estimates``, ``Tests`` and ``Predictions`` offer."""
 
-    def tidy(self, alpha=0.05):
+    def tidy(self, alpha: float = 0.05) -> pd.DataFrame:
         """One row per estimated parameter.
 
         Parameters
@@ -47,9 +60,9 @@ class Tables:
                covariate skill  estimate
         6  log(params_b)     g       0.5
         """
-        return tidy(self, alpha)
+        return tidy(self._results, alpha)
 
-    def glance(self):
+    def glance(self) -> pd.DataFrame:
         """One row of numbers about the fit as a whole.
 
         Returns
@@ -58,9 +71,9 @@ class Tables:
             nobs, n_llms, n_families, n_benchmarks, n_skills, skills, identification, scaling, asymptotes, link,
             df_model, llf, llf_se, llf_error, llf_penalised, aic, bic, rule, cov_type, converged, starts_at_best.
         """
-        return glance(self)
+        return glance(self._results)
 
-    def augment(self, columns=(), seed=0):
+    def augment(self, columns: str | Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
         """One row per observed score of the likelihood, with what the fit says of it.
 
         Parameters
@@ -82,11 +95,18 @@ class Tables:
         DataError
             If the panel lacks a column, or it has the name of one of those above.
         """
-        return augment(self, columns, seed)
+        return augment(self._results, columns, seed)
 
     def to_latex(
-        self, kind="loadings", digits=2, stars=False, caption=None, label=None, environment=True, tests=None
-    ):
+        self,
+        kind: str = "loadings",
+        digits: int = 2,
+        stars: bool | Sequence[float] = False,
+        caption: str | None = None,
+        label: str | None = None,
+        environment: bool = True,
+        tests: HypothesisTest | Sequence[HypothesisTest] | None = None,
+    ) -> str:
         r"""A table for a paper, as LaTeX source that needs the package booktabs.
 
         Estimates have their standard errors in parentheses beneath; entries that were fixed have none.
@@ -135,9 +155,9 @@ class Tables:
         <BLANKLINE>
         """
         levels = read_stars(stars)
-        return latex_table(self, kind, digits, levels, tests).render(caption, label, environment)
+        return latex_table(self._results, kind, digits, levels, tests).render(caption, label, environment)
 
-    def to_maketables(self, kinds=None):
+    def to_maketables(self, kinds: str | Sequence[str] | None = None) -> MaketablesView:
         """What maketables (``pip install maketables``) needs of this fit: ``ETable([fit.to_maketables(), ...])``.
 
         Given the fit itself, maketables takes it for one of statsmodels' and mangles the names of parameters.
@@ -165,7 +185,7 @@ class Tables:
         >>> table.loc["slope of g on log(params_b)", ["b", "se"]].round(2).to_dict()
         {'b': 0.45, 'se': 0.05}
         """
-        return MaketablesView(self, kinds)
+        return MaketablesView(self._results, kinds)
 
 
 class MaketablesView:
@@ -177,7 +197,7 @@ class MaketablesView:
     kinds : str or sequence of str, optional
     """
 
-    def __init__(self, fit, kinds=None):
+    def __init__(self, fit: Fit, kinds: str | Sequence[str] | None = None) -> None:
         table = tidy(fit, 0.05).assign(words=[parameter.in_words for parameter in fit.parameters])
         if kinds is not None:
             known = list(table["kind"].unique())
@@ -194,10 +214,10 @@ class MaketablesView:
         self._row, self._cov_type = glance(fit).iloc[0], fit.cov_type
 
     @property
-    def __maketables_coef_table__(self):
+    def __maketables_coef_table__(self) -> pd.DataFrame:
         return self._table.copy()
 
-    def __maketables_stat__(self, key):
+    def __maketables_stat__(self, key: str) -> Any:
         value = self._row.get({"N": "nobs", "ll": "llf", "se_type": "cov_type"}.get(key, key))
         if value is None or pd.isna(value):
             return None
@@ -206,15 +226,15 @@ class MaketablesView:
         return value.item() if isinstance(value, np.generic) else value
 
     @property
-    def __maketables_depvar__(self):
+    def __maketables_depvar__(self) -> str:
         return "score"
 
     @property
-    def __maketables_vcov_info__(self):
+    def __maketables_vcov_info__(self) -> dict[str, Any]:
         return {"vcov_type": self._cov_type, "clustervar": "family" if self._cov_type == "cluster" else None}
 
     @property
-    def __maketables_stat_labels__(self):
+    def __maketables_stat_labels__(self) -> dict[str, str]:
         return {
             "N": "Scores", "nobs": "Scores", "n_llms": "LLMs", "n_families": "Families", "df_model": "Parameters",
             "llf": "Log-likelihood", "ll": "Log-likelihood", "aic": "AIC", "bic": "BIC", "converged": "Converged",
@@ -222,14 +242,14 @@ class MaketablesView:
         }  # fmt: skip
 
     @property
-    def __maketables_default_stat_keys__(self):
+    def __maketables_default_stat_keys__(self) -> list[str]:
         return ["N", "n_llms", "n_families", "df_model", "llf", "aic", "bic", "se_type"]
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
 
 
-def tidy(fit, alpha=0.05):
+def tidy(fit: Fit, alpha: float = 0.05) -> pd.DataFrame:
     """See ``Tables.tidy``; works for every fit with ``params``, ``bse`` and ``conf_int``."""
     interval = fit.conf_int(alpha)
     rows = pd.DataFrame([{"kind": parameter.kind.word, **parameter.parts} for parameter in fit.parameters])
@@ -248,7 +268,7 @@ def tidy(fit, alpha=0.05):
     return table[list(TIDY_COLUMNS)]
 
 
-def glance(fit):
+def glance(fit: Fit) -> pd.DataFrame:
     """See ``Tables.glance``; what a fit lacks is NaN."""
     model, estimate = fit.model, getattr(fit, "estimate", None)
     skills, rule, starts = list(getattr(model, "skills", ())), getattr(estimate, "rule", None), fit.starts
@@ -273,7 +293,7 @@ def glance(fit):
     return pd.DataFrame([row])
 
 
-def augment(fit, columns=(), seed=0):
+def augment(fit: LatentSkillResults, columns: str | Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
     """See ``Tables.augment``."""
     model = fit.model
     prepared = np.where(np.asarray(model.prepared.state) < 0, np.nan, model.prepared.y)
@@ -309,7 +329,13 @@ def augment(fit, columns=(), seed=0):
 # --- LaTeX -----------------------------------------------------------------------------------------------------------
 
 
-def latex_table(fit, kind, digits, levels, tests=None):
+def latex_table(
+    fit: Fit,
+    kind: str,
+    digits: int,
+    levels: Sequence[float],
+    tests: HypothesisTest | Sequence[HypothesisTest] | None = None,
+) -> LatexTable:
     """LatexTable of one kind; see ``Tables.to_latex``."""
     check_one_of("kind", kind, _KINDS)
     check_whole("digits", digits, 0, 12)
@@ -324,13 +350,15 @@ def latex_table(fit, kind, digits, levels, tests=None):
     return _matrix(fit, kind, digits, levels)
 
 
-def _matrix(fit, kind, digits, levels):
+def _matrix(fit: Fit, kind: str, digits: int, levels: Sequence[float]) -> LatexTable:
     """Rows by skills of loadings, slopes or correlations."""
     skills = list(fit.model.skills)
+    words: tuple[Kind, ...]
     if kind == "correlations":
         # variances are parameters where a fixed loading sets a skill's unit; else all are one
         free = fit.parameters.are(COVARIANCE, VARIANCE).any()
-        values, words = (fit.skill_cov if free else fit.skill_corr), (COVARIANCE, CORRELATION)
+        values = fit.skill_cov if free and isinstance(fit, Estimates) else fit.skill_corr
+        words = (COVARIANCE, CORRELATION)
     else:
         values = fit.loadings if kind == "loadings" else fit.slopes
         words = (LOADING if kind == "loadings" else SLOPE,)
@@ -353,7 +381,7 @@ def _matrix(fit, kind, digits, levels):
     return LatexTable(["", *map(escape, skills)], [rows], _notes(fit, levels, fixed))
 
 
-def _cells(table, name, value, digits, levels=()):
+def _cells(table: pd.DataFrame, name: str, value: float, digits: int, levels: Sequence[float] = ()) -> list[str]:
     """An estimate and its standard error; a fixed value as short as it is, and nothing beneath."""
     if name not in table.index:
         return [f"${value:g}$" if value < 0 else f"{value:g}", ""]
@@ -361,7 +389,7 @@ def _cells(table, name, value, digits, levels=()):
     return [number(value, digits) + stars(row["p_value"], levels), f"({number(row['std_error'], digits)})"]
 
 
-def _benchmarks(fit, digits):
+def _benchmarks(fit: Fit, digits: int) -> LatexTable:
     """Benchmarks by intercept, precision and asymptotes."""
     table, ends = tidy(fit).set_index("parameter"), fit.asymptotes
     values = {INTERCEPT: fit.intercepts, PRECISION: getattr(fit, "precision", None)}
@@ -369,15 +397,13 @@ def _benchmarks(fit, digits):
     values = {kind: column for kind, column in values.items() if column is not None}
     rows, fixed = [], False
     for j, benchmark in enumerate(fit.model.benchmarks):
-        cells = [
-            _cells(table, kind.name_of(benchmark), column.iloc[j], digits) for kind, column in values.items()
-        ]
+        cells = [_cells(table, kind.name_of(benchmark), column.iloc[j], digits) for kind, column in values.items()]
         fixed |= any(not beneath for _, beneath in cells)
         rows += [[escape(benchmark), *(cell[0] for cell in cells)], ["", *(cell[1] for cell in cells)]]
     return LatexTable(["", *(kind.word.capitalize() for kind in values)], [rows], _notes(fit, (), fixed))
 
 
-def _tests(fit, tests):
+def _tests(fit: Fit, tests: HypothesisTest | Sequence[HypothesisTest] | None) -> LatexTable:
     """A block per hypothesis, a row per part and method."""
     if tests is None:
         tests = _named_tests(fit)
@@ -403,7 +429,7 @@ def _tests(fit, tests):
     return LatexTable(header, blocks, [*map(escape, remarks), *_notes(fit, (), False, errors=False)], left=3)
 
 
-def _named_tests(fit):
+def _named_tests(fit: Fit) -> list[HypothesisTest]:
     """Wald tests of the hypotheses that the scaling's terms allow."""
     found, reasons = [], []
     for name in ("test_no_interaction", "test_flops_sufficiency", "test_equal_slopes"):
@@ -416,7 +442,7 @@ def _named_tests(fit):
     return found
 
 
-def _fit(fit):
+def _fit(fit: Fit) -> LatexTable:
     """The numbers of ``glance``, one below the other."""
     row = glance(fit).iloc[0]
     counts = {"Scores": "nobs", "LLMs": "n_llms", "Families": "n_families", "Benchmarks": "n_benchmarks"}
@@ -430,7 +456,7 @@ def _fit(fit):
     return LatexTable(["", "Fit"], [*blocks, last], _notes(fit, (), False, errors=False))
 
 
-def _notes(fit, levels, fixed, errors=True):
+def _notes(fit: Fit, levels: Sequence[float], fixed: bool, errors: bool = True) -> list[str]:
     """Sentences under a table: where its errors come from, and what a reader must know."""
     notes = []
     if errors:

@@ -1,16 +1,31 @@
 """Other covariances, intervals and derived quantities of a fit."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from ..inference.bootstrap import bootstrap
 from ..inference.covariance import robust_covariance
 from ..inference.delta import delta
 from ..inference.diagnosis import diagnose
 from ..inference.profile import profile
+from .estimates import Estimates
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..inference.bootstrap import BootstrapResults
+    from ..inference.delta import DeltaResult, ParameterView
+    from ..inference.diagnosis import Diagnosis
+    from ..inference.profile import Profile
+    from .latent_skill import LatentSkillResults
 
 
-class Uncertainty:
+class Uncertainty(Estimates):
     """What ``LatentSkillResults`` does about uncertainty beyond the observed information."""
 
-    def get_robust(self, cov_type="cluster", **options):
+    def get_robust(self, cov_type: str = "cluster", **options: Any) -> LatentSkillResults:
         """New results with another covariance of the same estimates.
 
         Parameters
@@ -40,9 +55,9 @@ class Uncertainty:
         UserWarning
             If a sandwich rests on few families.
         """
-        return type(self)(self.model, self.estimate, robust_covariance(self, cov_type, **options))
+        return type(self._results)(self.model, self.estimate, robust_covariance(self._results, cov_type, **options))
 
-    def bootstrap(self, kind="parametric", replications=200, **options):
+    def bootstrap(self, kind: str = "parametric", replications: int = 200, **options: Any) -> BootstrapResults:
         """Bootstrap of the estimates.
 
         Parameters
@@ -60,9 +75,9 @@ class Uncertainty:
             ``bse``, ``cov_params()``, ``conf_int(method="percentile" | "bca" | "basic")``, ``record`` of all
             replicates, failed ones included.
         """
-        return bootstrap(self, kind, replications, **options)
+        return bootstrap(self._results, kind, replications, **options)
 
-    def profile(self, parameter, alpha=0.05, **options):
+    def profile(self, parameter: str | np.ndarray, alpha: float = 0.05, **options: Any) -> Profile:
         """Profile likelihood of a parameter or a linear combination of parameters.
 
         Parameters
@@ -78,9 +93,9 @@ class Uncertainty:
         Profile
             ``interval``, ``table`` of the path, ``plot()``.
         """
-        return profile(self, parameter, alpha, **options)
+        return profile(self._results, parameter, alpha, **options)
 
-    def delta(self, function):
+    def delta(self, function: Callable[[ParameterView], Any]) -> DeltaResult:
         """Delta method for any function of the parameters that autograd can differentiate.
 
         Parameters
@@ -96,6 +111,6 @@ class Uncertainty:
         """
         return delta(function, self.params, self.cov_params(), self.model.table)
 
-    def diagnose(self):
+    def diagnose(self) -> Diagnosis:
         """What is weak in this fit, and what to do about it: a printable Diagnosis."""
-        return diagnose(self)
+        return diagnose(self._results)

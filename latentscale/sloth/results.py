@@ -1,6 +1,7 @@
 """SlothResults: what a fitted SlothModel or BenchmarkLaws reports."""
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,11 @@ from .standardised import (
 from .storage import save_sloth
 from .summary import summarise_sloth
 
+if TYPE_CHECKING:
+    from .fit import SlothEstimate
+    from .model import BenchmarkLaws, SlothModel
+    from .standardised import Report
+
 _SHOWN = 8
 
 
@@ -41,6 +47,11 @@ class SlothResults(NamedEstimates):
     estimate : SlothEstimate
         Everything the optimiser found, before skills are standardised.
     """
+
+    model: "SlothModel | BenchmarkLaws"
+    estimate: "SlothEstimate"
+    cov_type: str
+    _given: "Report | None"
 
     def __init__(self, model, estimate, report=None, cov_type=None):
         kind = estimate.options["cov_type"] if cov_type is None else cov_type
