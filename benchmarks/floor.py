@@ -27,7 +27,7 @@ from scale import simulated_model
 from scipy import special
 
 from latentscale.components.complete import effect_loadings, fixed_part
-from latentscale.components.response import mean_score
+from latentscale.components.curve import mean_score
 from latentscale.estimation.search import starting_structures
 from latentscale.likelihood.marginal import adapted_nodes
 from latentscale.likelihood.modes import posterior_modes

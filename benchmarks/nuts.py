@@ -48,7 +48,7 @@ def log_posterior(fit, family):
     shift = model.design.x[llm] @ structure.slopes
     base = jnp.asarray(np.sum(shift * structure.loadings[item], axis=1) + structure.intercepts[item])
     low, high, phi = (jnp.asarray(part[item]) for part in (structure.lower, structure.upper, structure.precision))
-    log_y, log1m_y = jnp.asarray(cells.log_y[rows]), jnp.asarray(cells.log1m_y[rows])
+    log_y, log1m_y = (jnp.asarray(column[rows]) for column in cells.data)
 
     def density(z):
         mu = low + (high - low) * jax.nn.sigmoid(base + loadings @ z)

@@ -42,7 +42,7 @@ def world(model, structure):
         raise ValueError("the density here is of uncensored scores, under the logistic link below an asymptote of 1")
     data = {
         "family": cells.family, "item": cells.item, "x": cells.design[cells.row], "chance": structure.lower[cells.item],
-        "log_y": cells.log_y, "log1m_y": cells.log1m_y,
+        "log_y": cells.data[0], "log1m_y": cells.data[1],
     }  # fmt: skip
     fixed = model.pattern.fixed
     start = {

@@ -116,7 +116,7 @@ def _beta_regression(model):
     item, x = np.eye(cells.n_items)[cells.item], cells.design[cells.row]
     design = np.hstack([item, *(item * column[:, None] for column in x.T)])
     seen = cells.state == 0
-    other = BetaModel(np.exp(cells.log_y)[seen], design[seen], exog_precision=item[seen])
+    other = BetaModel(cells.scores[seen], design[seen], exog_precision=item[seen])
     params = np.append(np.zeros(design.shape[1]), np.full(cells.n_items, 3.0))
     times = []
     for _ in range(ROUNDS):

@@ -6,6 +6,8 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from .score_laws import ScoreLaw
+
 # Cells and families of a part: its arrays stay near the cache, and what the interpreter adds to them is small.
 PART_CELLS = 16_384
 PART_FAMILIES = 1_024
@@ -65,8 +67,10 @@ class Cells:
     ----------
     row, item, family : int arrays (C,)
         LLM, benchmark and family of each cell; ``family`` is non-decreasing.
-    log_y, log1m_y : arrays (C,)
-        Log of the score and of one minus the score.
+    law : ScoreLaw
+        The law of a score.
+    data : tuple of arrays (C,)
+        What the law keeps of the scores (``ScoreLaw.data``).
     state : int8 array (C,)
         0 a score inside (0, 1), 1 censored below ``edge``, 2 censored above ``1 - edge``.
     edge : array (C,)
@@ -80,8 +84,8 @@ class Cells:
     row: np.ndarray
     item: np.ndarray
     family: np.ndarray
-    log_y: np.ndarray
-    log1m_y: np.ndarray
+    law: ScoreLaw
+    data: tuple
     state: np.ndarray
     edge: np.ndarray
     design: np.ndarray
@@ -90,14 +94,14 @@ class Cells:
     random: np.ndarray = None
 
     @classmethod
-    def from_tables(cls, y, state, edge, family, design, random=None):
+    def from_tables(cls, law, y, state, edge, family, design, random=None):
         """Cells of an N x J score table; ``family`` holds codes 0..L-1, every family with a score."""
         row, item = np.nonzero(state >= 0)
         order = np.argsort(family[row], kind="stable")
         row, item = row[order], item[order]
         score = y[row, item]
         return cls(
-            row, item, family[row], np.log(score), np.log1p(-score), state[row, item], edge[item],
+            row, item, family[row], law, law.data(score), state[row, item], edge[item],
             np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1, random,
         )  # fmt: skip
 
@@ -108,6 +112,11 @@ class Cells:
     @property
     def n_cells(self):
         return len(self.row)
+
+    @property
+    def scores(self):
+        """The scores, shape (C,); where censored, the edge."""
+        return self.law.scores(self.data)
 
     @cached_property
     def starts(self):
@@ -166,25 +175,42 @@ class Cells:
         """The same cells with other covariates."""
         return replace(self, design=np.ascontiguousarray(design, dtype=float))
 
+    def with_law(self, law):
+        """The same cells under another law, which keeps the same of scores."""
+        return replace(self, law=law)
+
     def chosen(self, kept):
         """The cells where ``kept`` (C,) is true; families that keep any become 0, 1, ..., the designs stay whole."""
-        names = ("row", "item", "log_y", "log1m_y", "state", "edge")
-        values = {name: getattr(self, name)[kept] for name in names}
         left, family = np.unique(self.family[kept], return_inverse=True)
-        return Cells(
-            **values, family=family, design=self.design, n_items=self.n_items, n_families=len(left), random=self.random,
-        )  # fmt: skip
+        return replace(self, **self._at(kept), family=family, n_families=len(left))
 
     def part(self, first, last):
         """The cells of families ``first`` to ``last - 1``, which become 0, 1, ...; the designs stay whole."""
         where = slice(self.bounds[first], self.bounds[last])
-        names = ("row", "item", "log_y", "log1m_y", "state", "edge")
-        values = {name: getattr(self, name)[where] for name in names}
-        family = self.family[where] - first
-        return Cells(
-            **values, family=family, design=self.design, n_items=self.n_items, n_families=last - first,
-            random=self.random,
-        )  # fmt: skip
+        return replace(self, **self._at(where), family=self.family[where] - first, n_families=last - first)
+
+    def with_item(self, row, family, y, state, edge):
+        """These cells and those of one further benchmark, sorted by family, LLM and benchmark.
+
+        Parameters
+        ----------
+        row, family : int arrays (m,)
+            LLMs and families of the further cells, which have cells here too.
+        y, state : arrays (m,)
+        edge : float
+        """
+        new = {"row": row, "family": family, "item": np.full(len(row), self.n_items), "state": state}
+        new["edge"] = np.full(len(row), edge)
+        joined = {name: np.append(getattr(self, name), part) for name, part in new.items()}
+        order = np.lexsort((joined["item"], joined["row"], joined["family"]))
+        joined = {name: values[order].astype(getattr(self, name).dtype) for name, values in joined.items()}
+        data = tuple(np.append(old, more)[order] for old, more in zip(self.data, self.law.data(y), strict=True))
+        return replace(self, **joined, data=data, n_items=self.n_items + 1)
+
+    def _at(self, where):
+        """Fields of some of the cells, but for the family."""
+        values = {name: getattr(self, name)[where] for name in ("row", "item", "state", "edge")}
+        return values | {"data": tuple(column[where] for column in self.data)}
 
     @cached_property
     def parts(self):

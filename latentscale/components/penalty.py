@@ -1,7 +1,8 @@
 """Penalties added to the log-likelihood: weak ones on the shapes of benchmarks' curves, optional ones that shrink.
 
 Shapes: -((logit c - logit max(chance, floor)) / sd)^2 / 2 for a free lower asymptote, the same about ``UPPER_CENTRE``
-for logit d of a free upper one, and -(u / sd)^2 / 2 for each coordinate of a link, whose zero is the logistic function.
+(``components.curve``) for logit d of a free upper one, and -(u / sd)^2 / 2 for each coordinate of a link, whose zero is
+the logistic function.
 
 Shrinkage: with S the covariance of the covariates over the LLMs,
 
@@ -11,9 +12,9 @@ The first trace is the variance that families give to the benchmarks' linear pre
 second is the variance that covariates give to skills, in units of that of the family effects. Neither depends on the
 axes of the skills or on the units of the covariates.
 
-Precisions, in models with residual skills of LLMs: -(log phi - log ``PRECISION_CENTRE``)^2 / (2 ``PRECISION_SD``^2).
-A benchmark that a skill loads on by itself could otherwise be explained to the last digit by the residuals, and its
-precision would run to infinity (a Heywood case).
+Precisions, in models with residual skills of LLMs: -(log phi - log m)^2 / (2 s^2), m and s being those of the law of a
+score (``precision_centre`` and ``precision_sd``). A benchmark that a skill loads on by itself could otherwise be
+explained to the last digit by the residuals, and its precision would run to infinity (a Heywood case).
 
 Standard deviations of random slopes and of residual skills, where asked for: sum (log tau - r tau), with r the standard
 deviation of the slope's covariate, 1 for residuals. It keeps estimates off zero and moves others by less than a
@@ -26,14 +27,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit, logit
+from scipy.special import logit
 
-UPPER_CENTRE = 3.5
-LOWER_FLOOR = 0.005
+from .curve import starting_lower, starting_upper
+
 DEFAULT_SD = 2.0
 DEFAULT_LINK_SD = 0.5
-PRECISION_CENTRE = 200.0
-PRECISION_SD = 1.5
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class ShapePenalty:
     def for_table(cls, table, chance, asymptote_sd=DEFAULT_SD, link_sd=DEFAULT_LINK_SD):
         """Penalty for the free shapes of ``table``; ``chance`` (J,) are the guessing levels."""
         index = [table.layout.index(name) for name in ("lower", "upper")]
-        centres = [starting_lower(chance), np.full(len(chance), expit(UPPER_CENTRE))]
+        centres = [starting_lower(chance), starting_upper(chance)]
         where, centre = np.concatenate(index), logit(np.concatenate(centres))
         free = table.free[where]
         where, centre = where[free], centre[free]
@@ -126,23 +125,27 @@ class PrecisionPenalty:
     Attributes
     ----------
     where : int array (J,)
-        Positions in s of the precisions.
+        Positions in s of the free precisions.
+    centre, sd : float
+        m and s.
     """
 
     where: np.ndarray
+    centre: float
+    sd: float
 
     def terms(self, s):
         """Value and gradient (S,)."""
-        distance = np.log(s[self.where] / PRECISION_CENTRE)
+        distance = np.log(s[self.where] / self.centre)
         gradient = np.zeros(len(s))
-        gradient[self.where] = -distance / PRECISION_SD**2 / s[self.where]
-        return float(-0.5 * np.sum(distance**2) / PRECISION_SD**2), gradient
+        gradient[self.where] = -distance / self.sd**2 / s[self.where]
+        return float(-0.5 * np.sum(distance**2) / self.sd**2), gradient
 
     def hessian(self, s):
         """Second derivatives (S, S), a sparse diagonal."""
         phi = s[self.where]
         diagonal = np.zeros(len(s))
-        diagonal[self.where] = (np.log(phi / PRECISION_CENTRE) - 1.0) / (PRECISION_SD * phi) ** 2
+        diagonal[self.where] = (np.log(phi / self.centre) - 1.0) / (self.sd * phi) ** 2
         return sparse.diags_array(diagonal, format="csr")
 
 
@@ -238,8 +241,3 @@ class Shrinkage:
             in_slopes = self.design_cov @ (d_slopes - slopes @ inverse @ d_cov) @ inverse
             out[position] = self._flat(-w * (d_loadings @ cov + loadings @ d_cov), -v * in_slopes, in_cov)
         return sparse.csr_array(out)
-
-
-def starting_lower(chance):
-    """Guessing levels moved off zero."""
-    return np.maximum(chance, LOWER_FLOOR)

@@ -1,12 +1,10 @@
 """Predictive draws of a downstream target."""
 
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-from scipy.special import expit
 
-from ..components.response import OUTLIER_PRECISION
+from ..components.curve import mean_score
 from ..errors import DataError
 from ..prediction.predictive import PredictiveDraws
 from ..prediction.skill_draws import JointDraws, read_request, read_sources
@@ -37,16 +35,12 @@ def target_draws(model, estimate, root, data=None, observed=False, size=4000, se
     sources = read_sources(uncertainty)
     joint = target_joint(model, estimate, read_request(model.parent.model, data, observed), size, seed)
     mu, phi, mean = target_means(joint, model, estimate, root, sources)
-    target = model.data
-    scores = mu
-    if "score" in sources:
-        rng = np.random.default_rng([int(seed), 2])
-        if target.outliers:
-            phi = np.where(rng.random(mu.shape) < target.outliers, OUTLIER_PRECISION, 1.0) * phi
-        scores = rng.beta(mu * phi, (1.0 - mu) * phi)
+    law = model.data.score_law
+    expected = law.mean(mu, phi)
+    scores = law.draw(np.random.default_rng([int(seed), 2]), mu, phi) if "score" in sources else expected
     unknown = np.full((mu.shape[1], 1), np.nan)
     scores, llms = model.prepared.recorded(scores[..., None]), joint.request.llms
-    return PredictiveDraws(llms, (model.target,), mean[:, None], mu[..., None], scores, unknown)
+    return PredictiveDraws(llms, (model.target,), mean[:, None], expected[..., None], scores, unknown)
 
 
 def target_joint(model, estimate, request, size, seed):
@@ -71,7 +65,7 @@ class TargetDraws(JointDraws):
         super().__init__(model.parent, request, size, seed)
 
     def _structures(self, sources):
-        return (extended(self.fit.structure, self.target_law, self.target.outliers),)
+        return (extended(self.fit.structure, self.target_law),)
 
     def _cells(self):
         conditioning = self.conditioning
@@ -95,7 +89,7 @@ class TargetDraws(JointDraws):
 
 
 def target_means(joint, model, estimate, root, sources):
-    """Draws of expected scores (S, n) and precisions (S, 1) of the target, and expected scores at the estimates (n,).
+    """Draws of locations (S, n) and precisions (S, 1) of the target's law, and expected scores at the estimates (n,).
 
     Parameters
     ----------
@@ -118,7 +112,7 @@ def target_means(joint, model, estimate, root, sources):
     target, theta = model.data, joint.theta
     law = target_law(target, estimate.zeta, theta.shape[2])
     eta = theta @ law.loadings + law.intercept + (law.family_sd or 0.0) * joint.specific
-    mean = law.lower + (law.upper - law.lower) * expit(eta).mean(axis=0)
+    mean = target.score_law.mean(mean_score(eta, law.lower, law.upper), law.precision).mean(axis=0)
     middle = theta.mean(axis=0)
     if "family" not in sources:
         eta = np.broadcast_to(eta.mean(axis=0), eta.shape)
@@ -138,21 +132,8 @@ def _with_target(conditioning, model, target):
     cells, codes = conditioning.cells, {family: code for code, family in enumerate(conditioning.families)}
     keys = list(zip(model.families[model.family_codes], model.llms, strict=True))
     seen = [row for row in np.flatnonzero(target.state >= 0) if keys[row] in conditioning.rows]
-    parts = {
-        "row": [conditioning.rows[keys[row]] for row in seen],
-        "item": np.full(len(seen), cells.n_items),
-        "family": [codes[keys[row][0]] for row in seen],
-        "log_y": np.log(target.y[seen]),
-        "log1m_y": np.log1p(-target.y[seen]),
-        "state": target.state[seen],
-        "edge": np.full(len(seen), target.edge),
-    }
-    joined = {name: np.append(getattr(cells, name), np.asarray(part)) for name, part in parts.items()}
-    for name in ("row", "item", "family"):
-        joined[name] = joined[name].astype(int)
-    order = np.lexsort((joined["item"], joined["row"], joined["family"]))
-    joined["state"] = joined["state"].astype(np.int8)
-    return replace(cells, n_items=cells.n_items + 1, **{name: values[order] for name, values in joined.items()})
+    row, family = [conditioning.rows[keys[row]] for row in seen], [codes[keys[row][0]] for row in seen]
+    return cells.with_item(row, family, target.y[seen], target.state[seen], target.edge)
 
 
 def _zeta_changes(joint, estimate, root, seed):
@@ -164,8 +145,7 @@ def _zeta_changes(joint, estimate, root, seed):
 
 
 def _means(target, zeta, eta):
-    """Expected scores (S, n) and precisions (S, 1)."""
-    q = len(target.skills)
-    lower = expit(zeta[:, [q + 2]]) if "c" in target.free else target.chance
-    upper = expit(zeta[:, [q + 3]]) if "d" in target.free else 1.0
-    return lower + (upper - lower) * expit(eta), np.exp(zeta[:, [q + 1]])
+    """Locations (S, n) and precisions (S, 1)."""
+    lower, upper = (ends[:, None] for ends in target.asymptotes_at(zeta))
+    phi = np.exp(zeta[:, target.places["precision"]]) if target.score_law.has_precision else np.ones((len(zeta), 1))
+    return mean_score(eta, lower, upper), phi

@@ -1,9 +1,10 @@
 """A further benchmark regressed on skills that are known with error.
 
-The target T is one more benchmark, Y_iT ~ Beta(mu phi, (1 - mu) phi) with
-mu = c + (d - c) F(lambda' theta_i + b + u_l). u_l ~ N(0, s^2) is what the target asks of a family that no benchmark
-does (its specificity): one more skill, that the target alone loads on, by s. The coordinates zeta = (lambda, b,
-log phi; logit c and logit d if they are free; s if there is a u_l) maximise the conditional likelihood
+The target T is one more benchmark, whose scores have the law of the fit (``components.score_laws``), by default
+Y_iT ~ Beta(mu phi, (1 - mu) phi), with mu = c + (d - c) F(lambda' theta_i + b + u_l) and c < d. u_l ~ N(0, s^2) is what
+the target asks of a family that no benchmark does (its specificity): one more skill, that the target alone loads on, by
+s. The coordinates zeta = (lambda, b; log phi if the law has a precision; logit c and logit d if they are free; s if
+there is a u_l) maximise the conditional likelihood
 
     l_T(zeta; xi) = sum_l log E[ prod_{i in l} f(y_iT | theta_i, zeta) | y_l, xi ]
 
@@ -21,12 +22,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import block_diag
-from scipy.special import expit, logit
 
 from ..components.cells import Cells
 from ..components.complete import layout_of
+from ..components.curve import mean_score
+from ..components.free_curves import FreeCurves
 from ..components.levels import levels_of
-from ..components.penalty import DEFAULT_SD, UPPER_CENTRE, starting_lower
+from ..components.penalty import DEFAULT_SD
 from ..errors import DataError
 from ..estimation.ascent import REFUSED, scale_from, scaled_ascent
 from ..likelihood.adaptive_nodes import adaptive
@@ -41,7 +43,6 @@ DRAWS = 128  # a scrambling, in more dimensions
 GRADIENT = 1e-4  # in standard errors, where the ascent stops
 STEP = 0.05  # of differences, in standard errors: their error is of order STEP^4
 _SPECIFIC_START = 0.5
-FREE_ASYMPTOTES = {"chance": "", "lower": "c", "both": "cd"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Target:
     asymptotes : {"chance", "lower", "both"}
     shrink : float or None
         e of the penalty -lambda' Sigma lambda / (2 e^2) on the loadings.
-    outliers : float
-        Share of scores with a tenth of the precision.
+    score_law : ScoreLaw
+        The law of a score, that of the first stage.
     family_effect : bool
         Whether there is a u_l.
     """
@@ -75,23 +76,49 @@ class Target:
     chance: float
     asymptotes: str
     shrink: float
-    outliers: float
+    score_law: object
     family_effect: bool = False
+
+    @property
+    def curves(self):
+        """The target's curve as a function of its free asymptotes' coordinates."""
+        return FreeCurves("logistic", self.asymptotes, np.array([self.chance]))
 
     @property
     def free(self):
         """Free asymptotes, of "c" and "d"."""
-        return FREE_ASYMPTOTES[self.asymptotes]
+        return self.curves.free
+
+    @property
+    def places(self):
+        """Where the coordinates zeta are, a dict of slices: loadings, intercept, precision, ends and family_sd."""
+        sizes = {"loadings": len(self.skills), "intercept": 1, "precision": int(self.score_law.has_precision)}
+        sizes |= {"ends": len(self.free), "family_sd": int(self.family_effect)}
+        last = np.cumsum(list(sizes.values())).tolist()
+        return {name: slice(end - size, end) for (name, size), end in zip(sizes.items(), last, strict=True)}
 
     @property
     def size(self):
         """Coordinates zeta."""
-        return len(self.skills) + 2 + len(self.free) + self.family_effect
+        return self.places["family_sd"].stop
+
+    def asymptotes_at(self, zeta):
+        """c and d at coordinates (Z,) or draws of them (S, Z): arrays (1,) or (S,).
+
+        Draws that would have d below c, as the errors of logit c and logit d are drawn apart, have d = c: a flat curve.
+        """
+        ends = zeta[..., self.places["ends"]]
+        ends = ends[None] if ends.ndim == 1 else ends
+        lower, upper = self.curves.lower(ends), self.curves.upper(ends)
+        return lower, np.maximum(lower, upper)
 
 
 @dataclass(frozen=True)
 class TargetLaw:
-    """Parameters of the target on the natural scale: loadings (K,), intercept, precision, lower, upper, s (or None)."""
+    """Parameters of the target on the natural scale: loadings (K,), intercept, precision, lower, upper, s (or None).
+
+    The precision is 1 where the law of a score has none.
+    """
 
     loadings: np.ndarray
     intercept: float
@@ -141,16 +168,26 @@ class TargetEstimate:
 
 def target_law(target, zeta, n_skills):
     """zeta -> TargetLaw."""
-    q = len(target.skills)
+    at = target.places
     loadings = np.zeros(n_skills)
-    loadings[target.skills] = zeta[:q]
-    lower = float(expit(zeta[q + 2])) if "c" in target.free else target.chance
-    upper = float(expit(zeta[q + 3])) if "d" in target.free else 1.0
+    loadings[target.skills] = zeta[at["loadings"]]
+    (lower,), (upper,) = target.asymptotes_at(zeta)
+    precision = float(np.exp(zeta[at["precision"]])[0]) if target.score_law.has_precision else 1.0
     family_sd = abs(float(zeta[-1])) if target.family_effect else None
-    return TargetLaw(loadings, float(zeta[q]), float(np.exp(zeta[q + 1])), lower, upper, family_sd)
+    return TargetLaw(loadings, float(zeta[at["intercept"]][0]), precision, float(lower), float(upper), family_sd)
 
 
-def extended(structure, law, outliers=0.0):
+def carried(target, zeta, n_skills):
+    """d natural / d zeta, (Z,)."""
+    out, at = np.ones(target.size), target.places
+    out[at["precision"]] = target_law(target, zeta, n_skills).precision
+    out[at["ends"]] = target.curves.ends(zeta[at["ends"]])[1]
+    if target.family_effect:
+        out[-1] = np.sign(zeta[-1])
+    return out
+
+
+def extended(structure, law):
     """The Structure with the target as its last benchmark, under the logistic link, and u_l / s as its last skill."""
     if law.family_sd is not None:
         structure = _with_specific_skill(structure)
@@ -164,7 +201,7 @@ def extended(structure, law, outliers=0.0):
         upper=np.append(structure.upper, law.upper),
         # a link whose coordinates are all zero is the logistic one
         link=np.vstack([structure.link, np.zeros((1, structure.link.shape[1]))]),
-        outliers=np.append(structure.outliers, outliers),
+        outliers=None,
     )
 
 
@@ -203,7 +240,9 @@ def target_cells(model, target, scored=True):
     state = np.column_stack([prepared.state, target.state if scored else np.full_like(target.state, -1)])[rows]
     _, family = np.unique(codes[rows], return_inverse=True)
     edge = np.append(prepared.edge, target.edge)
-    return Cells.from_tables(y, state.astype(np.int8), edge, family, model.design.x[rows], model.random_design[rows])
+    return Cells.from_tables(
+        target.score_law, y, state.astype(np.int8), edge, family, model.design.x[rows], model.random_design[rows]
+    )
 
 
 def stable_vector(structure):
@@ -233,7 +272,7 @@ class _Problem:
     def _positions(self, layout, item, every=False):
         """Positions of the target's parameters in s, those of zeta in its order, or all that the first stage lacks."""
         loadings, k = layout.index("loadings"), self.n_skills
-        names = "pcd" if every else "p" + self.target.free
+        names = "pcd" if every else "p" * self.target.score_law.has_precision + self.target.free
         parts = [loadings[item] if every else loadings[item, self.target.skills], layout.index("intercepts")[[item]]]
         parts += [layout.shapes[name][[item]] for name in names]
         if every:
@@ -250,20 +289,16 @@ class _Problem:
         return np.zeros(self.target.size)
 
     def extend(self, zeta):
-        return extended(self.structure, target_law(self.target, zeta, self.n_skills), self.target.outliers)
+        return extended(self.structure, target_law(self.target, zeta, self.n_skills))
 
     def carried(self, zeta):
         """d natural / d zeta, (Z,)."""
-        law, free, q = target_law(self.target, zeta, self.n_skills), self.target.free, len(self.target.skills)
-        out = np.ones(self.target.size)
-        out[q + 1] = law.precision
-        if "c" in free:
-            out[q + 2] = law.lower * (1.0 - law.lower)
-        if "d" in free:
-            out[q + 3] = law.upper * (1.0 - law.upper)
-        if self.target.family_effect:
-            out[-1] = np.sign(zeta[-1])
-        return out
+        return carried(self.target, zeta, self.n_skills)
+
+    def possible(self, structure):
+        """Whether the target has a finite precision above zero, and c < d; searches keep off where it has not."""
+        precision = structure.precision[-1]
+        return bool(0.0 < precision < np.inf and structure.lower[-1] < structure.upper[-1])
 
     def penalty(self, zeta):
         """Value, gradient (Z,) and curvature (Z, Z) of the penalties."""
@@ -272,9 +307,8 @@ class _Problem:
         if target.shrink is not None:
             cov = self.structure.skill_cov[np.ix_(target.skills, target.skills)]
             weight[:q, :q] = cov / target.shrink**2
-        ends = [logit(starting_lower(target.chance)), UPPER_CENTRE][: len(target.free)]
-        for place, end in enumerate(ends, q + 2):
-            weight[place, place], centre[place] = 1.0 / DEFAULT_SD**2, end
+        ends = np.arange(size)[target.places["ends"]]
+        weight[ends, ends], centre[ends] = 1.0 / DEFAULT_SD**2, target.curves.centre[0]
         pull = -weight @ (zeta - centre)
         value, curvature = 0.5 * float(pull @ (zeta - centre)), -weight
         if target.family_effect:  # log s - s, off zero as ``components.penalty`` has it
@@ -287,7 +321,7 @@ class _Problem:
         """Minus the Laplace form, and its gradient in zeta."""
         with np.errstate(over="ignore"):
             structure = self.extend(zeta)
-        if not (np.isfinite(structure.precision).all() and structure.precision[-1] > 0.0):
+        if not self.possible(structure):
             return REFUSED, np.zeros_like(zeta)
         value, score, modes = laplace(structure, self.cells, self.modes, self.target.free, expected=True)
         if not np.isfinite(value):
@@ -348,6 +382,10 @@ def fit_target(model, structure, target, integration=None, start=None):
     zeta, _ = scaled_ascent(problem.laplace, zeta, _metric(problem, zeta), 1e-2, 200)
 
     def function(z):
+        with np.errstate(over="ignore"):
+            possible = problem.possible(problem.extend(z))
+        if not possible:
+            return REFUSED, np.zeros_like(z)
         value, score = problem.evaluate(z, rule)
         extra, pull, _ = problem.penalty(z)
         return -value - extra, -(score[: len(z)] + pull)
@@ -398,19 +436,18 @@ def first_guess(problem, model):
     seen = np.flatnonzero(target.state >= 0)
     alpha[np.unique(model.family_codes[seen])] = modes.alpha
     theta = (alpha[model.family_codes, : problem.n_skills] + model.design.x @ structure.slopes)[seen][:, target.skills]
-    share = np.clip((target.y[seen] - target.chance) / (1.0 - target.chance), 0.02, 0.98)
+    logits = target.score_law.starting_predictor(target.y[seen], target.chance, 1.0)
     middle, spread = theta.mean(axis=0), theta.std(axis=0) + 1e-12
     z = (theta - middle) / spread
     gram = z.T @ z + (0.05 * len(z) + 1.0) * np.eye(z.shape[1])
-    centred = logit(share) - logit(share).mean()
+    centred = logits - logits.mean()
     loadings = np.linalg.solve(gram, z.T @ centred) / spread
-    zeta = np.zeros(target.size)
-    q = len(target.skills)
-    zeta[:q], zeta[q] = loadings, logit(share).mean() - middle @ loadings
-    mu = target.chance + (1.0 - target.chance) * expit(zeta[q] + theta @ loadings)
-    variance = np.mean((target.y[seen] - mu) ** 2)
-    zeta[q + 1] = np.log(max(np.mean(mu * (1.0 - mu)) / max(variance, 1e-6) - 1.0, 2.0))
-    zeta[q + 2 :][: len(target.free)] = [logit(starting_lower(target.chance)), UPPER_CENTRE][: len(target.free)]
+    zeta, at = np.zeros(target.size), target.places
+    intercept = logits.mean() - middle @ loadings
+    zeta[at["loadings"]], zeta[at["intercept"]] = loadings, intercept
+    mu = mean_score(intercept + theta @ loadings, target.chance, 1.0)
+    zeta[at["precision"]] = np.log(target.score_law.moment_precision(target.y[seen], mu))
+    zeta[at["ends"]] = target.curves.centre[0]
     if target.family_effect:
         zeta[-1] = _SPECIFIC_START
     return zeta

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_names, check_number, check_one_of, check_switch
-from ..components.link import ASYMPTOTES
+from ..components.curve import ASYMPTOTES
 from ..errors import DataError
 from ..known_benchmarks import CHANCE_LEVELS
 from ..panel import BenchmarkPanel
@@ -91,6 +91,7 @@ class DownstreamModel:
         self.family_effect = check_switch("family_effect", family_effect)
         self.asymptotes, self.chance, self.shrink = asymptotes, chance, shrink
         self.boundary = model.panel.boundary if boundary is None else boundary
+        model.score_law.check_boundary(self.boundary)
         self.scores, self.not_fitted = self._read_scores(data)
         self.prepared = self._prepare()
         self._check_size()
@@ -120,7 +121,8 @@ class DownstreamModel:
         ends = {"chance": (), "lower": (kinds.LOWER,), "both": (kinds.LOWER, kinds.UPPER)}[self.asymptotes]
         ends = (*ends, kinds.FAMILY_SD) if self.family_effect else ends
         loadings = [(kinds.LOADING, (self.target, skill)) for skill in self.skills]
-        others = (kinds.INTERCEPT, kinds.PRECISION, *ends)
+        precision = (kinds.PRECISION,) if self.parent.model.score_law.has_precision else ()
+        others = (kinds.INTERCEPT, *precision, *ends)
         return Parameters.of([*loadings, *((kind, (self.target,)) for kind in others)])
 
     @property
@@ -134,7 +136,7 @@ class DownstreamModel:
         model = self.parent.model
         used = np.array([model.skills.index(skill) for skill in self.skills])
         y, state, edge = self.prepared.y[:, 0], self.prepared.state[:, 0], float(self.prepared.edge[0])
-        rest = (self.chance, self.asymptotes, self.shrink, model.outliers, self.family_effect)
+        rest = (self.chance, self.asymptotes, self.shrink, model.score_law, self.family_effect)
         return Target(y, state, edge, used, *rest)
 
     def fit(self, uncertainty=("parameters",), integration=None):

@@ -13,7 +13,7 @@ from ..prediction.parameter_law import parameter_law
 from ..results.prediction import PredictionResults
 from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .draws import target_draws, target_joint, target_means
-from .law import carried_root, fit_target, target_cov, target_law
+from .law import carried, carried_root, fit_target, target_cov, target_law
 
 _FAR = 0.05  # in standard errors: a gradient beyond this is no optimum
 KINDS = ("parameters",)
@@ -65,7 +65,8 @@ class DownstreamResults(NamedEstimates):
         if self.model.parent is not fit:
             raise DataError(f"The regression of {self.model.target} is on the skills of another fit.")
         joint = target_joint(self.model, self.estimate, request, size, seed)
-        values = target_means(joint, self.model, self.estimate, self.root, sources)[0]
+        mu, phi, _ = target_means(joint, self.model, self.estimate, self.root, sources)
+        values = self.model.data.score_law.mean(mu, phi)
         return joint, values, f"the expected score of {self.model.target}"
 
     # --- estimates -------------------------------------------------------------------------------------------------
@@ -85,19 +86,13 @@ class DownstreamResults(NamedEstimates):
         law, free = self._law, self.model.data.free
         ends = [value for value, name in ((law.lower, "c"), (law.upper, "d")) if name in free]
         ends += [law.family_sd] if self.model.family_effect else []
-        values = [*law.loadings[self.model.data.skills], law.intercept, law.precision, *ends]
+        precision = [law.precision] if self.model.data.score_law.has_precision else []
+        values = [*law.loadings[self.model.data.skills], law.intercept, *precision, *ends]
         return pd.Series(values, index=self.model.param_names, name="estimate")
 
     def _carried(self):
         """d natural / d zeta, (P,)."""
-        law, out = self._law, np.ones(len(self.estimate.zeta))
-        q = len(self.model.skills)
-        out[q + 1] = law.precision
-        for place, value in enumerate(self.params.iloc[q + 2 :][: len(self.model.data.free)], q + 2):
-            out[place] = value * (1.0 - value)
-        if self.model.family_effect:
-            out[-1] = np.sign(self.estimate.zeta[-1])
-        return out
+        return carried(self.model.data, self.estimate.zeta, len(self.model.parent.model.skills))
 
     def cov_params(self, known_skills=False):
         """Covariance of the natural parameters, DataFrame (P, P).
@@ -218,7 +213,8 @@ class DownstreamResults(NamedEstimates):
             ("Converged:", "yes" if self.converged else "NO"),
         ]
         rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
-        return SimpleTable(rows, title=f"Beta regression of {model.target} on skills", txt_fmt=_PAIRS)
+        law = model.data.score_law.name.capitalize()
+        return SimpleTable(rows, title=f"{law} regression of {model.target} on skills", txt_fmt=_PAIRS)
 
     def _notes(self):
         model, estimate = self.model, self.estimate

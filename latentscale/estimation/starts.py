@@ -2,21 +2,17 @@
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit, logit
 
-from ..components.penalty import UPPER_CENTRE, starting_lower
+from ..components.curve import starting_lower, starting_upper
 from ..parameters.structure import Structure
 
-_START_PRECISION = 20.0
 _RANDOM_SIZE = (0.5, 1.0)  # standard deviation of random loadings and slopes
-_MARGIN = 0.02  # scores are kept this far from their asymptotes before the logit, for starting values only
 
 
 def transformed_scores(cells, chance, n_llms):
     """Logits of scores between their asymptotes, N x J, NaN where missing."""
     z = np.full((n_llms, cells.n_items), np.nan)
-    share = (np.exp(cells.log_y) - chance[cells.item]) / (1.0 - chance[cells.item])
-    z[cells.row, cells.item] = logit(np.clip(share, _MARGIN, 1.0 - _MARGIN))
+    z[cells.row, cells.item] = cells.law.starting_predictor(cells.scores, chance[cells.item], 1.0)
     return z
 
 
@@ -48,7 +44,7 @@ def data_start(cells, chance, n_skills, family_of_llm, n_link=0):
     size = np.maximum(singular[:used] / np.sqrt(cells.n_families), 0.05)
     loadings[:, :used] = right[:used].T * size
     skill_slopes = np.linalg.lstsq(loadings, slopes.T, rcond=None)[0].T
-    return _structure(loadings, intercepts, skill_slopes, chance, n_link)
+    return _structure(cells.law, loadings, intercepts, skill_slopes, chance, n_link)
 
 
 def random_start(rng, cells, chance, n_skills, n_link=0):
@@ -61,12 +57,12 @@ def random_start(rng, cells, chance, n_skills, n_link=0):
     size = rng.uniform(*_RANDOM_SIZE)
     loadings = size * rng.standard_normal((cells.n_items, n_skills))
     skill_slopes = size * rng.standard_normal((slopes.shape[0], n_skills))
-    return _structure(loadings, intercepts, skill_slopes, chance, n_link)
+    return _structure(cells.law, loadings, intercepts, skill_slopes, chance, n_link)
 
 
-def _structure(loadings, intercepts, slopes, chance, n_link):
+def _structure(law, loadings, intercepts, slopes, chance, n_link):
     j, k = loadings.shape
     return Structure(
-        loadings, intercepts, slopes, np.eye(k), np.full(j, _START_PRECISION),
-        starting_lower(chance), np.full(j, expit(UPPER_CENTRE)), link=np.zeros((j, n_link)),
+        loadings, intercepts, slopes, np.eye(k), np.full(j, law.starting_precision),
+        starting_lower(chance), starting_upper(chance), link=np.zeros((j, n_link)),
     )  # fmt: skip

@@ -17,12 +17,10 @@ def simulated_cells(model, structure, rng):
     """Cells with scores simulated at a Structure in users' covariates, without censoring."""
     skill = simulated_skills(rng, structure, model.family_codes, model.random_design)
     eta = (skill + model.design.x @ structure.slopes) @ structure.loadings.T + structure.intercepts
-    precision = np.broadcast_to(structure.precision, eta.shape)
-    y = simulate_scores(rng, eta, precision, structure.lower, structure.upper, structure.link, structure.outliers)
-    y = inside(y)  # a beta draw may round to 0 or 1
+    y = inside(simulate_scores(model.score_law, rng, structure, eta))  # a draw may round to 0 or 1
     state = np.where(model.prepared.state >= 0, 0, -1).astype(np.int8)
     edge, codes = model.prepared.edge, model.family_codes
-    return Cells.from_tables(y, state, edge, codes, model.design.x, model.random_design)
+    return Cells.from_tables(model.score_law, y, state, edge, codes, model.design.x, model.random_design)
 
 
 def expected_information(model, structure, table, tables=100, seed=0, expected=False):

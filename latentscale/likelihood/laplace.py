@@ -7,8 +7,8 @@ movements is collected by one adjoint pass from its derivatives in a and in H; L
 adapted nodes both use it.
 
 h need not be concave, and where H is about to be singular -log|H| has a pole that would draw an optimiser. On request,
-and always with outliers, the determinant is that of the expected curvature, which is smooth and at least Sigma^-1;
-modes and their movements are those of h itself.
+and always under laws of a score that ask for it (``expected_curvature``), the determinant is that of the expected
+curvature, which is smooth and at least Sigma^-1; modes and their movements are those of h itself.
 
 alpha stands for the effects of a family and of all units within it; every sum over cells and every solution goes
 through the levels one by one (``nested_curvature``), so that no matrix is larger than the effects that one cell depends
@@ -151,7 +151,7 @@ def laplace_by_family(
     by_family : bool
         Whether the scores are wanted family by family, (L, S), or summed, (S,).
     expected : bool
-        Whether the determinant is that of the expected curvature; with outliers it always is.
+        Whether the determinant is that of the expected curvature; under some laws of a score it always is.
 
     Returns
     -------

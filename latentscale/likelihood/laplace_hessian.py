@@ -21,8 +21,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..components.complete import fixed_part, layout_of
+from ..components.curve import LINK
 from ..components.levels import effect_loadings, levels_of
-from ..components.response import LINK, cell_parameters, cell_terms
+from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import symmetrise
 from .louis import CovarianceBlock, add_blocks, add_covariance, chain_blocks
 from .modes import weighted_outer
@@ -278,7 +279,7 @@ def _cell_derivatives(structure, cells, eta, letters, expected):
 
     Of h to second order, and to third with at least one eta; of W to second order, W itself being "".
     """
-    expected = expected or bool(np.any(structure.outliers))
+    expected = expected or cells.law.expected_curvature
     every = "e" + letters
     firsts = {a: ("fisher " + a, 1.0) if expected else ("ee" + a, -1.0) for a in every}
     pairs = [a + b for place, a in enumerate(letters) for b in letters[place:]]

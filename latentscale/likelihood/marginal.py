@@ -13,7 +13,7 @@ import numpy as np
 
 from ..components.complete import chain_score, fixed_part, layout_of
 from ..components.levels import effect_loadings, levels_of
-from ..components.response import cell_parameters, cell_terms, derivative_names, has_compiled
+from ..components.response import cell_parameters, cell_terms, compiled_loops, derivative_names
 from .louis import CovarianceBlock, chain_hessian, node_scores
 
 # Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some ten temporaries
@@ -173,7 +173,7 @@ class _Sweep:
     def _terms(self, eta, where):
         """Wanted derivatives of h at a block's cells and nodes, computed piece by piece."""
         parameters = self.parameters.part(where)
-        if has_compiled(parameters):
+        if compiled_loops(parameters, self.cells, self.order, self.shapes) is not None:
             return cell_terms(eta, parameters, self.cells, where, self.order, self.shapes)
         out = {name: np.empty_like(eta) for name in ["f", *self.wanted]}
         width = max(1, PIECE // len(eta))

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..components.complete import fixed_part
 from ..components.levels import levels_of
-from ..components.response import OUTLIER_PRECISION, cell_parameters, cell_terms
+from ..components.response import cell_parameters, cell_terms
 from .nested_curvature import NestedCurvature, where_first
 
 MAX_STEPS = 100
@@ -190,8 +190,9 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     """Newton's method with Fisher-scoring curvature where needed, and step halving, family by family.
 
     Stops when every family's Newton decrement is below ``tolerance``; the step that is taken last leaves an
-    error of the order of its square. With outliers a family may have several modes: without a ``start`` the search is
-    made twice, from the prior mean and from the mode if all scores were outliers, and the higher mode kept.
+    error of the order of its square. Under laws of a score whose log-density is not concave (``second_search``) a
+    family may have several modes: without a ``start`` the search is made twice, from the prior mean and from the mode
+    under the other law, and the higher mode kept.
 
     Parameters
     ----------
@@ -226,9 +227,11 @@ def modes_and_terms(structure, cells, start=None, tolerance=MODE_TOLERANCE, want
     if start is not None and not np.isfinite(problem.evaluate(z)[0]).all():
         return modes_and_terms(structure, cells, None, tolerance, wanted)
     value, modes, terms = _climb(problem, z, tolerance, wanted)
-    if start is None and np.any(structure.outliers):
-        wide = replace(structure, precision=OUTLIER_PRECISION * structure.precision, outliers=None)
-        z = problem.start(posterior_modes(wide, cells, None, tolerance))
+    other_law = cells.law.second_search()
+    if start is None and other_law is not None:
+        law, scale = other_law
+        wide = replace(structure, precision=scale * structure.precision)
+        z = problem.start(posterior_modes(wide, cells.with_law(law), None, tolerance))
         other_value, other, other_terms = _climb(problem, z, tolerance, wanted)
         higher = other_value > value
         modes = problem.better(higher, other, modes)

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_seed
+from ..components.beta_law import Beta
 from ..components.cells import Cells
+from ..components.curve import LINK
 from ..components.identification import Pattern, identification_form, unrotated
 from ..components.levels import random_slopes, residual_skills, simulated_skills
 from ..components.penalty import (
@@ -18,7 +20,7 @@ from ..components.penalty import (
     Shrinkage,
     SpreadPenalty,
 )
-from ..components.response import LINK, simulate_scores
+from ..components.response import simulate_scores
 from ..components.scaling import within_family_constants
 from ..errors import DataError
 from ..likelihood.natural_scale import natural_hessian, natural_loglike, natural_score
@@ -58,11 +60,15 @@ class LatentSkillLaw(PanelModel):
     centring_design : array (m, p)
         The covariates whose means random slopes count from: those of the LLMs in the likelihood, or in a copy on
         resampled families those of the original.
+    score_law : ScoreLaw
+        The law of a score given its expected value: an attribute of the class, which a subclass may set to another law
+        (``latentscale.components.score_laws``).
     table : ParameterTable
     """
 
     # so that a coordinate of the optimisers is the same quantity in the copy and in the original
     KEPT_BY_COPIES = ("recoding",)
+    score_law = Beta()
 
     def __init__(
         self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None,
@@ -76,6 +82,8 @@ class LatentSkillLaw(PanelModel):
         switches = {"llm_effects": llm_effects, "avoid_zero_sd": avoid_zero_sd}
         check_options(asymptotes, link, positive, shrunk, outliers, switches)
         self.shrink_effects, self.shrink_slopes, self.outliers = shrink_effects, shrink_slopes, float(outliers)
+        self.score_law = self.score_law.with_outliers(self.outliers)
+        self.score_law.check_boundary(panel.boundary)
         self.panel, self.scaling, self.asymptotes, self.link = panel, scaling, asymptotes, link
         self.asymptote_sd, self.link_sd = float(asymptote_sd), float(link_sd)
         self.llm_effects, self.family_covariates = bool(llm_effects), family_covariates
@@ -186,10 +194,7 @@ class LatentSkillLaw(PanelModel):
         skill = simulated_skills(rng, structure, self.family_codes, self.random_design)
         skill = skill + self.design.x @ structure.slopes
         eta = skill @ structure.loadings.T + structure.intercepts
-        y = simulate_scores(
-            rng, eta, np.broadcast_to(structure.precision, eta.shape), structure.lower, structure.upper, structure.link,
-            structure.outliers,
-        )
+        y = simulate_scores(self.score_law, rng, structure, eta)
         out = self.panel.to_frame()[self.rows.keep].reset_index(drop=True)
         out[list(self.benchmarks)] = self.prepared.simulated(y)
         return out
@@ -211,8 +216,9 @@ class LatentSkillLaw(PanelModel):
         """Cells with users' covariates."""
         prepared = self.prepared
         return Cells.from_tables(
-            prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x, self.random_design
-        )
+            self.score_law, prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x,
+            self.random_design,
+        )  # fmt: skip
 
     @cached_property
     def random_design(self):
@@ -280,7 +286,8 @@ class LatentSkillLaw(PanelModel):
     def _penalty(self, table, design_cov):
         parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
         if any(one.steadies_precision for one in self.effects):
-            parts.append(PrecisionPenalty(table.layout.index("precision")))
+            where, law = table.layout.index("precision"), self.score_law
+            parts.append(PrecisionPenalty(where[table.free[where]], law.precision_centre, law.precision_sd))
         if self.avoid_zero_sd:
             parts.append(self._spread_penalty(table.layout))
         if self.shrink_effects is not None or self.shrink_slopes is not None:
@@ -301,6 +308,8 @@ class LatentSkillLaw(PanelModel):
         fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
         fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
         fixed[layout.slices["outliers"]] = self.outliers
+        if not self.score_law.has_precision:
+            fixed[layout.slices["precision"]] = 1.0
         if self.asymptotes != "both":
             fixed[layout.slices["upper"]] = 1.0
         if self.asymptotes == "chance":

@@ -4,7 +4,7 @@
 import numpy as np
 
 from ..checks import check_names, check_number, check_one_of, check_positive, check_switch
-from ..components.link import ASYMPTOTES, LINKS
+from ..components.curve import ASYMPTOTES, LINKS
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 

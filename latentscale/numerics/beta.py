@@ -7,6 +7,7 @@ in (a, b), where the formulas are short, and the chain rule carries them to (mu,
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from .log_gamma import gamma_derivatives, gamma_pair
 
@@ -17,6 +18,9 @@ SMALLEST_SHAPE = 1e-100
 # The series of a tail needs about edge * phi terms. A precision that would need more terms than this makes scores vary
 # far less than they were rounded; only a line search asks for it, and is given the value at the limit.
 _MOST_TERMS = 2000.0
+
+_UNDERFLOW = 1e-290  # tail probabilities below this are computed as logarithms
+_MOST_FRACTIONS = 20_000  # of a continued fraction
 
 
 class BetaTerms(NamedTuple):
@@ -239,3 +243,55 @@ def _cumulants(r: np.ndarray, log_sum: np.ndarray, order: int) -> list[np.ndarra
         qqq - 3.0 * q * qq + 2.0 * q**3,
     ]
     return out[: (1, 3, 6, 10)[order]]
+
+
+def log_tails(a, b, y, rest):
+    """log P(Y <= y) and log P(Y >= y) for Y ~ Beta(a, b), finite and accurate far beyond the underflow of either.
+
+    Parameters
+    ----------
+    a, b : arrays (C,), positive
+    y, rest : arrays (C,)
+        y in (0, 1) and 1 - y, given apart so that neither end loses digits.
+
+    Returns
+    -------
+    below, above : arrays (C,), at most 0
+    """
+    near_zero = y < 0.5
+    x, first, second = np.where(near_zero, y, rest), np.where(near_zero, a, b), np.where(near_zero, b, a)
+    inner, outer = special.betainc(first, second, x), special.betaincc(first, second, x)
+    below, above = np.where(near_zero, inner, outer), np.where(near_zero, outer, inner)
+    return _safe_log(below, a, b, y, rest), _safe_log(above, b, a, rest, y)
+
+
+def _safe_log(tail, a, b, x, rest):
+    """Logarithm of tail = I_x(a, b), by a continued fraction where it is too small for a double."""
+    small = np.flatnonzero(~(tail > _UNDERFLOW))
+    out = np.log(np.where(tail > _UNDERFLOW, tail, 1.0))
+    if len(small):
+        out[small] = _log_betainc(a[small], b[small], x[small], rest[small])
+    return np.minimum(out, 0.0)
+
+
+def _log_betainc(a, b, x, rest):
+    """log I_x(a, b) far in the tail: Lentz's method on the continued fraction DLMF 8.17.22."""
+    tiny = 1e-300
+    c = np.ones_like(x)
+    d = 1.0 - (a + b) * x / (a + 1.0)
+    d = 1.0 / np.where(np.abs(d) < tiny, tiny, d)
+    fraction = d.copy()
+    for m in range(1, _MOST_FRACTIONS):
+        even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0))
+        for term in (even, odd):
+            d, c = 1.0 + term * d, 1.0 + term / c
+            d = 1.0 / np.where(np.abs(d) < tiny, tiny, d)
+            c = np.where(np.abs(c) < tiny, tiny, c)
+            change = c * d
+            fraction *= change
+        if np.all(np.abs(change - 1.0) < 1e-13):
+            break
+    # rest is 1 - x: log(rest) keeps the digits that log1p(-x) loses near one
+    front = a * np.log(x) + b * np.log(rest) - np.log(a) - special.betaln(a, b)
+    return front + np.log(np.abs(fraction))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from ..components.response import OUTLIER_PRECISION, mean_score
+from ..boundary import inside
+from ..components.response import locations
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def expected_spread(values, log_density, own):
 
 
 def joint_scores(joint, sources):
-    """Draws of expected scores (S, n, J), precisions (S or 1, J) and skills (S, n, K) that belong together.
+    """Draws of locations of scores (S, n, J), precisions (S or 1, J) and skills (S, n, K) that belong together.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def joint_scores(joint, sources):
     if "family" not in sources:
         theta = np.broadcast_to(theta.mean(axis=0), theta.shape)
     eta = theta @ structure.loadings.T + structure.intercepts
-    mu, log_phi = mean_score(eta, structure.lower, structure.upper, structure.link), np.log(structure.precision)[None]
+    mu, log_phi = locations(structure, eta), np.log(structure.precision)[None]
     if "parameters" in sources:
         # skills and expected scores move together with the parameters, each on its own scale
         mu = special.expit(special.logit(mu) + np.tensordot(joint.deviates, joint.moves.logit_mean, axes=1))
@@ -96,15 +97,14 @@ def joint_scores(joint, sources):
     return mu, np.exp(log_phi), theta
 
 
-def simulated_log_density(mu, phi, outliers, outcomes, rng):
+def simulated_log_density(law, mu, phi, outcomes, rng):
     """Scores simulated from the predictive law of a benchmark, and their log-densities at every draw.
 
     Parameters
     ----------
+    law : ScoreLaw
     mu, phi : arrays (S,)
-        Draws of the expected score and of the precision.
-    outliers : float
-        Share of scores with a tenth of the precision.
+        Draws of the location and of the precision.
     outcomes : int
         R.
     rng : numpy.random.Generator
@@ -117,19 +117,6 @@ def simulated_log_density(mu, phi, outliers, outcomes, rng):
     """
     places = (np.arange(outcomes) + rng.random(outcomes)) / outcomes * len(mu)
     own = np.argsort(mu, kind="stable")[places.astype(int)]
-    wide = rng.random(outcomes) < outliers
-    precision = np.where(wide, OUTLIER_PRECISION, 1.0) * phi[own]
-    y = rng.beta(mu[own] * precision, (1.0 - mu[own]) * precision)
-    y = np.clip(y, np.finfo(float).tiny, 1.0 - np.finfo(float).epsneg)  # a beta draw may round to 0 or 1
-    out = _log_density(y, mu, phi)
-    if outliers:
-        other = _log_density(y, mu, OUTLIER_PRECISION * phi)
-        out = np.logaddexp(out + np.log1p(-outliers), other + np.log(outliers))
-    return out, own
-
-
-def _log_density(y, mu, phi):
-    a, b = mu * phi, (1.0 - mu) * phi
-    out = np.outer(np.log(y), a - 1.0)
-    out += np.outer(np.log1p(-y), b - 1.0)
-    return out - special.betaln(a, b)
+    choice = rng.random(outcomes)  # also for laws that are no mixtures: the draws after it do not depend on the law
+    y = inside(law.draw(rng, mu[own], phi[own], choice))  # a draw may round to 0 or 1
+    return law.log_density_table(y, mu, phi), own

@@ -112,13 +112,13 @@ def next_evaluation(
     request = _read_llms(model, data)
     joint, values_of, words = _target(fit, target, request, size, seed, sources)
     mu, phi, theta = joint_scores(joint, sources)
-    values, known = values_of(mu, theta), _known_scores(joint)
+    values, known = values_of(model.score_law.mean(mu, phi[:, None]), theta), _known_scores(joint)
     phi, rows = np.broadcast_to(phi, (len(mu), phi.shape[1])), []
     children = np.random.SeedSequence([int(seed), 5]).spawn(len(request))
     for i, (llm, child) in enumerate(zip(request.llms, children, strict=True)):
         rng = np.random.default_rng(child)
         for j in (j for j in wanted if not known[i, j]):
-            density, own = simulated_log_density(mu[:, i, j], phi[:, j], model.outliers, outcomes, rng)
+            density, own = simulated_log_density(model.score_law, mu[:, i, j], phi[:, j], outcomes, rng)
             found = expected_spread(values[:, i], density, own)
             rows.append({"llm": llm, "candidate": model.benchmarks[j], **vars(found)})
     if not rows:

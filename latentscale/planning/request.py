@@ -103,9 +103,8 @@ class Request:
         structures = [self.fit.structure] if structures is None else structures
         effects = self.effects(structures) if effects is None else effects
         random = np.array([model.terms.index(term) for term in model.random_terms], dtype=int)
-        return make_target(
-            structures, effects, self.weights, random, model.design.x[:, random].mean(axis=0), self.items
-        )
+        centre = model.design.x[:, random].mean(axis=0)
+        return make_target(model.score_law, structures, effects, self.weights, random, centre, self.items)
 
     @property
     def range(self):

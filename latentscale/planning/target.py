@@ -2,8 +2,9 @@
 
 A target is a weighted sum of parts. A part is a skill, or the expected score of a benchmark,
 
-    E[mu_j] = c_j + (d_j - c_j) E[F_j(b_j + lambda_j' theta)],  theta = alpha + B' x,
+    E[Y_j] = E[m_j(mu_j)],  mu_j = c_j + (d_j - c_j) F_j(b_j + lambda_j' theta),  theta = alpha + B' x,
 
+m_j(mu) being the mean of the law of a score with the location mu (mu itself for the beta law),
 over the law of the family effects: N(0, Sigma) for a family that was never seen, the posterior for a known one, taken
 as normal with its mean and covariance; and over the residual skills of an LLM, where the model has them.
 lambda_j' theta is then normal too, and its law one-dimensional, so that 21 Gauss-Hermite nodes have the integral to
@@ -15,14 +16,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
-from scipy.special import expit
 
 from ..components.cells import Cells
+from ..components.curve import mean_score
 from ..components.levels import levels_of
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..likelihood.rules import Rule
-from ..numerics import monotone
 
 NODES = 21  # of a one-dimensional average over families
 _MOST_ENTRIES = 4_000_000  # of an array of linear predictors; draws are taken in slices of that
@@ -52,7 +52,7 @@ def family_cells(model, code):
     """Cells of one family of a LatentSkillModel, in users' covariates."""
     rows, prepared = model.family_codes == code, model.prepared
     return Cells.from_tables(
-        prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(int(rows.sum()), dtype=int),
+        model.score_law, prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(int(rows.sum()), dtype=int),
         model.design.x[rows], model.random_design[rows],
     )  # fmt: skip
 
@@ -113,6 +113,9 @@ class Target:
     lower, upper : array (S, T) or None
         Asymptotes; None for skills, whose value is the linear predictor itself.
     link : array (S, T, G) or None
+    law : ScoreLaw or None
+        The law of a score; None where the curve's value is the expected score by definition.
+    precision : array (S, T) or None
     """
 
     weights: np.ndarray
@@ -124,6 +127,8 @@ class Target:
     lower: np.ndarray = None
     upper: np.ndarray = None
     link: np.ndarray = None
+    law: object = None
+    precision: np.ndarray = None
 
     @property
     def size(self):
@@ -150,7 +155,7 @@ class Target:
 
     def at(self, rows):
         """The target under some of the parameter values."""
-        by_parameters = ("slopes", "offset", "spread", "lower", "upper", "link")
+        by_parameters = ("slopes", "offset", "spread", "lower", "upper", "link", "precision")
         values = {name: getattr(self, name) for name in by_parameters}
         return replace(self, **{name: value[rows] for name, value in values.items() if value is not None})
 
@@ -178,12 +183,10 @@ class Target:
         return np.einsum("sna,stauc,snc->sntu", form, self.spread, form, optimize=True)
 
     def _means(self, eta):
-        """mu at eta (S, n, T, Q)."""
-        if self.link is not None:
-            rho = monotone.slopes(self.link)[:, None, :, None, :]
-            eta = np.sum(monotone.basis(eta, 0).E * rho, axis=-1)
-        low = self.lower[:, None, :, None]
-        return low + (self.upper[:, None, :, None] - low) * expit(eta)
+        """Expected scores at eta (S, n, T, Q)."""
+        lower, upper = (end[:, None, :, None] for end in (self.lower, self.upper))
+        mu = mean_score(eta, lower, upper, None if self.link is None else self.link[:, None, :, None, :])
+        return mu if self.law is None else self.law.mean(mu, self.precision[:, None, :, None])
 
     def draw(self, x, rng):
         """The target for one family each, drawn from its law: x (S or 1, n, p) gives (S, n)."""
@@ -195,11 +198,13 @@ class Target:
         return means @ self.weights
 
 
-def make_target(structures, effects, weights, random, centre, items=None):
+def make_target(law, structures, effects, weights, random, centre, items=None):
     """Target of a LatentSkillModel.
 
     Parameters
     ----------
+    law : ScoreLaw
+        The law of a score.
     structures : list of S Structures
         In users' covariates.
     effects : Effects
@@ -242,7 +247,8 @@ def make_target(structures, effects, weights, random, centre, items=None):
     link = stack("link")[:, items]
     return Target(
         np.asarray(weights, dtype=float), combined, offset, form, random, centre,
-        stack("lower")[:, items], stack("upper")[:, items], link if link.shape[2] else None,
+        stack("lower")[:, items], stack("upper")[:, items], link if link.shape[2] else None, law,
+        stack("precision")[:, items],
     )  # fmt: skip
 
 
@@ -253,7 +259,7 @@ def make_sloth_target(parts, response, code, weights, items=None):
     ----------
     parts : Parts
         As reported.
-    response : Response
+    response : FreeCurves
     code : int or None
         Family; None where intercepts are shared.
     weights, items

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..components.levels import levels_of
-from ..components.response import mean_score
+from ..components.response import expected_score
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..numerics.nodes import gauss_hermite, normal_log_density
@@ -79,11 +79,13 @@ def prior_nodes(structure, rule):
     return z @ np.linalg.cholesky(levels_of(structure)[0].covariance(structure)).T, weight / weight.sum()
 
 
-def expected_scores(structure, x, codes, posterior, prior, random, places=None):
+def expected_scores(law, structure, x, codes, posterior, prior, random, places=None):
     """E[mu_ij | data] for LLMs with covariates x, shape (n, J).
 
     Parameters
     ----------
+    law : ScoreLaw
+    structure : Structure
     x : array (n, p)
     codes : int array (n,)
         Family of each LLM; -1 for an unknown one, which is predicted from ``prior``.
@@ -110,19 +112,18 @@ def expected_scores(structure, x, codes, posterior, prior, random, places=None):
                     np.sum(loadings @ level.covariance(structure) * loadings, axis=1)
                     for level, loadings in zip(inner, by_level, strict=True)
                 )
-                out[row] = weight @ _mean_scores(structure, eta, np.sqrt(variance) if inner else None)
+                out[row] = weight @ _mean_scores(law, structure, eta, np.sqrt(variance) if inner else None)
             else:
-                out[row] = weight @ _mean_scores(structure, eta + known @ by_level[-1].T, None)
+                out[row] = weight @ _mean_scores(law, structure, eta + known @ by_level[-1].T, None)
     return out
 
 
-def _mean_scores(structure, eta, sd):
-    """mu at linear predictors (M, J), averaged over what an LLM's unknown effects, of standard deviation (J,), add."""
+def _mean_scores(law, structure, eta, sd):
+    """Expected scores at predictors (M, J), averaged over what an LLM's unknown effects, of s.d. (J,), add to them."""
     if sd is None:
-        return mean_score(eta, structure.lower, structure.upper, structure.link)
+        return expected_score(law, structure, eta)
     nodes = gauss_hermite(_RESIDUAL_NODES, 1)
     weight = np.exp(nodes.log_weight + normal_log_density(nodes.z))
     return sum(
-        w * mean_score(eta + z * sd, structure.lower, structure.upper, structure.link)
-        for w, z in zip(weight, nodes.z[:, 0], strict=True)
+        w * expected_score(law, structure, eta + z * sd) for w, z in zip(weight, nodes.z[:, 0], strict=True)
     )

@@ -8,14 +8,11 @@ from scipy import special, stats
 
 from ..checks import check_one_of, check_seed, check_whole
 from ..components.complete import fixed_part
+from ..components.curve import Curve
 from ..components.levels import effect_loadings, levels_of
-from ..components.response import OUTLIER_PRECISION
 from ..errors import DataError
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
-from ..numerics import monotone
-from ..numerics.beta import shapes
-from ..numerics.logistic import logistic_pair
 from ..numerics.nodes import StandardNodes
 from .importance_sampling import effect_draws
 from .posterior import family_posterior
@@ -26,8 +23,6 @@ KINDS = ("quantile", "pearson", "response")
 PROPOSALS = 4096
 ROUND_DRAWS = 1024
 PROPOSAL_DF = 5.0
-_UNDERFLOW = 1e-290  # tail probabilities below this are computed as logarithms
-_MOST_FRACTIONS = 20_000
 _MOST_SHAPIRO = 5000  # beyond this many values the p-values of Shapiro and Wilk's test are not known to be right
 
 
@@ -115,8 +110,8 @@ def residuals(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0)
     """Residuals of all observed scores.
 
     - ``"response"``: y_ij - E[Y_ij | data], in units of the score.
-    - ``"pearson"``: the same over sd(Y_ij | data), where Var(Y | data) = Var(mu | data)
-      + E[mu (1 - mu) / (1 + phi) | data] for the posterior of the family effects.
+    - ``"pearson"``: the same over sd(Y_ij | data), where Var(Y | data) = Var(E[Y | alpha] | data)
+      + E[Var(Y | alpha) | data] for the posterior of the family effects.
     - ``"quantile"``: randomised quantile residuals (Dunn and Smyth 1996), Phi^-1(F(y_ij | alpha*_l)), with one
       draw alpha*_l per family from the posterior p(alpha_l | y_l).
 
@@ -162,8 +157,8 @@ def residuals(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0)
 def fitted_scores(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0):
     """Mean scores that residuals of a kind are measured against: DataFrame (n, J), NaN where a score is missing.
 
-    For quantile residuals mu_ij at the family's draw alpha*_l of the same ``seed``, of which they are independent
-    if the model holds; posterior means are not, for they depend on y_ij itself. For the other kinds
+    For quantile residuals E[Y_ij | alpha*_l] at the family's draw alpha*_l of the same ``seed``, of which they are
+    independent if the model holds; posterior means are not, for they depend on y_ij itself. For the other kinds
     E[Y_ij | data].
 
     Parameters
@@ -181,7 +176,7 @@ def cell_residuals(structure, cells, rule, kind="quantile", seed=0):
     if kind == "quantile":
         return _quantile(structure, cells, seed)
     mean, variance = _moments(structure, cells, rule)
-    raw = np.exp(cells.log_y) - mean
+    raw = cells.scores - mean
     return CellResiduals(raw / np.sqrt(variance) if kind == "pearson" else raw, mean)
 
 
@@ -191,15 +186,9 @@ def _as_frame(values, cells, llms, benchmarks):
     return pd.DataFrame(out, index=pd.Index(llms), columns=list(benchmarks))
 
 
-def _means(structure, eta, item):
-    """mu and 1 - mu, both without cancellation, for eta (C, ...) of benchmarks ``item`` (C,)."""
-    shape = (-1,) + (1,) * (eta.ndim - 1)
-    lower, upper = structure.lower[item].reshape(shape), structure.upper[item].reshape(shape)
-    if structure.link.shape[1]:
-        rho = monotone.slopes(structure.link)[item].reshape(*shape, monotone.N_SLOPES)
-        eta = np.sum(monotone.basis(eta, 0).E * rho, axis=-1)
-    big_f, big_g = logistic_pair(eta)
-    return lower + (upper - lower) * big_f, (1.0 - upper) + (upper - lower) * big_g
+def _locations(structure, eta, item):
+    """mu and 1 - mu, both without cancellation, for eta (C, M) of benchmarks ``item`` (C,)."""
+    return Curve.of(structure.lower, structure.upper, structure.link, item).mean(eta)
 
 
 def _moments(structure, cells, rule):
@@ -215,43 +204,27 @@ def _moments(structure, cells, rule):
         eta = base[where, None] + loadings[where] @ posterior.alpha[family].T
         for cell in range(where.start, where.stop) if inner else ():
             eta[cell - where.start] += posterior.by_llm[int(cells.row[cell])] @ own_loadings[cell]
-        mu, nu = _means(structure, eta, item)
-        mean[where] = mu @ weight
-        between[where] = (mu - mean[where, None]) ** 2 @ weight
-        within[where] = (mu * nu) @ weight * _spread(structure)[item]
+        (mu, nu), phi = _locations(structure, eta, item), structure.precision[item, None]
+        expected = cells.law.mean(mu, phi)
+        mean[where] = expected @ weight
+        between[where] = (expected - mean[where, None]) ** 2 @ weight
+        within[where] = cells.law.variance(mu, nu, phi) @ weight
     return mean, between + within
-
-
-def _spread(structure):
-    """Variance of a score over mu (1 - mu), for each benchmark (J,)."""
-    phi, share = structure.precision, structure.outliers
-    return (1.0 - share) / (1.0 + phi) + share / (1.0 + OUTLIER_PRECISION * phi)
-
-
-def _law_tails(structure, cells, mu, nu):
-    """log P(Y <= y) and log P(Y >= y) of every cell, (C,)."""
-    phi, share = structure.precision[cells.item], structure.outliers[cells.item]
-    y, rest = np.exp(cells.log_y), np.exp(cells.log1m_y)
-    tails = log_tails(*shapes(mu, nu, phi), y, rest)
-    if not share.any():
-        return tails
-    wide = log_tails(*shapes(mu, nu, OUTLIER_PRECISION * phi), y, rest)
-    with np.errstate(divide="ignore"):  # a share of zero
-        return [np.logaddexp(a + np.log1p(-share), b + np.log(share)) for a, b in zip(tails, wide, strict=True)]
 
 
 def _quantile(structure, cells, seed):
     _, base = fixed_part(structure, cells)
     eta = base + _drawn_effects(structure, cells, seed)
-    mu, nu = _means(structure, eta, cells.item)
-    below, above = _law_tails(structure, cells, mu, nu)
+    mu, nu = (values[:, 0] for values in _locations(structure, eta[:, None], cells.item))
+    phi = structure.precision[cells.item]
+    below, above = cells.law.log_tails(mu, nu, phi, cells.data)
     values = np.where(below <= above, special.ndtri_exp(below), -special.ndtri_exp(above))
     low, high = cells.state == 1, cells.state == 2
     if low.any() or high.any():
         log_u = np.log(_censoring_uniforms(cells, seed))
         values[low] = special.ndtri_exp(below[low] + log_u[low])
         values[high] = -special.ndtri_exp(above[high] + log_u[high])
-    return CellResiduals(values, mu)
+    return CellResiduals(values, cells.law.mean(mu, phi))
 
 
 def _drawn_effects(structure, cells, seed):
@@ -287,58 +260,6 @@ def _censoring_uniforms(cells, seed):
         rng = np.random.default_rng(child.spawn(1)[0])
         out[where] = rng.random(where.stop - where.start)
     return np.clip(out, 2.0**-54, 1.0 - 2.0**-53)
-
-
-def log_tails(a, b, y, rest):
-    """log P(Y <= y) and log P(Y >= y) for Y ~ Beta(a, b), finite and accurate far beyond the underflow of either.
-
-    Parameters
-    ----------
-    a, b : arrays (C,), positive
-    y, rest : arrays (C,)
-        y in (0, 1) and 1 - y, given apart so that neither end loses digits.
-
-    Returns
-    -------
-    below, above : arrays (C,), at most 0
-    """
-    near_zero = y < 0.5
-    x, first, second = np.where(near_zero, y, rest), np.where(near_zero, a, b), np.where(near_zero, b, a)
-    inner, outer = special.betainc(first, second, x), special.betaincc(first, second, x)
-    below, above = np.where(near_zero, inner, outer), np.where(near_zero, outer, inner)
-    return _safe_log(below, a, b, y, rest), _safe_log(above, b, a, rest, y)
-
-
-def _safe_log(tail, a, b, x, rest):
-    """Logarithm of tail = I_x(a, b), by a continued fraction where it is too small for a double."""
-    small = np.flatnonzero(~(tail > _UNDERFLOW))
-    out = np.log(np.where(tail > _UNDERFLOW, tail, 1.0))
-    if len(small):
-        out[small] = _log_betainc(a[small], b[small], x[small], rest[small])
-    return np.minimum(out, 0.0)
-
-
-def _log_betainc(a, b, x, rest):
-    """log I_x(a, b) far in the tail: Lentz's method on the continued fraction DLMF 8.17.22."""
-    tiny = 1e-300
-    c = np.ones_like(x)
-    d = 1.0 - (a + b) * x / (a + 1.0)
-    d = 1.0 / np.where(np.abs(d) < tiny, tiny, d)
-    fraction = d.copy()
-    for m in range(1, _MOST_FRACTIONS):
-        even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0))
-        for term in (even, odd):
-            d, c = 1.0 + term * d, 1.0 + term / c
-            d = 1.0 / np.where(np.abs(d) < tiny, tiny, d)
-            c = np.where(np.abs(c) < tiny, tiny, c)
-            change = c * d
-            fraction *= change
-        if np.all(np.abs(change - 1.0) < 1e-13):
-            break
-    # rest is 1 - x: log(rest) keeps the digits that log1p(-x) loses near one
-    front = a * np.log(x) + b * np.log(rest) - np.log(a) - special.betaln(a, b)
-    return front + np.log(np.abs(fraction))
 
 
 # --- tests -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from scipy.special import logit
 
 from ..components.complete import fixed_part
 from ..components.levels import levels_of
-from ..components.response import cell_parameters, cell_terms, mean_score
+from ..components.response import cell_parameters, cell_terms, locations
 from ..likelihood.modes import posterior_modes
 from .importance_sampling import family_targets
 
@@ -30,7 +30,7 @@ class Sensitivities:
     theta : array (d, n, K)
         Of the LLMs' skills, in the coordinates of the fit.
     logit_mean : array (d, n, J)
-        Of logit mu_ij.
+        Of logit mu_ij, mu_ij being the location of the law of a score.
     log_precision : array (d, J)
     """
 
@@ -132,5 +132,5 @@ class _Modes:
             theta = theta + level.added(structure, (effects + sign * moves)[places], self.request.random)
         eta = theta @ structure.loadings.T + structure.intercepts
         # nearer to 0 or 1 doubles have no logit
-        mean = np.clip(mean_score(eta, structure.lower, structure.upper, structure.link), 1e-12, 1.0 - 1e-12)
-        return theta, logit(mean), np.log(structure.precision)
+        location = np.clip(locations(structure, eta), 1e-12, 1.0 - 1e-12)
+        return theta, logit(location), np.log(structure.precision)

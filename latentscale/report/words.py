@@ -80,11 +80,13 @@ def penalties(model: LatentSkillLaw) -> list[str]:
 def model_sentences(fit: LatentSkillResults) -> tuple[str, ...]:
     """Return the sentences that describe the model."""
     model = fit.model
+    law = model.score_law
+    precision = ", and whose precision φⱼ is the benchmark's own" if law.has_precision else ""
     skills = f"the skills {listed(model.skills)}" if len(model.skills) > 1 else f"one skill, {model.skills[0]}"
     out = [
-        f"Each LLM i has a vector of skills θᵢ, here {skills}. Its score on benchmark j is a draw from a beta law "
-        "whose mean μᵢⱼ rises with the skills that the benchmark loads on, and whose precision φⱼ is the benchmark's "
-        "own. Given the skills, scores are independent.",
+        f"Each LLM i has a vector of skills θᵢ, here {skills}. Its score on benchmark j is a draw from a {law.name} "
+        f"law whose {law.location_word} μᵢⱼ rises with the skills that the benchmark loads on{precision}. Given the "
+        "skills, scores are independent.",
         _curve(model),
         f"Skills follow the scaling formula {model.scaling}: xᵢ holds {listed(model.terms)} of the LLM, B the slopes. "
         "Slopes are per unit of these terms; with logs the main slopes hold at one unit of the other covariate.",
@@ -140,4 +142,7 @@ def boundary_sentence(model: LatentSkillLaw) -> str:
         return "No score is exactly 0 or 1."
     where = listed([f"{name} ({count})" for name, count in counts.items()])
     policy = model.panel.boundary
-    return f"Scores of exactly 0 or 1, which have no beta density: {where}. Policy “{policy}”: {BOUNDARIES[policy]}."
+    return (
+        f"Scores of exactly 0 or 1, which have no {model.score_law.name} density: {where}. Policy “{policy}”: "
+        f"{BOUNDARIES[policy]}."
+    )

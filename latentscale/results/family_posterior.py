@@ -157,8 +157,8 @@ def contrast_families(
     theta = joint.skills(sources)
     draws, labels = theta[:, 0] - theta[:, 1], list(model.skills)
     if at is not None:
-        mu, _ = expected_draws(joint, sources)
-        draws, labels = np.hstack([draws, mu[:, 0] - mu[:, 1]]), labels + list(model.benchmarks)
+        expected = expected_draws(joint, model.score_law, sources)
+        draws, labels = np.hstack([draws, expected[:, 0] - expected[:, 1]]), labels + list(model.benchmarks)
     lower, upper = interval(draws, alpha)
     kind = ["skill"] * len(model.skills) + ["benchmark"] * (len(labels) - len(model.skills))
     columns = {

@@ -10,10 +10,9 @@ import pandas as pd
 from scipy import special, stats
 
 from ..checks import check_alpha, check_whole
-from ..components.response import OUTLIER_PRECISION, link_function
+from ..components.curve import Curve, CurveAt, between, share_of_range
 from ..errors import DataError
 from ..inference.delta import delta
-from ..numerics import monotone
 from ..parameters.kinds import CORRELATION, COVARIANCE, VARIANCE
 from ..tables import some
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from ..parameters.table import ParameterTable
     from .latent_skill import LatentSkillResults
 
-_BISECTIONS = 50  # halvings of [0, 1]: quantiles to 1e-15
 _TINY = 1e-300
 
 
@@ -194,11 +192,7 @@ def _one_curve(
 ) -> pd.DataFrame:
     structure = fit.structure
     eta = grid if skills is None else skills @ structure.loadings[item] + structure.intercepts[item]
-    lower, upper = structure.lower[item], structure.upper[item]
-    link = structure.link[[item]]
-    share = link_function(np.asarray(eta)[:, None], link)[:, 0]
-    mean = lower + (upper - lower) * share
-    gradient = curve_gradient(fit.model.table, structure, item, eta, share, skills)
+    mean, gradient = curve_gradient(fit.model.table, structure, item, eta, skills)
     se = np.full(len(grid), np.nan)
     used = np.any(gradient != 0.0, axis=0)
     cov = fit.covariance.matrix[np.ix_(used, used)]
@@ -206,55 +200,44 @@ def _one_curve(
         se = np.sqrt(np.maximum(np.einsum("np,pq,nq->n", gradient[:, used], cov, gradient[:, used]), 0.0))
     # between fixed asymptotes the band lives, too; estimated ones leave [0, 1]
     free = fit.model.table.free[[fit.model.table.layout.index(block)[item] for block in ("lower", "upper")]]
-    low, high = (0.0, 1.0) if free.any() else (lower, upper)
-    inside = np.clip((mean - low) / (high - low), _TINY, 1.0 - 1e-16)
+    low, high = (0.0, 1.0) if free.any() else (structure.lower[item], structure.upper[item])
+    inside = np.clip(share_of_range(mean, low, high), _TINY, 1.0 - 1e-16)
     half = quantile * se / np.maximum((high - low) * inside * (1.0 - inside), _TINY)
-    ends = [low + (high - low) * special.expit(special.logit(inside) + sign * half) for sign in (-1.0, 1.0)]
-    scores = score_quantiles(
-        mean, structure.precision[item], structure.outliers[item], (0.5 * alpha, 1.0 - 0.5 * alpha)
-    )
+    shares = (special.expit(special.logit(inside) + sign * half) for sign in (-1.0, 1.0))
+    ends, law = [between(share, low, high) for share in shares], fit.model.score_law
+    scores = [law.quantile(level, mean, structure.precision[item]) for level in (0.5 * alpha, 1.0 - 0.5 * alpha)]
     columns = dict(zip(("mean_ci_lower", "mean_ci_upper"), ends, strict=True))
     columns |= dict(zip(("score_lower", "score_upper"), scores, strict=True))
     return pd.DataFrame({"at": grid, "eta": eta, "mean": mean, "mean_se": se, **columns})
 
 
 def curve_gradient(
-    table: ParameterTable,
-    structure: Structure,
-    item: int,
-    eta: npt.ArrayLike,
-    share: np.ndarray,
-    skills: np.ndarray | None = None,
-) -> np.ndarray:
-    """Derivatives (n, P) of expected scores in the free parameters; at fixed eta, or at fixed skills (n, K)."""
-    eta, layout = np.asarray(eta, dtype=float), table.layout
-    span = structure.upper[item] - structure.lower[item]
-    full = np.zeros((len(eta), layout.size))
-    full[:, layout.index("lower")[item]] = 1.0 - share
-    full[:, layout.index("upper")[item]] = share
-    steep = span * share * (1.0 - share)
-    slope = np.ones(len(eta))
-    if structure.link.shape[1]:
-        rho = monotone.slopes(structure.link[item])
-        at = monotone.basis(eta, 1)
-        slope = at.D @ rho
-        full[:, layout.index("link")[item]] = steep[:, None] * (at.E @ monotone.slopes_jacobian(rho))
+    table: ParameterTable, structure: Structure, item: int, eta: npt.ArrayLike, skills: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The curve of a benchmark, and its derivatives in the free parameters.
+
+    Parameters
+    ----------
+    table : ParameterTable
+    structure : Structure
+    item : int
+    eta : array (n,)
+    skills : array (n, K), optional
+        Skills that are held fixed; by default eta is.
+
+    Returns
+    -------
+    (array (n,), array (n, P))
+    """
+    layout = table.layout
+    own = Curve.of(structure.lower, structure.upper, structure.link, [item])
+    shapes = "".join(name for name in layout.shapes if name != "p")
+    at = CurveAt(np.asarray(eta, dtype=float)[None], own, 1, shapes)
+    found = {name: values[0] for name, values in at.derivatives().items()}
+    full = np.zeros((len(found["e"]), layout.size))
+    for name in shapes:
+        full[:, layout.shapes[name][item]] = found[name]
     if skills is not None:
-        full[:, layout.index("loadings")[item]] = (steep * slope)[:, None] * skills
-        full[:, layout.index("intercepts")[item]] = steep * slope
-    return full[:, table.free]
-
-
-def score_quantiles(mean: np.ndarray, precision: float, outliers: float, levels: Sequence[float]) -> list[np.ndarray]:
-    """Quantiles of the law of a score (n,) for each level: a beta law, or the mixture of two with outliers."""
-    mean = np.clip(np.asarray(mean, dtype=float), 1e-12, 1.0 - 1e-12)
-    parts = [(1.0 - outliers, precision)] + ([(outliers, OUTLIER_PRECISION * precision)] if outliers > 0.0 else [])
-    out = []
-    for level in levels:
-        low, high = np.zeros(len(mean)), np.ones(len(mean))
-        for _ in range(_BISECTIONS):
-            middle = 0.5 * (low + high)
-            share = sum(weight * special.betainc(mean * phi, (1.0 - mean) * phi, middle) for weight, phi in parts)
-            low, high = np.where(share < level, middle, low), np.where(share < level, high, middle)
-        out.append(0.5 * (low + high))
-    return out
+        full[:, layout.index("loadings")[item]] = found["e"][:, None] * skills
+        full[:, layout.index("intercepts")[item]] = found["e"]
+    return at.mu[0], full[:, table.free]

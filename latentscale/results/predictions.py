@@ -95,7 +95,7 @@ class Predictions(Estimates):
             index, codes, x, rows = self._read_new(data)
         prior = prior_nodes(self.structure, self.estimate.rule)
         random = model.random_covariates(x)
-        means = expected_scores(self.structure, x, codes, self._posterior, prior, random, rows)
+        means = expected_scores(model.score_law, self.structure, x, codes, self._posterior, prior, random, rows)
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
 
     def get_prediction(

@@ -15,8 +15,6 @@ from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import SimpleTable
 from statsmodels.iolib.tableformatting import fmt_params
 
-from ..components.penalty import PRECISION_CENTRE, PRECISION_SD
-from ..components.response import OUTLIER_PRECISION
 from ..parameters.kinds import INTERCEPT, LOADING, LOWER, PRECISION, UPPER
 from .latex import escape
 
@@ -246,8 +244,8 @@ def _notes(fit: LatentSkillResults) -> list[str]:
     if fit.estimate.restriction is not None:
         notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
     for one in model.effects:
-        penalised = f" Precisions are weakly penalised (log phi about log {PRECISION_CENTRE:g}, s.d. {PRECISION_SD:g})."
-        notes.append(one.note + (penalised if one.steadies_precision else ""))
+        penalised = _precision_note(model.score_law) if one.steadies_precision else ""
+        notes.append(" ".join(filter(None, [one.note, penalised])))
     if model.between_only:
         notes.append(
             f"Constant within every family, so resting on differences between them: {list(model.between_only)}."
@@ -271,12 +269,13 @@ def _special_notes(model: LatentSkillModel) -> list[str]:
             "Loadings and slopes are shrunk: standard errors are those of a penalised fit, which is biased towards "
             "zero, and intervals and tests leave the bias out. AIC and BIC count every parameter in full."
         )
-    if model.outliers:
-        notes.append(
-            f"A share of {model.outliers:g} of the scores is taken to have {OUTLIER_PRECISION:g} of their benchmark's "
-            "precision; precisions are those of the others."
-        )
-    return notes
+    return [*notes, *model.score_law.notes]
+
+
+def _precision_note(law):
+    if not law.has_precision:
+        return ""
+    return f"Precisions are weakly penalised (log phi about log {law.precision_centre:g}, s.d. {law.precision_sd:g})."
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:

@@ -37,7 +37,7 @@ class SlothEstimate:
     loadings : array (J, K)
     intercepts : array (J,)
     phi : array (J, q)
-        Link coordinates and logit asymptotes, see ``components.link.Response``.
+        Link coordinates and logit asymptotes, see ``components.free_curves.FreeCurves``.
     loss, penalised : float
         Mean Huber loss without and with penalties.
     gradient : float
@@ -306,7 +306,7 @@ def _polish(bare, vector, delta, forced):
 
 def _running(objective, before, after):
     """Observed cells (row, benchmark) at an asymptote that moved further out."""
-    old, new = (objective.response.logit(*objective.predictor(vector)) for vector in (before, after))
+    old, new = (objective.response.predictor(*objective.predictor(vector)) for vector in (before, after))
     out = (np.abs(old) > _SATURATED) & (np.abs(new) > np.abs(old) + _MOVED) & (objective.weight > 0.0)
     return tuple(map(tuple, np.argwhere(out)))
 
@@ -318,7 +318,7 @@ def _undecided(objective, vector, delta):
     where it falls like the square of an exponential, however flat the loss has become. What has gone so far that there
     is nothing left to gain is past deciding: it has run away.
     """
-    at = np.abs(objective.response.logit(*objective.predictor(vector)))
+    at = np.abs(objective.response.predictor(*objective.predictor(vector)))
     gone = (at > _GONE) & (objective.weight > 0.0)
     if gone.any():
         return tuple(map(tuple, np.argwhere(gone)))

@@ -6,7 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from ..checks import check_one_of, check_switch, check_whole
-from ..components.link import ASYMPTOTES, LINKS, Response
+from ..components.curve import ASYMPTOTES, LINKS
+from ..components.free_curves import FreeCurves
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 from ..models.latent_skill import TRANSLOG
@@ -42,7 +43,7 @@ class _HuberModel(PanelModel):
         self.y = scores.to_numpy(dtype=float)[keep]
         self.y.flags.writeable = False
         self.families, self.family_codes = np.unique(panel.families[keep].to_numpy(), return_inverse=True)
-        self.response = Response(link, asymptotes, panel.chance.to_numpy(dtype=float))
+        self.response = FreeCurves(link, asymptotes, panel.chance.to_numpy(dtype=float))
         self._check_scores()
         self._check_families()
 

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import lapack
 
-from ..components.link import Response
+from ..components.free_curves import FreeCurves
 from .huber import huber_derivatives, huber_loss
 
 
@@ -118,7 +118,7 @@ class SlothObjective:
     family_starts : int array (L,) or None
         First row of each family; None for shared intercepts.
     n_skills : int
-    response : Response
+    response : FreeCurves
     penalty : array (P,)
         Weight of each parameter's squared distance from ``centre``, halved.
     centre : array (P,)
@@ -133,7 +133,7 @@ class SlothObjective:
     z: np.ndarray
     family_starts: np.ndarray | None
     n_skills: int
-    response: Response
+    response: FreeCurves
     penalty: np.ndarray
     centre: np.ndarray
     held: np.ndarray | None = None

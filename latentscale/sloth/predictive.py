@@ -23,8 +23,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from ..checks import check_seed, check_whole
+from ..components.curve import between
 from ..errors import ConvergenceWarning, DataError
-from ..numerics import monotone
 from ..prediction.predictive import PredictiveDraws
 from ..tables import some
 from .covariance import freed_by_llm, raw_changes, sandwiches, several
@@ -150,7 +150,7 @@ def expected_law(model, estimate, parts, x, codes):
         if part.weak.shape[1]:
             lost |= _changes_along(part.weak, model, estimate, piece, x, codes)
     if response.asymptotes == "chance":
-        return ExpectedLaw(response.logit(eta, estimate.phi), response.chance, root, lost & np.isfinite(eta))
+        return ExpectedLaw(response.predictor(eta, estimate.phi), response.chance, root, lost & np.isfinite(eta))
     mean = response.mean(eta, estimate.phi)
     return ExpectedLaw(logit(mean), np.zeros(len(response.chance)), root, lost & np.isfinite(eta))
 
@@ -161,11 +161,7 @@ def _logit_derivatives(response, eta, phi):
         curves = response.cells(eta, phi)
         variance = curves.mu * (1.0 - curves.mu)
         return curves.d1 / variance, curves.phi / variance[:, :, None]
-    if not response.n_link:
-        return np.ones(eta.shape), np.zeros((*eta.shape, 0))
-    base, rho = monotone.basis(eta, 1), response.slopes(phi)
-    turned = np.matmul(base.E.swapaxes(0, 1), monotone.slopes_jacobian(rho)).swapaxes(0, 1)
-    return np.sum(base.D * rho, axis=-1), turned
+    return response.predictor_derivatives(eta, phi)
 
 
 def predictor(model, estimate, x, codes):
@@ -202,7 +198,7 @@ def draw_expected(law, size, rng):
     """Expected scores (size, n, J), NaN where undetermined."""
     z = rng.standard_normal((size, len(law.root)))
     share = expit(law.logit + np.tensordot(z, law.root, axes=1))
-    return np.where(law.undetermined, np.nan, law.low + (1.0 - law.low) * share)
+    return np.where(law.undetermined, np.nan, between(share, law.low, 1.0))
 
 
 def _warn(undetermined, wide, names):

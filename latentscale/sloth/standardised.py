@@ -9,7 +9,6 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
 
 from ..numerics import monotone
 from ..numerics.rotation import follow, rotate, rotation_derivative
@@ -262,16 +261,14 @@ def _flattened(model, parts, phi, natural):
 def _natural(model, phi):
     """Asymptotes and spline slopes of phi."""
     response, m = model.response, model.response.n_link
-    out = [expit(phi[..., position]) for position in range(m, response.size)]
+    out = list(np.moveaxis(response.ends(phi)[0], -1, 0))
     return [*out, response.slopes(phi).reshape(*phi.shape[:-2], -1)] if m else out
 
 
 def _natural_change(model, phi, change):
     response, m = model.response, model.response.n_link
-    ends = expit(phi[:, m:])
-    out = [
-        (ends * (1.0 - ends))[:, position - m] * change[..., position] for position in range(m, response.size)
-    ]
+    slopes = response.ends(phi)[1]
+    out = [slopes[:, number] * change[..., m + number] for number in range(response.size - m)]
     if m:
         turn = monotone.slopes_jacobian(response.slopes(phi))
         slopes = np.matmul(turn, change[..., :m, None])[..., 0]

@@ -1,9 +1,9 @@
 """Starts for Sloth: a low-rank fit of logits, the same with benchmarks weighted at random, and random parameters."""
 
 import numpy as np
-from scipy.special import logit
 
-_EDGE = 0.02  # scores are moved this far from their asymptotes before the logit
+from ..components.curve import rough_predictor
+
 _ROUNDS = 4  # of imputing missing logits
 
 
@@ -72,8 +72,7 @@ def starting_law(objective):
 def _logits(objective):
     response, seen = objective.response, objective.weight > 0.0
     low, high = response.lower(response.centre), response.upper(response.centre)
-    share = np.clip((objective.y - low) / (high - low), _EDGE, 1.0 - _EDGE)
-    return logit(share), seen
+    return rough_predictor(objective.y, low, high), seen
 
 
 def _filled(objective, logits, seen):

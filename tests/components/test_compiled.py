@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import special
 
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
-from latentscale.components.response import CellParameters, cell_terms, mean_score
+from latentscale.components.curve import Curve, mean_score
+from latentscale.components.response import CellParameters, cell_terms
 from latentscale.numerics import compiled
 from latentscale.numerics.log_gamma import gamma_derivatives
 from latentscale.numerics.logistic import LOWEST_ETA
@@ -90,9 +92,9 @@ def test_both_ways_agree(points, order, shapes):
     """To rounding of the sum of what makes a term up (``sizes``), wherever numpy's own is finite."""
     eta, log_phi, y, c, d = (column[:, None] for column in np.array(points).T)
     phi = np.exp(log_phi)
-    parameters = CellParameters(phi, gamma_derivatives(phi, 2), c, d)
+    parameters = CellParameters(phi, Beta().at_precision(phi), Curve(c, d))
     state = np.zeros(y.shape, dtype=np.int8)
-    cells = Cells.from_tables(y, state, np.array([1e-9]), np.arange(len(y)), np.zeros((len(y), 1)))
+    cells = Cells.from_tables(Beta(), y, state, np.array([1e-9]), np.arange(len(y)), np.zeros((len(y), 1)))
     fast, plain = terms_both_ways(eta, parameters, cells, order, shapes, expected=True)
     assert set(fast) == set(plain)
     size = sizes(eta, phi, y, c, d)
@@ -108,8 +110,8 @@ def test_far_above_both_ways_are_flat(phi):
     """Above 700 the compiled curve stays where it is, numpy's goes on to 1: slopes of 1e-304 and less."""
     eta, phi, y, c, d = np.array([[700.5], [800.0], [1000.0]]), np.full((3, 1), phi), 0.3, 0.2, 1.0
     one = np.ones((3, 1))
-    cells = Cells.from_tables(y * one, np.zeros((3, 1), np.int8), np.array([0.01]), np.arange(3), one)
-    parameters = CellParameters(phi, gamma_derivatives(phi, 2), c * one, d * one)
+    cells = Cells.from_tables(Beta(), y * one, np.zeros((3, 1), np.int8), np.array([0.01]), np.arange(3), one)
+    parameters = CellParameters(phi, Beta().at_precision(phi), Curve(c * one, d * one))
     fast, plain = terms_both_ways(eta, parameters, cells, 3, "cd", expected=True)
     size = sizes(np.full((3, 1), -LOWEST_ETA), phi, y, c, d)
     for name, values in plain.items():
@@ -127,8 +129,8 @@ def test_many_cells_at_many_nodes_and_censored_ones():
     phi, c, d = np.exp(rng.normal(3.0, 1.0, (401, 1))), rng.uniform(0.0, 0.3, (401, 1)), rng.uniform(0.7, 1.0, (401, 1))
     state = rng.choice([0, 0, 0, 1, 2], (401, 1)).astype(np.int8)
     y = np.where(state == 1, 0.01, np.where(state == 2, 0.99, rng.uniform(0.02, 0.98, (401, 1))))
-    cells = Cells.from_tables(y, state, np.array([0.01]), np.arange(401), np.zeros((401, 1)))
-    parameters = CellParameters(phi, gamma_derivatives(phi, 2), c, d)
+    cells = Cells.from_tables(Beta(), y, state, np.array([0.01]), np.arange(401), np.zeros((401, 1)))
+    parameters = CellParameters(phi, Beta().at_precision(phi), Curve(c, d))
     where, eta = slice(100, 380), rng.standard_normal(shape)[100:380]
     with pytest.MonkeyPatch.context() as patch:
         fast = cell_terms(eta, parameters.part(where), cells, where, 3, "cd")
@@ -142,9 +144,9 @@ def test_what_is_not_finite_stays_so():
     eta = np.array([[np.nan], [np.inf], [-np.inf], [0.0]])
     phi = np.array([[5.0], [5.0], [5.0], [np.nan]])
     one = np.ones((4, 1))
-    cells = Cells.from_tables(0.5 * one, np.zeros((4, 1), np.int8), np.array([0.01]), np.arange(4), one)
+    cells = Cells.from_tables(Beta(), 0.5 * one, np.zeros((4, 1), np.int8), np.array([0.01]), np.arange(4), one)
     with np.errstate(all="ignore"):
-        parameters = CellParameters(phi, gamma_derivatives(phi, 2), 0.0 * one, one)
+        parameters = CellParameters(phi, Beta().at_precision(phi), Curve(0.0 * one, one))
         fast, plain = terms_both_ways(eta, parameters, cells, 1, "", expected=False)
     for name in plain:
         assert np.array_equal(np.isfinite(fast[name]), np.isfinite(plain[name])), name
@@ -154,8 +156,8 @@ def test_scores_lie_where_the_terms_are_computed():
     """The compiled mean is that of ``mean_score``: at y = mu the score in eta vanishes as phi grows."""
     eta, c, d = np.array([[0.7]]), np.array([[0.1]]), np.array([[0.9]])
     mu, phi = mean_score(eta, c, d), np.array([[1e9]])
-    cells = Cells.from_tables(mu, np.zeros((1, 1), np.int8), np.array([0.01]), np.array([0]), np.zeros((1, 1)))
-    terms = cell_terms(eta, CellParameters(phi, gamma_derivatives(phi, 2), c, d), cells, slice(None), 2)
+    cells = Cells.from_tables(Beta(), mu, np.zeros((1, 1), np.int8), np.array([0.01]), np.array([0]), np.zeros((1, 1)))
+    terms = cell_terms(eta, CellParameters(phi, Beta().at_precision(phi), Curve(c, d)), cells, slice(None), 2)
     assert np.abs(terms["e"] / terms["ee"]) < 1e-8
 
 

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.components import levels
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.complete import layout_of
 from latentscale.likelihood.laplace import laplace
@@ -80,7 +81,7 @@ def test_a_new_kind_of_effects_needs_one_line(residuals_by_skill):
     family = np.repeat(np.arange(3), 3)
     x = rng.standard_normal((9, R))
     y, state = rng.uniform(0.2, 0.8, (9, J)), np.zeros((9, J), dtype=np.int8)
-    cells = Cells.from_tables(y, state, np.full(J, 0.005), family, x, x - x.mean(axis=0))
+    cells = Cells.from_tables(Beta(), y, state, np.full(J, 0.005), family, x, x - x.mean(axis=0))
     layout = layout_of(residuals_by_skill)
     s = layout.flatten(residuals_by_skill)
     value, score, modes = laplace(residuals_by_skill, cells, shapes="cd")

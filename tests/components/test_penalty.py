@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
+from latentscale.components.curve import UPPER_CENTRE
 from latentscale.components.penalty import (
-    UPPER_CENTRE,
     Penalty,
     PrecisionPenalty,
     ShapePenalty,
@@ -72,7 +72,8 @@ def test_derivatives_are_those_of_differences(k, name):
 
 
 @pytest.mark.parametrize(
-    "penalty", [PrecisionPenalty(np.array([0, 2])), SpreadPenalty(np.array([1, 2, 3]), np.array([1.0, 0.5, 2.0]))]
+    "penalty",
+    [PrecisionPenalty(np.array([0, 2]), 200.0, 1.5), SpreadPenalty(np.array([1, 2, 3]), np.array([1.0, 0.5, 2.0]))],
 )
 def test_penalties_of_precisions_and_of_standard_deviations(penalty):
     s = np.array([35.0, -0.3, 0.8, 2.0, 7.0])

@@ -5,19 +5,18 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
+from latentscale.components.curve import LINK, Curve, mean_score
 from latentscale.components.response import (
-    LINK,
     CellParameters,
     cell_parameters,
     cell_terms,
     derivative_names,
-    mean_score,
     simulate_scores,
 )
 from latentscale.numerics import compiled, monotone
 from latentscale.numerics.differences import jacobian
-from latentscale.numerics.log_gamma import gamma_derivatives
 from latentscale.parameters.structure import Structure
 
 # a derivative -> the one it is a derivative of, and the variable
@@ -50,7 +49,7 @@ def cells():
     state = rng.choice([0, 0, 0, 0, 1, 2, -1], (60, 3)).astype(np.int8)
     edge = np.array([0.005, 0.05, 5e-5])
     y = np.where(state == 1, edge, np.where(state == 2, 1.0 - edge, y))
-    return Cells.from_tables(y, state, edge, np.arange(60) % 6, rng.standard_normal((60, 2)))
+    return Cells.from_tables(Beta(), y, state, edge, np.arange(60) % 6, rng.standard_normal((60, 2)))
 
 
 def parameters(x):
@@ -58,7 +57,7 @@ def parameters(x):
     if "1" in x:
         rho = monotone.slopes(np.hstack([x[a] for a in LINK]))
         link = (rho, monotone.slopes_jacobian(rho))
-    return CellParameters(x["p"], gamma_derivatives(x["p"], 2), x["c"], x["d"], *link)
+    return CellParameters(x["p"], Beta().at_precision(x["p"]), Curve(x["c"], x["d"], *link))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def test_values_are_those_of_scipy(cells, point):
     f = cell_terms(point["e"], parameters(point), cells, slice(None), 0)["f"][:, 0]
     mu, phi = mean_score(point["e"], point["c"], point["d"])[:, 0], point["p"][:, 0]
     law = stats.beta(mu * phi, (1.0 - mu) * phi)
-    wanted = law.logpdf(np.exp(cells.log_y))
+    wanted = law.logpdf(cells.scores)
     wanted = np.where(cells.state == 1, law.logcdf(cells.edge), wanted)
     # by symmetry, where 1 - edge loses digits
     mirrored = stats.beta((1.0 - mu) * phi, mu * phi)
@@ -157,8 +156,8 @@ def test_fisher_information_is_the_expected_curvature(cells, point):
     """E[-d2h/de2] over scores drawn from the law itself, for one uncensored cell."""
     x = {"e": 0.4, "p": 12.0, "c": 0.2, "d": 0.9}
     rng = np.random.default_rng(2)
-    y = simulate_scores(rng, np.full((4000, 1), x["e"]), x["p"], x["c"], x["d"])
-    drawn = Cells.from_tables(y, np.zeros_like(y, dtype=np.int8), np.array([0.005]), np.zeros(4000, int), y)
+    y = Beta().draw(rng, np.full((4000, 1), mean_score(x["e"], x["c"], x["d"])), x["p"])
+    drawn = Cells.from_tables(Beta(), y, np.zeros_like(y, dtype=np.int8), np.array([0.005]), np.zeros(4000, int), y)
     column = {name: np.full((4000, 1), value) for name, value in x.items()}
     terms = cell_terms(column["e"], parameters(column), drawn, slice(None), 2)
     assert np.all(terms["fisher"] == terms["fisher"][0])
@@ -196,7 +195,9 @@ def test_a_slice_is_part_of_the_whole(cells, point):
 def test_simulated_scores_have_the_moments_of_the_law():
     rng = np.random.default_rng(3)
     eta, phi, lower, upper = np.array([-1.0, 0.5, 2.0]), np.array([3.0, 30.0, 300.0]), 0.25, 0.95
-    draws = simulate_scores(rng, *np.broadcast_arrays(eta, phi, lower, np.full((20_000, 1), upper)))
+    one = np.ones(3)
+    structure = Structure(np.ones((3, 1)), 0.0 * one, np.zeros((2, 1)), np.eye(1), phi, lower * one, upper * one)
+    draws = simulate_scores(Beta(), rng, structure, np.tile(eta, (20_000, 1)))
     mu = mean_score(eta, lower, upper)
     variance = mu * (1.0 - mu) / (1.0 + phi)
     # four standard errors; the kurtosis of these laws leaves the variance's under 2 / n

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.identification import Anchored
 from latentscale.components.penalty import Penalty, ShapePenalty
@@ -45,7 +46,7 @@ def make_problem(reference):
         )  # fmt: skip
         alpha = rng.multivariate_normal(np.zeros(k), correlation, n_families)
         eta = (alpha[family] + x @ truth.slopes) @ truth.loadings.T + truth.intercepts
-        y = simulate_scores(rng, eta, *np.broadcast_arrays(truth.precision, truth.lower, truth.upper))
+        y = simulate_scores(Beta(), rng, truth, eta)
         # the three lowest and the two highest scores were rounded away
         edge = np.array([0.05, 0.02, 0.05, 0.01, 0.03])
         state = np.zeros((n, j), dtype=np.int8)
@@ -57,7 +58,7 @@ def make_problem(reference):
         fixed[: j * k] = pattern.fixed.ravel()
         fixed[Layout(j, k, 2).slices["skill_cov"]] = pattern.fixed_covariance()
         space = ParameterSpace(ParameterTable(BENCHMARKS, pattern.skills, ("x", "z"), fixed))
-        cells = Cells.from_tables(y, state, edge, family, x)
+        cells = Cells.from_tables(Beta(), y, state, edge, family, x)
         penalty = Penalty((ShapePenalty.for_table(space.table, np.full(j, 0.1)),))
         start = space.free_vector(truth)
         points = [start + 0.15 * rng.standard_normal(len(start)) for _ in range(2)]

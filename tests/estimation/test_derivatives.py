@@ -1,6 +1,5 @@
 """Log-likelihoods and their derivatives: against differences, against a second implementation, against quad."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import autograd
@@ -88,8 +87,7 @@ class TestFrozenNodes:
         nodes, _ = problem.objective.nodes(u, RULES[name].standard(problem.cells.n_families))
 
         def evaluate(s, order):
-            structure = replace(problem.space.layout.unflatten(s), outliers=None)  # never free
-            return marginal(structure, problem.cells, nodes, order, shapes="cd")
+            return marginal(problem.space.layout.unflatten(s), problem.cells, nodes, order, shapes="cd")
 
         return problem.space.structural(u), nodes, evaluate
 

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale.likelihood.laplace_hessian as room
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.complete import layout_of
 from latentscale.components.response import simulate_scores
@@ -38,18 +39,17 @@ def case(request):
         rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
         np.where(np.eye(k) == 1, 1.2, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
         scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k))}, link=0.5 * rng.standard_normal((j, 6 if bent else 0)),
-        outliers=np.full(j, outliers),
     )  # fmt: skip
     code = np.repeat(np.arange(families), per)
     random = x[:, :r] - x[:, :r].mean(axis=0)
     theta = rng.standard_normal((families, k))[code] + x @ structure.slopes
     eta = theta @ structure.loadings.T + structure.intercepts
-    law = (structure.lower, structure.upper, structure.link, structure.outliers)
-    y = simulate_scores(rng, eta, structure.precision + 0 * eta, *law)
+    law = Beta(outliers)
+    y = simulate_scores(law, rng, structure, eta)
     state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
     if censored:
         state[:, 0] = np.where(y[:, 0] < np.quantile(y[:, 0], 0.3), 1, np.where(y[:, 0] > 0.6, 2, 0))
-    return structure, Cells.from_tables(y, state, np.full(j, 0.05), code, x, random)
+    return structure, Cells.from_tables(law, y, state, np.full(j, 0.05), code, x, random)
 
 
 def free_positions(structure):
@@ -70,8 +70,7 @@ def test_against_differences_of_the_score(case, expected):
     def score(part):
         point = s.copy()
         point[where] = part
-        moved = replace(layout.unflatten(point), outliers=structure.outliers)
-        return laplace(moved, cells, modes, shapes, 1e-12, expected)[1][where]
+        return laplace(layout.unflatten(point), cells, modes, shapes, 1e-12, expected)[1][where]
 
     wanted = jacobian(score, s[where], 1e-4 * np.maximum(0.1, np.abs(s[where])))
     found = laplace_hessian(structure, cells, modes, shapes, expected)[np.ix_(where, where)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.complete import fixed_part, layout_of
 from latentscale.components.levels import effect_loadings
@@ -37,7 +38,7 @@ def _make(k, r, bent, seed=0, precision=(10.0, 40.0)):
         rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
         np.where(np.eye(k) == 1, 1.3, 0.3), rng.uniform(*precision, j), np.full(j, 0.05), np.full(j, 0.97),
         scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k)), "llm_sd": np.array([0.5])},
-        link=0.5 * rng.standard_normal((j, 6 if bent else 0)), outliers=np.full(j, 0.15 * bent),
+        link=0.5 * rng.standard_normal((j, 6 if bent else 0)),
     )  # fmt: skip
     random = x[:, :r] - x[:, :r].mean(axis=0)
     effects = rng.multivariate_normal(np.zeros(k), structure.skill_cov, 4)
@@ -46,11 +47,11 @@ def _make(k, r, bent, seed=0, precision=(10.0, 40.0)):
     theta = effects[FAMILY] + 0.5 * own + x @ structure.slopes
     theta += np.einsum("nr,rk,nrk->nk", random, structure.scales["slope_sd"], z[FAMILY])
     eta = theta @ structure.loadings.T + structure.intercepts
-    law = (structure.lower, structure.upper, structure.link, structure.outliers)
-    y = simulate_scores(rng, eta, structure.precision + 0 * eta, *law)
+    law = Beta(0.15 * bent)
+    y = simulate_scores(law, rng, structure, eta)
     state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
     state[4] = -1
-    return structure, Cells.from_tables(y, state, np.full(j, 0.005), FAMILY, x, random)
+    return structure, Cells.from_tables(law, y, state, np.full(j, 0.005), FAMILY, x, random)
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
@@ -78,9 +79,8 @@ def _shapes(structure):
 
 
 def _reader(structure):
-    """s -> Structure with the outliers of another, which are never free."""
-    layout = layout_of(structure)
-    return lambda point: replace(layout.unflatten(point), outliers=structure.outliers)
+    """s -> Structure with the layout of another."""
+    return layout_of(structure).unflatten
 
 
 def _differences(function, s):

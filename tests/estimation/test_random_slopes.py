@@ -7,10 +7,12 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.complete import layout_of
+from latentscale.components.curve import mean_score
 from latentscale.components.levels import effect_loadings, family_effects, levels_of
-from latentscale.components.response import mean_score, simulate_scores
+from latentscale.components.response import simulate_scores
 from latentscale.likelihood.adaptive_nodes import adaptive, adaptive_by_family
 from latentscale.likelihood.laplace import laplace, laplace_by_family
 from latentscale.likelihood.marginal import adapted_nodes, marginal
@@ -38,7 +40,6 @@ def case(request):
         rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
         np.where(np.eye(k) == 1, 1.0, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
         scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k))}, link=0.5 * rng.standard_normal((j, 6 if bent else 0)),
-        outliers=np.full(j, 0.15 * bent),
     )  # fmt: skip
     code = np.repeat(np.arange(families), per)
     random = x[:, :r] - x[:, :r].mean(axis=0)
@@ -47,10 +48,10 @@ def case(request):
     theta = effects[code] + x @ structure.slopes
     theta += np.einsum("nr,rk,nrk->nk", random, structure.scales["slope_sd"], z[code])
     eta = theta @ structure.loadings.T + structure.intercepts
-    law = (structure.lower, structure.upper, structure.link, structure.outliers)
-    y = simulate_scores(rng, eta, structure.precision + 0 * eta, *law)
+    law = Beta(0.15 * bent)
+    y = simulate_scores(law, rng, structure, eta)
     state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
-    return structure, Cells.from_tables(y, state, np.full(j, 0.005), code, x, random)
+    return structure, Cells.from_tables(law, y, state, np.full(j, 0.005), code, x, random)
 
 
 def _differences(function, s):
@@ -62,9 +63,8 @@ def _shapes(structure):
 
 
 def _reader(structure):
-    """s -> Structure with the outliers of another, which are never free."""
-    layout = layout_of(structure)
-    return lambda point: replace(layout.unflatten(point), outliers=structure.outliers)
+    """s -> Structure with the layout of another."""
+    return layout_of(structure).unflatten
 
 
 @pytest.mark.parametrize("expected", [False, True], ids=["observed curvature", "expected curvature"])
@@ -129,7 +129,8 @@ def test_against_plain_integration():
         np.array([[0.8], [0.5]]), np.array([0.1, -0.2]), np.array([[0.3]]), np.eye(1),
         np.array([15.0, 25.0]), np.zeros(2), np.ones(2), scales={"slope_sd": np.array([[0.4]])},
     )  # fmt: skip
-    cells = Cells.from_tables(y, np.zeros((3, 2), dtype=np.int8), np.full(2, 0.005), np.zeros(3, dtype=int), x, random)
+    state, family = np.zeros((3, 2), dtype=np.int8), np.zeros(3, dtype=int)
+    cells = Cells.from_tables(Beta(), y, state, np.full(2, 0.005), family, x, random)
 
     # both densities are negligible at the ends, where the trapezoidal rule is then exact to rounding
     alpha, delta = np.linspace(-7.0, 7.0, 301)[:, None], np.linspace(-2.8, 2.8, 301)[None, :]

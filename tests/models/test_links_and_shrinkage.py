@@ -11,7 +11,7 @@ import worlds
 from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
-from latentscale.components.response import mean_score
+from latentscale.components.curve import mean_score
 from latentscale.likelihood.rules import Rule
 from latentscale.numerics import monotone
 from latentscale.numerics.differences import jacobian

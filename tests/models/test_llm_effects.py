@@ -292,7 +292,7 @@ class TestSimulation:
         model, params = wide
         cells = simulated_cells(model, model.table.structure(model.table.read(params)), np.random.default_rng(2))
         theta = np.full((len(cells.design), 6), np.nan)
-        theta[cells.row, cells.item] = cells.log_y - cells.log1m_y
+        theta[cells.row, cells.item] = cells.data[0] - cells.data[1]
         seen = np.isfinite(theta[:, :2]).all(axis=1)
         self.check(theta[seen, :2], model.family_codes[seen])
 

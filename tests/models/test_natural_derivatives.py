@@ -101,6 +101,6 @@ def test_more_nodes_agree_with_brute_force_on_one_skill(panel, table):
             from scipy.stats import beta
 
             phi = structure.precision[j]
-            joint = joint + beta.logpdf(np.exp(cells.log_y[c]), mu * phi, (1 - mu) * phi)
+            joint = joint + beta.logpdf(cells.scores[c], mu * phi, (1 - mu) * phi)
         total += joint.max() + np.log(np.trapezoid(np.exp(joint - joint.max()), alpha))
     assert_allclose(model.loglike(params, "quadrature", points=31), total, rtol=1e-9)

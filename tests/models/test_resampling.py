@@ -6,8 +6,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import latentscale as ls
+from latentscale.components.curve import mean_score
 from latentscale.components.levels import family_effects
-from latentscale.components.response import mean_score
 from latentscale.models.resampling import parametric_replicate, resampled, with_scores
 
 ANCHORS = {"first": "a", "second": "b"}

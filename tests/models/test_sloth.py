@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from scipy.special import expit
 
 import latentscale as ls
-from latentscale.components.link import Response
+from latentscale.components.free_curves import FreeCurves
 from latentscale.numerics.differences import jacobian
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -133,8 +133,8 @@ def test_laws_name_the_benchmark_that_cannot_be_fitted(table):
 def test_the_logistic_link_is_the_monotone_one_with_even_slopes():
     chance = np.array([0.25, 0.0])
     eta = np.random.default_rng(0).normal(0.0, 4.0, (30, 2))
-    straight = Response("monotone", "chance", chance)
-    plain = Response("logistic", "chance", chance)
+    straight = FreeCurves("monotone", "chance", chance)
+    plain = FreeCurves("logistic", "chance", chance)
     phi, nothing = np.zeros((2, straight.size)), np.zeros((2, 0))
     assert_allclose(straight.mean(eta, phi), chance + (1.0 - chance) * expit(eta), rtol=1e-12)
     one, other = straight.cells(eta, phi), plain.cells(eta, nothing)
@@ -145,7 +145,7 @@ def test_the_logistic_link_is_the_monotone_one_with_even_slopes():
 @pytest.mark.parametrize("link", ["logistic", "monotone"])
 @pytest.mark.parametrize("asymptotes", ["chance", "lower", "both"])
 def test_derivatives_of_the_response(link, asymptotes):
-    response = Response(link, asymptotes, np.array([0.25, 0.0]))
+    response = FreeCurves(link, asymptotes, np.array([0.25, 0.0]))
     rng = np.random.default_rng(1)
     eta = rng.normal(0.0, 2.0, (6, 2))
     phi = response.centre + 0.5 * rng.standard_normal((2, response.size))

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from latentscale.components.curve import UPPER_CENTRE, starting_lower
 from latentscale.components.identification import Anchored, Confirmatory, Echelon, unrotated
-from latentscale.components.penalty import UPPER_CENTRE, starting_lower
 from latentscale.parameters.space import ParameterSpace
 from latentscale.parameters.table import ParameterTable
 

@@ -16,11 +16,11 @@ from matplotlib.collections import LineCollection
 from scipy import stats
 
 import latentscale as ls
-from latentscale.components.response import mean_score
+from latentscale.components.curve import mean_score
 from latentscale.plots import style
 from latentscale.plots.selection import plot_selection
 from latentscale.plots.starts import plot_starts
-from latentscale.results.parameter_tables import curve_gradient, score_quantiles
+from latentscale.results.parameter_tables import curve_gradient
 
 BASELINE = Path(__file__).parent / "baseline"
 BENCHMARKS = ["mmlu", "hellaswag", "gsm8k", "bbh", "math_lvl_5"]
@@ -313,10 +313,11 @@ def test_gradient_of_learned_curves(bent):
     for theta in (None, skills):
         own = bent.structure
         at = eta if theta is None else theta @ own.loadings[item] + own.intercepts[item]
-        share = (mean(x, theta) - own.lower[item]) / (own.upper[item] - own.lower[item])
         step = 1e-5 * np.eye(len(x))
         numeric = np.stack([(mean(x + h, theta) - mean(x - h, theta)) / 2e-5 for h in step], axis=1)
-        assert_allclose(curve_gradient(table, own, item, at, share, theta), numeric, atol=1e-8)
+        value, gradient = curve_gradient(table, own, item, at, theta)
+        assert_allclose(value, mean(x, theta), rtol=1e-13)
+        assert_allclose(gradient, numeric, atol=1e-8)
 
 
 def test_learned_curves_have_bands_within_bounds(bent):
@@ -354,10 +355,6 @@ def test_pictures_of_curves(fit):
         fit.plot_curves("mmlu", skill="wit")
 
 
-def test_score_quantiles_of_a_mixture():
-    (low,) = score_quantiles(np.array([0.3]), 50.0, 0.2, (0.05,))
-    share = 0.8 * stats.beta.cdf(low, 15.0, 35.0) + 0.2 * stats.beta.cdf(low, 1.5, 3.5)
-    assert_allclose(share, 0.05, rtol=1e-9)
 
 
 # --- starts and numbers of skills -------------------------------------------------------------------------------------

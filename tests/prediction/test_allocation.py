@@ -10,7 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
 
 import latentscale as ls
-from latentscale.components.response import mean_score
+from latentscale.components.beta_law import Beta
+from latentscale.components.curve import mean_score
 from latentscale.likelihood.rules import Rule
 from latentscale.parameters.structure import Structure
 from latentscale.planning.elasticities import elasticities, point_design
@@ -55,11 +56,12 @@ def structure(slopes, loadings=((1.0,),), intercepts=(0.0,), cov=None, link=None
 
 def skill_target(slopes):
     one = structure(slopes)
-    return make_target([one], unseen_effects([one]), np.ones(1), NONE, np.zeros(0))
+    return make_target(Beta(), [one], unseen_effects([one]), np.ones(1), NONE, np.zeros(0))
 
 
 def score_target(one, weights, items, random=NONE, centre=()):
-    return make_target([one], unseen_effects([one]), weights, random, np.array(centre, dtype=float), np.array(items))
+    centre = np.array(centre, dtype=float)
+    return make_target(Beta(), [one], unseen_effects([one]), weights, random, centre, np.array(items))
 
 
 # --- by hand -------------------------------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ def test_search_of_a_curved_formula():
         return np.stack([np.log(size), np.log(size) ** 3], axis=-1)
 
     one = structure([1.0, -0.1])
-    target = make_target([one], unseen_effects([one]), np.ones(1), NONE, np.zeros(0))
+    target = make_target(Beta(), [one], unseen_effects([one]), np.ones(1), NONE, np.zeros(0))
     found = optimise(target, design, budget_line(6e22, (0.1, 50.0), WIDE))
     assert not found.closed
     assert_allclose(found.u, np.sqrt(10.0 / 3.0), atol=1e-6)
@@ -272,7 +274,7 @@ def test_random_slopes_enter_mean_and_spread():
     assert_allclose(target.covariance(x[None])[0, 0, 0, 0], variance, rtol=1e-12)
     # known effects alpha = .3, z = -1.5: slope .5 + .4 * -1.5, counted from the mean of x
     effects = Effects(np.array([[0.3, -1.5]]), np.zeros((1, 2, 2)))
-    known = make_target([one], effects, [1.0], random, np.array(centre), np.array([0]))
+    known = make_target(Beta(), [one], effects, [1.0], random, np.array(centre), np.array([0]))
     theta = 0.3 + 0.5 * 3.0 + 0.3 * 0.2 + 0.4 * -1.5 * 2.0
     assert_allclose(known.index(x[None]), [[0.9 * theta - 0.5]], rtol=1e-12)
 
@@ -291,13 +293,13 @@ def test_families_drawn_have_the_right_moments():
     slopes, cov = [[0.5, 0.9], [0.6, 0.1], [0.1, 0.0]], [[1.0, 0.4], [0.4, 2.0]]
     one = structure(slopes, [[0.8, -0.3], [0.2, 0.9]], [0.0, 0.0], cov)
     many = [one] * 20_000
-    target = make_target(many, unseen_effects(many), [0.6, 0.4], NONE, np.zeros(0), np.array([0, 1]))
+    target = make_target(Beta(), many, unseen_effects(many), [0.6, 0.4], NONE, np.zeros(0), np.array([0, 1]))
     x = translog(np.array([3.0]), np.array([2.0]))[None]
     drawn = target.draw(x, np.random.default_rng(0))[:, 0]
     expected = score_target(one, [0.6, 0.4], [0, 1]).value(x)[0, 0]
     assert_allclose(drawn.mean(), expected, atol=4.0 * drawn.std() / np.sqrt(len(drawn)))
     # both benchmarks come from one family's skills: for skills the variance is w' Sigma w
-    skills = make_target(many, unseen_effects(many), np.array([0.6, 0.4]), NONE, np.zeros(0))
+    skills = make_target(Beta(), many, unseen_effects(many), np.array([0.6, 0.4]), NONE, np.zeros(0))
     spread = skills.draw(x, np.random.default_rng(1))[:, 0].var()
     assert_allclose(spread, 0.36 * 1.0 + 2.0 * 0.24 * 0.4 + 0.16 * 2.0, rtol=0.05)  # five errors of a variance: 5%
 
@@ -337,7 +339,7 @@ def fit():
 def targets(fit, structures, items=None):
     weights = np.array([1.0, 0.0]) if items is None else [1.0 / len(items)] * len(items)
     where = None if items is None else np.array(items)
-    return make_target(structures, unseen_effects(structures), weights, NONE, np.zeros(0), where)
+    return make_target(Beta(), structures, unseen_effects(structures), weights, NONE, np.zeros(0), where)
 
 
 @pytest.mark.parametrize("items", [None, [3], [0, 1]])

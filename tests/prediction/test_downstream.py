@@ -11,6 +11,7 @@ from scipy.special import expit
 from statsmodels.othermod.betareg import BetaModel
 
 import latentscale as ls
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.downstream.law import (
     Target,
@@ -71,7 +72,7 @@ def _cells_of(model, families):
     """Cells of some families of a model."""
     rows, prepared = np.isin(model.family_codes, families), model.prepared
     codes = np.unique(model.family_codes[rows], return_inverse=True)[1]
-    return Cells.from_tables(prepared.y[rows], prepared.state[rows], prepared.edge, codes, model.design.x[rows])
+    return Cells.from_tables(Beta(), prepared.y[rows], prepared.state[rows], prepared.edge, codes, model.design.x[rows])
 
 
 # --- likelihood --------------------------------------------------------------------------------------------------
@@ -349,7 +350,7 @@ def test_a_target_without_noise_in_its_law_is_plain_beta_regression():
         random_design=model.random_design, n_families=model.n_families,
     )  # fmt: skip
     y = table["task"].to_numpy()
-    target = Target(y, np.zeros(len(y), dtype=np.int8), 1e-6, np.array([0]), 0.0, "chance", None, 0.0)
+    target = Target(y, np.zeros(len(y), dtype=np.int8), 1e-6, np.array([0]), 0.0, "chance", None, Beta())
     found = fit_target(exact, sharp, target, "laplace")
     reference = BetaModel(y, np.column_stack([theta, np.ones(len(y))])).fit(disp=0)
     # statsmodels parametrises the precision by its logarithm, as zeta does

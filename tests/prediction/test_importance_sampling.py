@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.likelihood.rules import Rule
 from latentscale.prediction import importance_sampling
@@ -86,7 +87,8 @@ def test_draws_of_a_family_do_not_depend_on_the_others(simulated):
     every = effect_draws(structure, model.user_cells, model.families, 256)
     rows = np.flatnonzero(model.family_codes == 7)
     cells = Cells.from_tables(
-        prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(len(rows), dtype=int), model.design.x[rows]
+        Beta(), prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(len(rows), dtype=int),
+        model.design.x[rows],
     )
     alone = effect_draws(structure, cells, [model.families[7]], 256)[0]
     assert_allclose(alone.alpha, every[7].alpha, rtol=1e-6, atol=1e-9)
@@ -112,7 +114,7 @@ def test_residual_skills_equal_random_slopes_on_dummies(simulated, kappa):
     place = np.arange(model.n_llms) % 3
     prepared, x = model.prepared, model.design.x
     cells = [
-        Cells.from_tables(prepared.y, prepared.state, prepared.edge, model.family_codes, x, random)
+        Cells.from_tables(Beta(), prepared.y, prepared.state, prepared.edge, model.family_codes, x, random)
         for random in (None, np.eye(3)[place])
     ]
     with_residuals = effect_draws(plain.with_scales(llm_sd=kappa), cells[0], model.families, 2**13)

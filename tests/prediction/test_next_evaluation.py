@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.special import expit
 
 import latentscale as ls
+from latentscale.components.beta_law import Beta
 from latentscale.downstream.model import DownstreamModel
 from latentscale.planning.expected_gain import expected_spread, simulated_log_density
 from latentscale.planning.next_evaluation import next_evaluation
@@ -57,7 +58,7 @@ def test_a_score_that_says_nothing_reduces_nothing():
 def test_densities_are_those_of_the_beta_law(outliers):
     rng = np.random.default_rng(2)
     mu, phi = rng.uniform(0.05, 0.95, 40), rng.uniform(5.0, 300.0, 40)
-    density, own = simulated_log_density(mu, phi, outliers, 16, np.random.default_rng(3))
+    density, own = simulated_log_density(Beta(outliers), mu, phi, 16, np.random.default_rng(3))
     again = np.random.default_rng(3)
     places = (np.arange(16) + again.random(16)) / 16 * 40
     assert list(own) == list(np.argsort(mu)[places.astype(int)])

@@ -11,12 +11,11 @@ from scipy import special, stats
 
 import latentscale as ls
 from latentscale.likelihood.rules import Rule
-from latentscale.numerics.beta import log_tail_terms
+from latentscale.numerics.beta import log_tail_terms, log_tails
 from latentscale.prediction.posterior import family_posterior
 from latentscale.prediction.residuals import (
     cell_residuals,
     fitted_scores,
-    log_tails,
     posterior_draws,
     residual_tests,
     residuals,
@@ -127,7 +126,7 @@ def test_residuals_about_posterior_means_are_too_small(simulate):
     eta += structure.intercepts[cells.item]
     mu = structure.lower[cells.item] + (structure.upper - structure.lower)[cells.item] * special.expit(eta)
     phi = structure.precision[cells.item]
-    plugged = special.ndtri(special.betainc(mu * phi, (1 - mu) * phi, np.exp(cells.log_y)))
+    plugged = special.ndtri(special.betainc(mu * phi, (1 - mu) * phi, cells.scores))
     assert plugged.std() < 0.95
     assert abs(_cells(model, structure).values.std() - 1.0) < 0.08
 
@@ -361,12 +360,12 @@ def test_tails_join_smoothly_where_the_fraction_takes_over():
 def test_residuals_of_impossible_scores_are_finite_and_signed(simulate):
     model, structure = simulate(12, 0)
     cells = model.user_cells
-    log_y, log1m_y = cells.log_y.copy(), cells.log1m_y.copy()
+    log_y, log1m_y = (column.copy() for column in cells.data)
     # among four thousand others no single score moves its family's draw far enough to explain it
     log_y[0], log1m_y[0] = np.log(1e-9), np.log1p(-1e-9)
     log_y[-1], log1m_y[-1] = np.log1p(-1e-9), np.log(1e-9)
     sure = replace(structure, precision=100.0 * structure.precision, loadings=1e-3 * structure.loadings)
-    found = cell_residuals(sure, replace(cells, log_y=log_y, log1m_y=log1m_y), RULE).values
+    found = cell_residuals(sure, replace(cells, data=(log_y, log1m_y)), RULE).values
     assert np.isfinite(found).all()
     assert found[0] < -50.0
     assert found[-1] > 50.0
