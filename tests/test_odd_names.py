@@ -184,6 +184,10 @@ class TestInference:
         fit = ls.LatentSkillModel(panel, "log(`a:b`) + log(tokens_t)", 1).fit(integration="laplace", starts=1)
         with pytest.raises(ls.DataError, match="no interaction"):
             fit.test_no_interaction()
+        with pytest.raises(ls.DataError, match=r"There are log\(`a:b`\), log\(tokens_t\)"):
+            fit.test_shared_slopes("log(a)")
+        sloth = ls.SlothModel(panel, "log(`a:b`) * log(tokens_t)", 1, positive_slopes=True)
+        assert sloth.positive.tolist() == [True, True, False]
 
     @pytest.mark.slow
     def test_nested_fits(self, fits):

@@ -28,7 +28,8 @@ _ITERATIONS = 500
 
 def varying_terms(model):
     """Main-effect terms that differ within some family, the candidates for random slopes."""
-    found = [term for term in model.terms if term not in model.between_only and ":" not in term]
+    products = model.design.interactions
+    found = [term for term in model.terms if term not in model.between_only and term not in products]
     return [term for term in found if term not in model.random_terms]
 
 

@@ -69,7 +69,8 @@ class _HuberModel(PanelModel):
     @cached_property
     def positive(self):
         """Which slopes may not be negative, bool (p,); None if all may: products of terms always may."""
-        return np.array([":" not in term for term in self.terms]) if self.positive_slopes else None
+        products = self.design.interactions
+        return np.array([term not in products for term in self.terms]) if self.positive_slopes else None
 
     def _check_scores(self):
         seen = np.count_nonzero(~np.isnan(self.y), axis=0)
