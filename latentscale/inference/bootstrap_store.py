@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from .._version import __version__
+from ..checkpoint import LineStore, read_header, require_same_run
 from ..errors import DataError
-from ..line_store import LineStore, read_header, require_same_run
 
 FORMAT = "latentscale bootstrap"
 FORMAT_VERSION = 1

@@ -20,7 +20,7 @@ from .chibar import (
 from .covariance import require_information
 from .hypotheses import SIZE
 from .hypothesis_test import JOINT, HypothesisTest, test_table
-from .nesting import CONSERVATIVE, absent_effects
+from .likelihood_ratio import CONSERVATIVE, absent_effects
 
 _START = 0.3
 _ITERATIONS = 500

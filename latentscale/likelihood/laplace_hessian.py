@@ -22,10 +22,11 @@ import numpy as np
 
 from ..components.complete import fixed_part, layout_of
 from ..components.curve import LINK
+from ..components.effects_prior import EffectsPrior
 from ..components.levels import effect_loadings, levels_of
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import symmetrise
-from .louis import CovarianceBlock, add_blocks, add_covariance, chain_blocks
+from .louis import add_blocks, add_covariance, chain_blocks
 from .modes import weighted_outer
 
 _STEP = 1e-4  # in eta and coordinates of links; of other shapes relative
@@ -150,7 +151,7 @@ class _Part:
         self.structure, self.cells, self.alpha = structure, cells, alpha
         self.layout = layout_of(structure)
         self.level = levels_of(structure)[0]
-        self.prior = CovarianceBlock(structure.skill_cov, self.level.size(self.layout.n_skills))
+        self.prior = EffectsPrior(structure.skill_cov, self.level.size(self.layout.n_skills))
         self.mean_skill, base = fixed_part(structure, cells)
         self.w = effect_loadings(structure, cells, [self.level])
         eta = base + np.einsum("cd,cd->c", self.w, alpha[cells.family])

@@ -9,62 +9,7 @@ from scipy import sparse
 from ..components.complete import layout_of
 from ..components.levels import levels_of
 
-_LOG_2PI = np.log(2.0 * np.pi)
 _SLICE = 2_048  # cells whose blocks are held at a time
-
-
-class CovarianceBlock:
-    """log density of a family's effects: alpha ~ N(0, Sigma), z ~ N(0, I), and its derivatives in Sigma's triangle.
-
-    Parameters
-    ----------
-    cov : array (K, K)
-        Sigma.
-    n_effects : int
-        D; effects beyond the first K are standard normal.
-    """
-
-    def __init__(self, cov, n_effects=None):
-        k = len(cov)
-        size = n_effects or k
-        self.cov, self.k = cov, k
-        self.precision = np.eye(size)
-        self.precision[:k, :k] = np.linalg.inv(cov)
-        self.constant = -0.5 * (np.linalg.slogdet(cov)[1] + size * _LOG_2PI)
-        rows, columns = np.tril_indices(k)
-        self.rows, self.columns = rows, columns
-        basis = np.zeros((len(rows), *cov.shape))
-        index = np.arange(len(rows))
-        basis[index, rows, columns] = basis[index, columns, rows] = 1.0
-        self.basis = basis  # dSigma / d s
-
-    def log_density(self, alpha):
-        """Over the last axis of alpha, (..., D)."""
-        return self.constant - 0.5 * np.einsum("...k,...k->...", alpha @ self.precision, alpha)
-
-    def gradient(self, second_moment):
-        """G_l with dl_l = <dSigma, G_l>, from E[alpha alpha'] of each family (L, D, D); shape (L, K, K)."""
-        k = self.k
-        inverse = self.precision[:k, :k]
-        return 0.5 * (inverse @ second_moment[:, :k, :k] @ inverse - inverse)
-
-    def scores(self, alpha):
-        """Score of the log density in the triangle, at nodes (M, D); shape (M, K(K+1)/2)."""
-        k = self.k
-        inverse = self.precision[:k, :k]
-        pulled = alpha[:, :k] @ inverse
-        outer = pulled[:, self.rows] * pulled[:, self.columns] - inverse[self.rows, self.columns]
-        return np.where(self.rows == self.columns, 0.5, 1.0) * outer
-
-    def hessian(self, second_moment, count):
-        """Expected Hessian in the triangle: (count/2) tr(P V_i P V_j) - tr(P V_i P V_j P E[aa'])."""
-        k = self.k
-        inverse = self.precision[:k, :k]
-        weighted = np.einsum("km,imn->ikn", inverse, self.basis)  # P V_i
-        trace = np.einsum("ikm,jmk->ij", weighted, weighted)
-        pulled = inverse @ second_moment[:k, :k]
-        cubic = np.einsum("ikm,jmn,nk->ij", weighted, weighted, pulled)
-        return 0.5 * count * trace - 0.5 * (cubic + cubic.T)
 
 
 def _eta_design(structure, cells, where, mean_skill):

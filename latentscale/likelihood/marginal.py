@@ -12,9 +12,10 @@ from itertools import pairwise
 import numpy as np
 
 from ..components.complete import chain_score, fixed_part, layout_of
+from ..components.effects_prior import EffectsPrior
 from ..components.levels import effect_loadings, levels_of
 from ..components.response import cell_parameters, cell_terms, compiled_loops, derivative_names
-from .louis import CovarianceBlock, chain_hessian, node_scores
+from .louis import chain_hessian, node_scores
 
 # Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some ten temporaries
 # of twice as many should stay near the processor, yet be long beside what numpy adds to every operation.
@@ -131,7 +132,7 @@ class _Sweep:
         self.parameters = cell_parameters(structure, cells)
         level = levels_of(structure)[0]
         n, k = cells.n_cells, level.size(self.layout.n_skills)
-        self.prior = CovarianceBlock(structure.skill_cov, k)
+        self.prior = EffectsPrior(structure.skill_cov, k)
         self.loadings = effect_loadings(structure, cells, [level])
         self.wanted = derivative_names(order, shapes)
         width = 1 + k + (k * k if order == 2 else 0)

@@ -6,13 +6,14 @@ from functools import partial
 import numpy as np
 
 from ..components.complete import fixed_part, layout_of
+from ..components.effects_prior import EffectsPrior
 from ..components.levels import effect_loadings, levels_of
 from ..components.response import cell_parameters, cell_terms, derivative_names
 from .adaptive_nodes import adaptive
 from .family_batches import over_parts, total
 from .laplace import laplace
 from .laplace_hessian import HessianTotal, hessian_shares
-from .louis import CovarianceBlock, add_blocks, add_covariance, chain_blocks
+from .louis import add_blocks, add_covariance, chain_blocks
 from .marginal import Nodes, adapted_nodes, marginal
 from .modes import MODE_TOLERANCE, Modes, posterior_modes
 from .rules import require_laplace
@@ -218,7 +219,7 @@ def _complete_blocks(structure, cells, modes, shapes):
     one, both = np.ones((len(eta), 1)), (effects[:, :, None] * effects[:, None, :]).reshape(len(eta), -1)
     moments = np.hstack([one, effects, both])
     sums = {name: terms[name] * (moments if "e" in name else one) for name in derivative_names(2, shapes)}
-    prior = CovarianceBlock(structure.skill_cov, effects.shape[1])
+    prior = EffectsPrior(structure.skill_cov, effects.shape[1])
     cov = prior.hessian(modes.alpha.T @ modes.alpha, len(modes.alpha))
     return chain_blocks(structure, cells, mean_skill, sums), cov
 

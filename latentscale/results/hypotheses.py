@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..inference import hypotheses, modification_indices, nesting, shared_slopes
+from ..inference import hypotheses, modification_indices, shared_slopes
 from ..inference.hypotheses import check_methods, named_test
+from ..inference.likelihood_ratio import lr_test
 from ..parameters.restrictions import read_restriction
 from .estimates import Estimates
 
@@ -43,7 +44,7 @@ class Tests(Estimates):
             If the fits are not of the same scores, by the same integration rule, or not nested.
         """
         if hasattr(smaller, "estimate"):
-            return nesting.lr_test(self._results, smaller)
+            return lr_test(self._results, smaller)
         return self._test_of(smaller, "lr")
 
     def score_test(self, hypothesis: Hypothesis | None = None) -> pd.DataFrame | HypothesisTest:

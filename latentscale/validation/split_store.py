@@ -23,8 +23,8 @@ import joblib
 import numpy as np
 
 from .._version import __version__
+from ..checkpoint import LineStore, read_header, require_same_run
 from ..errors import DataError
-from ..line_store import LineStore, read_header, require_same_run
 from ..panel import BenchmarkPanel
 from .folds import Split
 

@@ -37,7 +37,7 @@ ROOMS = (
     {"validation"},
     {"cli", "__main__", "testing"},
 )
-EVERYWHERE = {"errors", "checks", "_version", "immutable", "workers", "line_store"}
+EVERYWHERE = {"errors", "checks", "_version", "immutable", "workers", "checkpoint"}
 # Libraries that are slow to import, or that users need not have: these may be imported where they are used.
 HEAVY = {"matplotlib", "jinja2", "distributed", "dask", "numba", "arviz", "hypothesis", "polars", "PIL"}
 # A module that imports such a library when it is imported itself.

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.inference.nesting import embed
+from latentscale.inference.likelihood_ratio import embed
 
 LAPLACE = {"integration": "laplace", "starts": 2, "tolerance": 1e-6}
 
