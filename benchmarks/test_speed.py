@@ -62,3 +62,7 @@ def test_report(benchmark, model, tmp_path):
     fit.report(tmp_path / "first.html")  # imports matplotlib
     path = benchmark.pedantic(fit.report, (tmp_path / "report.html",), rounds=3)
     assert path.stat().st_size < 3e6
+
+
+def test_identification(benchmark, model):
+    assert benchmark.pedantic(model.identification, rounds=3).identified

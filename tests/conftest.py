@@ -1,7 +1,10 @@
-"""What all tests share: how random tables are drawn, what begins first, pictures without a screen."""
+"""What all tests share: how examples are drawn, what begins first, the shipped table, pictures without a screen."""
 
 import matplotlib as mpl
+import pytest
 from hypothesis import HealthCheck, settings
+
+import latentscale as ls
 
 # Not by the environment variable, which kernels and command lines started by the tests would inherit.
 mpl.use("agg")
@@ -24,3 +27,15 @@ FIRST = ("test_packaging.py", "test_vignettes.py")
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.fixture(scope="session")
+def leaderboard():
+    """The shipped table."""
+    return ls.BenchmarkPanel(ls.load_leaderboard())
+
+
+@pytest.fixture(scope="session")
+def leaderboard_fit(leaderboard):
+    """Its fit with two skills, for what is computed of fits."""
+    return ls.LatentSkillModel(leaderboard, skills=ls.Echelon(["bbh", "ifeval"])).fit(integration="laplace", starts=1)

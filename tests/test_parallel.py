@@ -200,8 +200,18 @@ def test_an_address_is_connected_to_and_left(client):
 # --- order, supply, and ends -----------------------------------------------------------------------------------------
 
 
-def slower_first(log, number):
-    time.sleep(0.2 if number == 0 else 0.0)
+def until(condition):
+    """Wait for what another process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def first_waits(log, number):
+    """The first task ends after another one."""
+    if number == 0:
+        until(log.exists)
     with open(log, "a") as file:
         file.write(f"{number}\n")
     return number
@@ -212,23 +222,23 @@ def test_results_come_in_order_or_as_they_are_made(client, tmp_path, backend):
     given = {"client": client} if backend == "dask" else {"n_jobs": 2}
     tasks = [(number,) for number in range(12)]
     with ls.parallel(backend, **given):
-        assert list(run(slower_first, tasks, (tmp_path / "log",))) == list(range(12))
-        loose = list(run(slower_first, tasks, (tmp_path / "log",), ordered=False))
+        assert list(run(first_waits, tasks, (tmp_path / "ordered",))) == list(range(12))
+        loose = list(run(first_waits, tasks, (tmp_path / "loose",), ordered=False))
     assert sorted(loose) == list(range(12))
     assert loose != sorted(loose)
 
 
-def test_tasks_are_taken_as_there_is_room(client, tmp_path):
+def test_tasks_are_taken_as_there_is_room(client):
     taken = []
     tasks = ((number,) for number in range(50) if taken.append(number) is None)
     with ls.parallel("dask", client):
-        for _ in run(slower_first, tasks, (tmp_path / "log",), ordered=False):
+        for _ in run(abs, tasks, ordered=False):
             break
     assert len(taken) == 2 * 2  # two for each worker
     taken.clear()
     tasks = ((number,) for number in range(50) if taken.append(number) is None)
     with ls.parallel("dask", client, n_jobs=1):
-        for _ in run(slower_first, tasks, (tmp_path / "log",), ordered=False):
+        for _ in run(abs, tasks, ordered=False):
             break
     assert len(taken) == 1
 
@@ -257,10 +267,7 @@ class Recorded:
         mark = self.folder / held
         if held in self.dies_without and not mark.exists():
             mark.touch()
-            deadline = time.monotonic() + PATIENCE
-            while not all((self.folder / other).exists() for other in self.dies_without):
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until(lambda: all((self.folder / other).exists() for other in self.dies_without))
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.02)
         return Means(panel)
@@ -329,7 +336,8 @@ def _unpacked(log):
 
 
 def place_of(weighed, number):
-    time.sleep(0.01)
+    """This process; no task ends before both have what is shared."""
+    until(lambda: weighed.log.read_text().count("in ") == 2)
     return os.getpid()
 
 

@@ -1,14 +1,13 @@
 """Sloth's loss, its derivatives and its minimum."""
 
-import importlib.util
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+import sloth_tables as tables
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -18,10 +17,6 @@ from latentscale.numerics.differences import jacobian
 from latentscale.sloth.fit import fit_sloth, law_pieces, model_piece, penalised
 from latentscale.sloth.newton import descend
 from latentscale.sloth.starts import start_kinds, starting_vector
-
-_SPEC = importlib.util.spec_from_file_location("sloth_tables", Path(__file__).with_name("sloth_tables.py"))
-tables = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tables)
 
 CASES = [
     (link, asymptotes, families)

@@ -1,12 +1,11 @@
 """Sandwich covariance of Sloth: its parts, its invariance, its coverage."""
 
-import importlib.util
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sloth_tables as tables
 from numpy.testing import assert_allclose
 
 import latentscale as ls
@@ -31,12 +30,6 @@ from latentscale.sloth.standardised import (
     rotated_report,
     skill_root,
 )
-
-_SPEC = importlib.util.spec_from_file_location(
-    "sloth_tables", Path(__file__).parents[1] / "estimation" / "sloth_tables.py"
-)
-tables = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tables)
 
 OPTIONS = [
     {},

@@ -24,11 +24,6 @@ def panel(table):
 
 
 @pytest.fixture(scope="session")
-def leaderboard():
-    return ls.BenchmarkPanel(ls.load_leaderboard())
-
-
-@pytest.fixture(scope="session")
 def leaderboard_model(leaderboard):
     return ls.LatentSkillModel(leaderboard, skills=ls.Anchored(SKILLS))
 

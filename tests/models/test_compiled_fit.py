@@ -3,21 +3,17 @@
 import numpy as np
 import pytest
 
-import latentscale as ls
 from latentscale.numerics import compiled
-
-SKILLS = {"math": "math_lvl_5", "instruction": "ifeval", "commonsense": "hellaswag", "reasoning": "bbh"}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(compiled._kernels() is None, reason="numba is not installed")
 @pytest.mark.parametrize("options", [{"integration": "laplace"}, {"integration": "quadrature", "points": 3}])
-def test_a_fit_does_not_depend_on_how_loops_run(options, monkeypatch):
-    model = ls.LatentSkillModel(ls.BenchmarkPanel(ls.load_leaderboard()), skills=ls.Anchored(SKILLS))
+def test_a_fit_does_not_depend_on_how_loops_run(leaderboard_model, options, monkeypatch):
     fits = []
     for plain in "01":
         monkeypatch.setenv("LATENTSCALE_PLAIN", plain)
-        fits.append(model.fit(starts=1, **options))
+        fits.append(leaderboard_model.fit(starts=1, **options))
     fast, plain = fits
     assert abs(fast.llf - plain.llf) < 1e-8 * abs(plain.llf)
     # relative to an estimate or its standard error, whichever is larger

@@ -1,23 +1,16 @@
 """SlothModel and BenchmarkLaws: what they take, what they refuse, and what may change without changing the fit."""
 
-import importlib.util
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sloth_tables as tables
 from numpy.testing import assert_allclose
 from scipy.special import expit
 
 import latentscale as ls
 from latentscale.components.free_curves import FreeCurves
 from latentscale.numerics.differences import jacobian
-
-_SPEC = importlib.util.spec_from_file_location(
-    "sloth_tables", Path(__file__).parents[1] / "estimation" / "sloth_tables.py"
-)
-tables = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tables)
 
 
 @pytest.fixture(scope="module")

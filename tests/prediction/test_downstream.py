@@ -30,9 +30,8 @@ COLUMNS = ["llm", "benchmark", "mean", "mean_se", "mean_ci_lower", "mean_ci_uppe
 
 
 @pytest.fixture(scope="module")
-def fit():
-    panel = ls.BenchmarkPanel(ls.load_leaderboard())
-    return ls.LatentSkillModel(panel, skills=ls.Echelon(["bbh", "ifeval"])).fit(integration="laplace", starts=1)
+def fit(leaderboard_fit):
+    return leaderboard_fit
 
 
 @pytest.fixture(scope="module")

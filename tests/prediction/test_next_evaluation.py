@@ -16,9 +16,8 @@ from latentscale.prediction.skill_draws import JointDraws, read_request
 
 
 @pytest.fixture(scope="module")
-def fit():
-    panel = ls.BenchmarkPanel(ls.load_leaderboard())
-    return ls.LatentSkillModel(panel, skills=ls.Echelon(["bbh", "ifeval"])).fit(integration="laplace", starts=1)
+def fit(leaderboard_fit):
+    return leaderboard_fit
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,10 @@ from latentscale.downstream.repeated_law import (
 )
 from latentscale.downstream.repeated_model import RepeatedSamplingModel
 
-SKILLS = ls.Echelon(["bbh", "ifeval"])
-
 
 @pytest.fixture(scope="module")
-def fit():
-    panel = ls.BenchmarkPanel(ls.load_leaderboard())
-    return ls.LatentSkillModel(panel, skills=SKILLS).fit(integration="laplace", starts=1)
+def fit(leaderboard_fit):
+    return leaderboard_fit
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """Prediction intervals of fits by the Huber loss: derivatives, given-back residuals, invariance, coverage."""
 
-import importlib.util
 import warnings
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sloth_tables as tables
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 
@@ -24,12 +23,6 @@ from latentscale.sloth.covariance import (
 from latentscale.sloth.fit import user_parts
 from latentscale.sloth.newton import descend
 from latentscale.sloth.predictive import angle, draw_scores, expected_law, predictor, score_errors, sloth_draws
-
-_SPEC = importlib.util.spec_from_file_location(
-    "sloth_tables", Path(__file__).parents[1] / "estimation" / "sloth_tables.py"
-)
-tables = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tables)
 
 MODELS = {
     "families": (ls.SlothModel, {"n_skills": 2}),

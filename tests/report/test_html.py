@@ -4,7 +4,6 @@ import base64
 import configparser
 import hashlib
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -128,14 +127,11 @@ def test_options_that_make_no_sense(plain_fit, tmp_path):
 
 
 @pytest.mark.slow
-def test_size_and_time_on_the_shipped_table(tmp_path):
-    """Ten seconds on a quiet machine; three times that is room for one that other work slows down."""
+def test_size_on_the_shipped_table(leaderboard, tmp_path):
+    """benchmarks/test_speed.py measures the time."""
     anchors = {"math": "math_lvl_5", "instruction": "ifeval", "commonsense": "hellaswag", "reasoning": "bbh"}
-    model = ls.LatentSkillModel(ls.BenchmarkPanel(ls.load_leaderboard()), skills=ls.Anchored(anchors))
-    fit = model.fit(integration="laplace", starts=1)
-    begin = time.process_time()
+    fit = ls.LatentSkillModel(leaderboard, skills=ls.Anchored(anchors)).fit(integration="laplace", starts=1)
     path = fit.report(tmp_path / "report.html")
-    assert time.process_time() - begin < 30.0
     assert path.stat().st_size < 3e6
     page = pages.Page(path.read_text(encoding="utf-8"))
     assert len(page.tables["table-predictions"]) == 1 + 184

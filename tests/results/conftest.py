@@ -6,7 +6,6 @@ import latentscale as ls
 
 
 @pytest.fixture(scope="session")
-def fit():
-    panel = ls.BenchmarkPanel(ls.load_leaderboard())
-    model = ls.LatentSkillModel(panel, skills=ls.Anchored({"instruction": "ifeval", "reasoning": "bbh"}))
+def fit(leaderboard):
+    model = ls.LatentSkillModel(leaderboard, skills=ls.Anchored({"instruction": "ifeval", "reasoning": "bbh"}))
     return model.fit(integration="quadrature", points=5, starts=2)

@@ -1,21 +1,14 @@
 """What Sloth fits report."""
 
-import importlib.util
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sloth_tables as tables
 from numpy.testing import assert_allclose
 from scipy.special import expit
 
 import latentscale as ls
-
-_SPEC = importlib.util.spec_from_file_location(
-    "sloth_tables", Path(__file__).parents[1] / "estimation" / "sloth_tables.py"
-)
-tables = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(tables)
 
 
 @pytest.fixture(scope="module")

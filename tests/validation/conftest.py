@@ -52,11 +52,6 @@ def panel():
     return ls.BenchmarkPanel(table(), benchmarks=["x", "y"])
 
 
-@pytest.fixture(scope="session")
-def leaderboard():
-    return ls.BenchmarkPanel(ls.load_leaderboard())
-
-
 @pytest.fixture
 def means():
     return Means
