@@ -1,8 +1,12 @@
 """Loading fits that were saved; ``latentscale.results.saving`` describes the file. Nothing in it is executed."""
 
+from __future__ import annotations
+
 import io
 import json
 import zipfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,15 +26,18 @@ from .sloth.model import BenchmarkLaws, SlothModel
 from .sloth.results import SlothResults
 from .sloth.storage import SCALARS, mean_loss, stored_array, stored_piece
 
+if TYPE_CHECKING:
+    from os import PathLike
+
 _READABLE = (2, 3, 4)  # older ones lack options that came later, and the class, which is LatentSkillModel
 _SAME_LOSS = 1e-8  # relative; the loss at the estimate, computed again
 
 
-def _or_nan(value):
+def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def load(path):
+def load(path: str | PathLike[str]) -> LatentSkillResults | SlothResults:
     """Read a fit that ``fit.save(path)`` wrote. Executes no code from the file.
 
     Parameters
@@ -63,7 +70,9 @@ def load(path):
         raise DataError(f"{path} is damaged or was edited: {error}.") from error
 
 
-def _latent_skill_from(content, arrays, panel):
+def _latent_skill_from(
+    content: dict[str, Any], arrays: dict[str, np.ndarray], panel: BenchmarkPanel
+) -> LatentSkillResults:
     model = _model_from(content["model"], panel)
     if model.param_names != content["param_names"]:
         raise DataError("its parameters do not belong to its model")
@@ -72,7 +81,7 @@ def _latent_skill_from(content, arrays, panel):
     return LatentSkillResults(model, estimate, covariance)
 
 
-def _sloth_from(content, arrays, panel):
+def _sloth_from(content: dict[str, Any], arrays: dict[str, np.ndarray], panel: BenchmarkPanel) -> SlothResults:
     specification = dict(content["model"])
     model = {"SlothModel": SlothModel, "BenchmarkLaws": BenchmarkLaws}[specification.pop("class")](
         panel, **specification
@@ -85,8 +94,9 @@ def _sloth_from(content, arrays, panel):
     if not np.isclose(loss, stored["loss"], rtol=_SAME_LOSS, atol=0.0):
         raise DataError(f"the mean Huber loss at its estimate is {loss:.6g}, not the {stored['loss']:.6g} it states")
     starts = pd.DataFrame(stored["starts"])
+    effects, slopes, loadings, intercepts, phi = user_parts(model, pieces)
     estimate = SlothEstimate(
-        *user_parts(model, pieces), **{name: stored[name] for name in SCALARS},
+        effects, slopes, loadings, intercepts, phi, **{name: stored[name] for name in SCALARS},
         runaway=tuple((family, benchmark) for family, benchmark in stored["runaway"]),
         starts=starts.set_index(["benchmark", "start"] if model.per_benchmark else "start"), pieces=pieces,
         options=options, seconds=_or_nan(stored["seconds"]),
@@ -94,10 +104,14 @@ def _sloth_from(content, arrays, panel):
     return SlothResults(model, estimate, cov_type=content["covariance"]["kind"])
 
 
-_READERS = {"LatentSkillModel": _latent_skill_from, "SlothModel": _sloth_from, "BenchmarkLaws": _sloth_from}
+_READERS: dict[str, Callable[..., LatentSkillResults | SlothResults]] = {
+    "LatentSkillModel": _latent_skill_from,
+    "SlothModel": _sloth_from,
+    "BenchmarkLaws": _sloth_from,
+}
 
 
-def _read(path):
+def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         with zipfile.ZipFile(path) as archive:
             content = json.loads(archive.read("fit.json"))
@@ -128,7 +142,7 @@ def _read(path):
     return content, arrays
 
 
-def _panel_from(content):
+def _panel_from(content: dict[str, Any]) -> BenchmarkPanel:
     columns = {}
     for column in content["columns"]:
         values, kind = column["values"], column["kind"]
@@ -148,10 +162,10 @@ def _panel_from(content):
     )
 
 
-def _model_from(content, panel):
+def _model_from(content: dict[str, Any], panel: BenchmarkPanel) -> LatentSkillModel:
     skills = content["skills"]
     if skills["form"] == "anchored":
-        form = Anchored(skills["anchors"], skills["correlated"])
+        form: Anchored | Echelon | Confirmatory = Anchored(skills["anchors"], skills["correlated"])
     elif skills["form"] == "echelon":
         form = Echelon(skills["pivots"], skills["names"])
     else:
@@ -164,7 +178,7 @@ def _model_from(content, panel):
     )  # fmt: skip
 
 
-def _estimate_from(content, arrays, model):
+def _estimate_from(content: dict[str, Any], arrays: dict[str, np.ndarray], model: LatentSkillModel) -> Estimate:
     size, labels = model.table.size, content["restriction"]
     restriction = kept = None
     if labels is not None:

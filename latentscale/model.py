@@ -1,12 +1,18 @@
 """LatentSkillModel: what users make of a panel, check for identification, and fit."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any
 
 from .estimation.fit import fit_latent_skill
 from .inference.identification import identification_report, require_identified
 from .inference.unidentified import fit_unidentified
 from .models.latent_skill import LatentSkillLaw
 from .results.latent_skill import LatentSkillResults
+
+if TYPE_CHECKING:
+    from .inference.identification import IdentificationReport
 
 
 class LatentSkillModel(LatentSkillLaw):
@@ -94,7 +100,7 @@ class LatentSkillModel(LatentSkillLaw):
     <LatentSkillModel: 184 LLMs, 65 families, 12 benchmarks, 2 skills, 53 parameters>
     """
 
-    def identification(self, points=3, seed=0):
+    def identification(self, points: int = 3, seed: int = 0) -> IdentificationReport:
         """Check whether the parameters are determined by the law of the data; the values of the scores play no part.
 
         Parameters
@@ -119,7 +125,7 @@ class LatentSkillModel(LatentSkillLaw):
         """
         return identification_report(self, points, seed)
 
-    def fit(self, *, allow_unidentified=False, **options):
+    def fit(self, *, allow_unidentified: bool = False, **options: Any) -> LatentSkillResults:
         """Maximise the likelihood; ``latentscale.estimation.fit.fit_latent_skill`` lists all options.
 
         Parameters

@@ -1,7 +1,7 @@
 """``latentscale predict``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +38,7 @@ def predict(
         if intervals is None and not observed:
             predicted = fitted.predict(table)
         else:
-            options = {"observed": True} if observed else {}
+            options: dict[str, Any] = {"observed": True} if observed else {}
             prediction = fitted.get_prediction(table, seed=seed, **options)
             predicted = prediction.mean if intervals is None else prediction.summary_frame(1.0 - intervals)
             predicted = predicted if intervals is None else predicted.set_index("llm")

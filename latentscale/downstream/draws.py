@@ -1,6 +1,10 @@
 """Predictive draws of a downstream target."""
 
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,10 +12,31 @@ from ..components.curve import mean_score
 from ..errors import DataError
 from ..prediction.predictive import PredictiveDraws
 from ..prediction.skill_draws import JointDraws, read_request, read_sources
-from .law import extended, target_law
+from .target import extended, target_law
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
+
+    from ..components.cells import Cells
+    from ..model import LatentSkillModel
+    from ..parameters.structure import Structure
+    from ..prediction.conditioning_scores import ConditioningScores
+    from ..prediction.skill_draws import Request
+    from .model import DownstreamModel
+    from .target import Target, TargetLaw
+    from .target_fit import TargetEstimate
 
 
-def target_draws(model, estimate, root, data=None, observed=False, size=4000, seed=0, uncertainty=()):
+def target_draws(
+    model: DownstreamModel,
+    estimate: TargetEstimate,
+    root: np.ndarray | None,
+    data: IntoFrame | None = None,
+    observed: bool = False,
+    size: int = 4000,
+    seed: int = 0,
+    uncertainty: str | Sequence[str] = (),
+) -> PredictiveDraws:
     """Draws of expected scores and scores of the target.
 
     Skills are drawn given the benchmark scores, and the scores of the target that a family has. The estimates of both
@@ -43,7 +68,9 @@ def target_draws(model, estimate, root, data=None, observed=False, size=4000, se
     return PredictiveDraws(llms, (model.target,), mean[:, None], expected[..., None], scores, unknown)
 
 
-def target_joint(model, estimate, request, size, seed):
+def target_joint(
+    model: DownstreamModel, estimate: TargetEstimate, request: Request, size: int, seed: int
+) -> TargetDraws:
     """TargetDraws of the LLMs of a request, given benchmark scores and the target's scores of their families."""
     law = target_law(model.data, estimate.zeta, len(model.parent.model.skills))
     return TargetDraws(model, law, request, size, seed)
@@ -60,35 +87,41 @@ class TargetDraws(JointDraws):
         As for ``JointDraws``.
     """
 
-    def __init__(self, model, law, request, size, seed):
+    def __init__(self, model: DownstreamModel, law: TargetLaw, request: Request, size: int, seed: int) -> None:
         self.target, self.target_law = model.data, law
         super().__init__(model.parent, request, size, seed)
 
-    def _structures(self, sources):
+    def _structures(self, sources: Collection[str]) -> tuple[Structure, ...]:
         return (extended(self.fit.structure, self.target_law),)
 
-    def _cells(self):
+    def _cells(self) -> Cells | None:
         conditioning = self.conditioning
         return None if conditioning.cells is None else _with_target(conditioning, self.fit.model, self.target)
 
     @cached_property
-    def _whole(self):
+    def _whole(self) -> np.ndarray:
         """Skills and u_l / s (S, n, K or K + 1)."""
         return self._drawn()
 
     @cached_property
-    def theta(self):
+    def theta(self) -> np.ndarray:
         """Draws of skills given the estimates (S, n, K)."""
         return self._whole[:, :, : self.structure.loadings.shape[1]]
 
     @cached_property
-    def specific(self):
+    def specific(self) -> np.ndarray:
         """Draws of u_l / s (S, n); zeros where there is none."""
         k = self.structure.loadings.shape[1]
         return self._whole[:, :, k] if self._whole.shape[2] > k else np.zeros(self._whole.shape[:2])
 
 
-def target_means(joint, model, estimate, root, sources):
+def target_means(
+    joint: TargetDraws,
+    model: DownstreamModel,
+    estimate: TargetEstimate,
+    root: np.ndarray | None,
+    sources: Collection[str],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws of locations (S, n) and precisions (S, 1) of the target's law, and expected scores at the estimates (n,).
 
     Parameters
@@ -118,6 +151,7 @@ def target_means(joint, model, estimate, root, sources):
         eta = np.broadcast_to(eta.mean(axis=0), eta.shape)
     zeta = np.broadcast_to(estimate.zeta, (joint.size, target.size))
     if "parameters" in sources:
+        assert root is not None
         change, q = _zeta_changes(joint, estimate, root, joint.seed), len(target.skills)
         eta = eta + np.tensordot(joint.deviates, joint.moves.theta @ law.loadings, axes=1)
         eta = eta + change[:, :q] @ middle[:, target.skills].T + change[:, [q]]
@@ -127,16 +161,17 @@ def target_means(joint, model, estimate, root, sources):
     return *_means(target, zeta, eta), mean
 
 
-def _with_target(conditioning, model, target):
+def _with_target(conditioning: ConditioningScores, model: LatentSkillModel, target: Target) -> Cells:
     """The cells that are conditioned on, and the target's scores of its LLMs, sorted by family, LLM and benchmark."""
     cells, codes = conditioning.cells, {family: code for code, family in enumerate(conditioning.families)}
+    assert cells is not None, "there are scores to condition on"
     keys = list(zip(model.families[model.family_codes], model.llms, strict=True))
     seen = [row for row in np.flatnonzero(target.state >= 0) if keys[row] in conditioning.rows]
     row, family = [conditioning.rows[keys[row]] for row in seen], [codes[keys[row][0]] for row in seen]
     return cells.with_item(row, family, target.y[seen], target.state[seen], target.edge)
 
 
-def _zeta_changes(joint, estimate, root, seed):
+def _zeta_changes(joint: TargetDraws, estimate: TargetEstimate, root: np.ndarray, seed: int) -> np.ndarray:
     """Draws of the target's estimation error (S, Z): what the first stage brings, and its own."""
     own = estimate.own_cov
     moved = joint.deviates @ (own @ (estimate.cross @ root)).T
@@ -144,7 +179,7 @@ def _zeta_changes(joint, estimate, root, seed):
     return moved + noise @ np.linalg.cholesky(own).T
 
 
-def _means(target, zeta, eta):
+def _means(target: Target, zeta: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Locations (S, n) and precisions (S, 1)."""
     lower, upper = (ends[:, None] for ends in target.asymptotes_at(zeta))
     phi = np.exp(zeta[:, target.places["precision"]]) if target.score_law.has_precision else np.ones((len(zeta), 1))

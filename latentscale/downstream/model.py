@@ -1,5 +1,9 @@
 """DownstreamModel: a further score of LLMs, regressed on the skills of a fit."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +17,14 @@ from ..parameters import kinds
 from ..parameters.named import Parameters
 from ..results.latent_skill import LatentSkillResults, RotatedResults
 from ..tables import read_llms, read_table, require_columns, some
-from .law import Target
 from .results import fit_downstream
+from .target import Target
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
+
+    from ..boundary import PreparedScores
+    from .results import DownstreamResults
 
 
 class DownstreamModel:
@@ -74,9 +84,10 @@ class DownstreamModel:
     """
 
     def __init__(
-        self, fit, target, data=None, skills=None, asymptotes="chance", chance=None, boundary=None, shrink="fit",
-        family_effect=True,
-    ):  # fmt: skip
+        self, fit: LatentSkillResults, target: str, data: IntoFrame | None = None,
+        skills: str | Sequence[str] | None = None, asymptotes: str = "chance", chance: float | None = None,
+        boundary: str | None = None, shrink: float | str | None = "fit", family_effect: bool = True,
+    ) -> None:  # fmt: skip
         self.parent, self.target = read_fit(fit), str(target)
         model = fit.model
         if self.target in model.benchmarks:
@@ -86,7 +97,7 @@ class DownstreamModel:
         chance = check_number("chance", chance, "a fraction in [0, 1)", 0.0, 1.0, below=True)
         shrink = model.shrink_effects if isinstance(shrink, str) and shrink == "fit" else shrink
         if shrink is not None:
-            check_number("shrink", shrink, "a positive number, None or 'fit'", 0.0, inner=True)
+            shrink = check_number("shrink", shrink, "a positive number, None or 'fit'", 0.0, inner=True)
         self.skills = read_skills(skills, model.skills)
         self.family_effect = check_switch("family_effect", family_effect)
         self.asymptotes, self.chance, self.shrink = asymptotes, chance, shrink
@@ -96,7 +107,7 @@ class DownstreamModel:
         self.prepared = self._prepare()
         self._check_size()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         k = len(self.skills)
         return (
             f"<DownstreamModel: {self.target} on {k} skill{'s' * (k > 1)}, {self.nobs} LLMs in {self.n_families} "
@@ -106,17 +117,17 @@ class DownstreamModel:
     # --- what the model is ---------------------------------------------------------------------------------------
 
     @property
-    def nobs(self):
+    def nobs(self) -> int:
         """LLMs of the fit with a score of the target."""
         return int(self.scores.notna().sum())
 
     @property
-    def n_families(self):
+    def n_families(self) -> int:
         """Their families."""
         return len(np.unique(self.parent.model.family_codes[self.scores.notna().to_numpy()]))
 
     @property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The parameters with their kinds and labels, as those of a benchmark: Parameters (P,)."""
         ends = {"chance": (), "lower": (kinds.LOWER,), "both": (kinds.LOWER, kinds.UPPER)}[self.asymptotes]
         ends = (*ends, kinds.FAMILY_SD) if self.family_effect else ends
@@ -126,20 +137,22 @@ class DownstreamModel:
         return Parameters.of([*loadings, *((kind, (self.target,)) for kind in others)])
 
     @property
-    def param_names(self):
+    def param_names(self) -> list[str]:
         """Names of the parameters, as those of a benchmark."""
         return list(self.parameters.names)
 
     @property
-    def data(self):
-        """The target's scores as the likelihood takes them: a ``latentscale.downstream.law.Target``."""
+    def data(self) -> Target:
+        """The target's scores as the likelihood takes them: a ``latentscale.downstream.target.Target``."""
         model = self.parent.model
         used = np.array([model.skills.index(skill) for skill in self.skills])
         y, state, edge = self.prepared.y[:, 0], self.prepared.state[:, 0], float(self.prepared.edge[0])
         rest = (self.chance, self.asymptotes, self.shrink, model.score_law, self.family_effect)
         return Target(y, state, edge, used, *rest)
 
-    def fit(self, uncertainty=("parameters",), integration=None):
+    def fit(
+        self, uncertainty: str | Sequence[str] = ("parameters",), integration: str | None = None
+    ) -> DownstreamResults:
         """Maximise the likelihood of the target's scores given the others.
 
         Parameters
@@ -169,7 +182,7 @@ class DownstreamModel:
 
     # --- reading ---------------------------------------------------------------------------------------------------
 
-    def _read_scores(self, data):
+    def _read_scores(self, data: IntoFrame | None) -> tuple[pd.Series, tuple[str, ...]]:
         """Scores of the fit's LLMs, Series (n,), and the names of LLMs with a score that the fit left out."""
         model, name = self.parent.model, self.parent.model.panel.llm
         if data is None:
@@ -189,17 +202,17 @@ class DownstreamModel:
         left = column.index.difference(model.llms, sort=False)
         return column.reindex(model.llms), tuple(left[column[left].notna()])
 
-    def _prepare(self):
+    def _prepare(self) -> PreparedScores:
         """Checked scores after the boundary policy."""
         model = self.parent.model
         table = pd.DataFrame({"llm": list(model.llms), "family": "one", self.target: self.scores.to_numpy()})
-        options = {"chance": {self.target: self.chance}, "boundary": self.boundary, "llm": "llm"}
         # the column of scores may bear any name but these
         if self.target in ("llm", "family"):
             raise DataError(f"The target cannot be called {self.target!r}; rename the column.")
-        return BenchmarkPanel(table, [self.target], **options).prepare(np.ones(len(table), dtype=bool))
+        panel = BenchmarkPanel(table, [self.target], "family", "llm", {self.target: self.chance}, self.boundary)
+        return panel.prepare(np.ones(len(table), dtype=bool))
 
-    def _check_size(self):
+    def _check_size(self) -> None:
         size = len(self.param_names)
         if self.nobs <= size + 1 or self.n_families < 2:
             raise DataError(
@@ -208,7 +221,7 @@ class DownstreamModel:
             )
 
 
-def read_fit(fit):
+def read_fit(fit: Any) -> LatentSkillResults:
     if not isinstance(fit, LatentSkillResults):
         raise DataError(f"The skills come from a fit of LatentSkillModel, not from {type(fit).__name__}.")
     if isinstance(fit, RotatedResults):
@@ -216,7 +229,7 @@ def read_fit(fit):
     return fit
 
 
-def read_skills(skills, known):
+def read_skills(skills: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
     """Names of the skills that load, in the fit's order."""
     wanted = check_names("skills", skills, known, "skills of the fit")
     return tuple(skill for skill in known if skill in wanted)

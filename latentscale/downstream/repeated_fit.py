@@ -1,12 +1,15 @@
 """Estimates of the binomial model of repeated sampling, and what follows from them: curves, items, LLMs."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, special
 
 from ..numerics.linalg import cholesky_or_none, symmetrise
-from .repeated_law import NODES, CountParameters, count_posterior, item_terms, pass_at_k
+from .repeated_law import NODES, CountParameters, Counts, SkillMoments, count_posterior, item_terms, pass_at_k
 
 POPULATION_NODES = 41
 REFUSED = 1e12
@@ -50,7 +53,7 @@ class CountEstimate:
     coordinates: np.ndarray
     coordinate_cov: np.ndarray
 
-    def draws(self, size, rng):
+    def draws(self, size: int, rng: np.random.Generator) -> list[CountParameters]:
         """Parameters on standardised skills from the normal law of the coordinates: list of CountParameters."""
         values, vectors = np.linalg.eigh(self.coordinate_cov)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
@@ -58,13 +61,13 @@ class CountEstimate:
         return [_standard_parameters(row, len(self.centre)) for row in found]
 
 
-def _standard_parameters(coordinates, n_skills):
+def _standard_parameters(coordinates: np.ndarray, n_skills: int) -> CountParameters:
     sd_llm = abs(float(coordinates[n_skills + 2])) if len(coordinates) > n_skills + 2 else 0.0
     sd_item = float(np.exp(coordinates[n_skills + 1]))
     return CountParameters(coordinates[:n_skills], float(coordinates[n_skills]), sd_item, sd_llm)
 
 
-def fit_counts(counts, moments, residual=True):
+def fit_counts(counts: Counts, moments: SkillMoments, residual: bool = True) -> CountEstimate:
     """Loadings, intercept and standard deviations by restricted maximum likelihood.
 
     Parameters
@@ -82,15 +85,15 @@ def fit_counts(counts, moments, residual=True):
     centre, scale = moments.mean.mean(axis=0), moments.mean.std(axis=0)
     standard = moments.standardised(centre, scale)
     k = len(centre)
-    warm = {}
+    warm: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def minus(coordinates, name="restricted"):
+    def minus(coordinates: np.ndarray, name: str = "restricted") -> float:
         if abs(coordinates[k + 1]) > 8.0:
             return REFUSED
         found = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
         return -getattr(found, name)
 
-    def both(coordinates):
+    def both(coordinates: np.ndarray) -> tuple[float, np.ndarray]:
         found = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
         # every search near here starts from this mode
         warm["start"] = (found.mean, found.nodes[:, NODES // 2])
@@ -117,13 +120,15 @@ def fit_counts(counts, moments, residual=True):
     return _count_estimate(start, cov, -minus(start, "loglike"), distance, bool(at_edge), centre, scale)
 
 
-def _held(function, x):
+def _held(function: Callable[[np.ndarray], tuple[float, np.ndarray]], x: np.ndarray) -> tuple[float, np.ndarray]:
     value, gradient = function(np.append(x, 0.0))
     return value, gradient[:-1]
 
 
-def _climb(function, start, scale, tolerance):
-    def scaled(w):
+def _climb(
+    function: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, scale: np.ndarray, tolerance: float
+) -> np.ndarray:
+    def scaled(w: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = function(start + scale @ w)
         return value, scale.T @ gradient
 
@@ -132,18 +137,18 @@ def _climb(function, start, scale, tolerance):
     return start + scale @ end.x
 
 
-def _positive_root(information):
+def _positive_root(information: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(information)
     return vectors / np.sqrt(np.maximum(np.abs(values), 1e-3 * np.abs(values).max()))
 
 
-def _gradient(function, x, step=1e-3):
+def _gradient(function: Callable[[np.ndarray], float], x: np.ndarray, step: float = 1e-3) -> np.ndarray:
     """Central differences of a function that is smooth to some nine digits."""
     unit = step * np.eye(len(x))
     return np.array([(function(x + shift) - function(x - shift)) / (2.0 * step) for shift in unit])
 
 
-def _hessian(function, x, step=2e-2):
+def _hessian(function: Callable[[np.ndarray], float], x: np.ndarray, step: float = 2e-2) -> np.ndarray:
     """Second differences, of fourth order on the diagonal."""
     size = len(x)
     out, centre = np.empty((size, size)), function(x)
@@ -158,7 +163,7 @@ def _hessian(function, x, step=2e-2):
     return out
 
 
-def _first_coordinates(counts, moments, residual):
+def _first_coordinates(counts: Counts, moments: SkillMoments, residual: bool) -> np.ndarray:
     """Least squares of smoothed logits on skills."""
     share = (counts.successes.sum(axis=1) + 0.5) / (counts.tries.sum(axis=1) + 1.0)
     per_item = (counts.successes.sum(axis=0) + 0.5) / (counts.tries.sum(axis=0) + 1.0)
@@ -170,7 +175,15 @@ def _first_coordinates(counts, moments, residual):
     return np.append(start, max((y - design @ found).std(), 0.2)) if residual else start
 
 
-def _count_estimate(coordinates, cov, loglike, distance, at_edge, centre, scale):
+def _count_estimate(
+    coordinates: np.ndarray,
+    cov: np.ndarray,
+    loglike: float,
+    distance: float,
+    at_edge: bool,
+    centre: np.ndarray,
+    scale: np.ndarray,
+) -> CountEstimate:
     k = len(centre)
     loadings = coordinates[:k] / scale
     sd_item = np.exp(coordinates[k + 1])
@@ -187,9 +200,7 @@ def _count_estimate(coordinates, cov, loglike, distance, at_edge, centre, scale)
     parameters = _standard_parameters(np.concatenate([vector[: k + 1], [np.log(sd_item)], vector[k + 2 :]]), k)
     inner = np.zeros_like(cov)
     inner[block] = cov[block]
-    return CountEstimate(
-        parameters, vector, natural, loglike, distance, at_edge, centre, scale, coordinates, inner
-    )
+    return CountEstimate(parameters, vector, natural, loglike, distance, at_edge, centre, scale, coordinates, inner)
 
 
 # --- pass@k of the model ---------------------------------------------------------------------------------------------
@@ -211,7 +222,16 @@ class CurveDraws:
     estimates: np.ndarray
 
 
-def curve_draws(counts, moments, estimate, k, size=2000, seed=0, population=False, spread=20):
+def curve_draws(
+    counts: Counts,
+    moments: SkillMoments,
+    estimate: CountEstimate,
+    k: np.ndarray,
+    size: int = 2000,
+    seed: int = 0,
+    population: bool = False,
+    spread: int = 20,
+) -> CurveDraws:
     """Draws of pass@k.
 
     Parameters are drawn from the normal law of their estimates; given each draw of them, ``spread`` draws of the LLMs'
@@ -254,20 +274,20 @@ def curve_draws(counts, moments, estimate, k, size=2000, seed=0, population=Fals
             expected.append(np.stack([-np.expm1(number * log_fail).mean(axis=1) for number in k], axis=1))
             again = rng.binomial(counts.tries, special.expit(eta))
             estimates.append(np.stack([table[place, again].mean(axis=1) for table in tables], axis=1))
-    expected = np.array(expected[: int(size)])
+    of_items = np.array(expected[: int(size)])
     if population:
-        return CurveDraws(expected, np.full(expected.shape, np.nan))
-    return CurveDraws(expected, np.array(estimates[: int(size)]))
+        return CurveDraws(of_items, np.full(of_items.shape, np.nan))
+    return CurveDraws(of_items, np.array(estimates[: int(size)]))
 
 
-def _population_curve(u, parameters, k):
+def _population_curve(u: np.ndarray, parameters: CountParameters, k: np.ndarray) -> np.ndarray:
     """E[1 - (1 - p)^k] over the law of items (n, m)."""
     x, weight = special.roots_hermitenorm(POPULATION_NODES)
     log_fail = -np.logaddexp(0.0, u[:, None] + parameters.intercept + parameters.sd_item * x)
     return np.stack([-np.expm1(number * log_fail) @ (weight / weight.sum()) for number in k], axis=1)
 
 
-def _estimate_tables(counts, k):
+def _estimate_tables(counts: Counts, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unbiased estimates (m, U, N + 1) by k, tries (N at most) and successes, and the place of each cell's tries.
 
     NaN where k or the successes exceed the tries.
@@ -280,7 +300,7 @@ def _estimate_tables(counts, k):
     return out, place.reshape(counts.tries.shape)
 
 
-def item_summary(counts, moments, estimate):
+def item_summary(counts: Counts, moments: SkillMoments, estimate: CountEstimate) -> tuple[np.ndarray, np.ndarray]:
     """Posterior mean and standard deviation of the items' intercepts, at the estimates: arrays (Q,).
 
     The part of the standard deviation that comes from the LLMs' u is taken from their covariance and the slope of each
@@ -298,7 +318,9 @@ def item_summary(counts, moments, estimate):
     return mean, np.sqrt(within + between)
 
 
-def llm_summary(counts, moments, estimate):
+def llm_summary(
+    counts: Counts, moments: SkillMoments, estimate: CountEstimate
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mode and standard deviation of u at the estimates, and the mean of gamma' theta before the table: arrays (n,)."""
     standard = moments.standardised(estimate.centre, estimate.scale)
     parameters = _standard_parameters(estimate.coordinates, len(estimate.centre))

@@ -11,7 +11,11 @@ Given u the items are independent, and each b_q is integrated out by Gauss-Hermi
 which every item of an LLM bears, is integrated out by Laplace's approximation.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
@@ -19,6 +23,9 @@ from scipy import special
 from ..errors import DataError
 from ..numerics.linalg import cholesky_or_none, symmetrise
 from ..numerics.logistic import logistic_pair
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 NODES = 11  # Gauss-Hermite, for an item's intercept
 DECREMENT = 1e-10
@@ -28,7 +35,7 @@ MAX_STEPS = 100
 # --- the unbiased estimate -----------------------------------------------------------------------------------------
 
 
-def pass_at_k(successes, tries, k):
+def pass_at_k(successes: npt.ArrayLike, tries: npt.ArrayLike, k: npt.ArrayLike) -> float | np.ndarray:
     """Unbiased estimate of pass@k, the probability that at least one of k tries succeeds.
 
     1 - C(n - c, k) / C(n, k) for c successes in n tries (Chen et al. 2021), as a product of min(c, k) ratios, which
@@ -59,8 +66,7 @@ def pass_at_k(successes, tries, k):
     if np.any((c < 0) | (c > n)):
         where = np.argwhere((c < 0) | (c > n))[0]
         raise DataError(
-            f"successes lie between 0 and tries; got {int(c[tuple(where)])} of {int(n[tuple(where)])}"
-            f"{_place(where)}."
+            f"successes lie between 0 and tries; got {int(c[tuple(where)])} of {int(n[tuple(where)])}{_place(where)}."
         )
     if np.any((k < 1) | (k > n)):
         where = np.argwhere((k < 1) | (k > n))[0]
@@ -80,7 +86,7 @@ def pass_at_k(successes, tries, k):
     return float(out) if out.ndim == 0 else out
 
 
-def _whole(values, name):
+def _whole(values: npt.ArrayLike, name: str) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
         numbers = np.asarray(values, dtype=float)
@@ -90,7 +96,7 @@ def _whole(values, name):
     return array.astype(np.int64)
 
 
-def _place(where):
+def _place(where: np.ndarray) -> str:
     return f" at position {tuple(int(i) for i in where)}" if len(where) else ""
 
 
@@ -105,12 +111,12 @@ class Counts:
     tries: np.ndarray
 
     @property
-    def constant(self):
+    def constant(self) -> float:
         """Log binomial coefficients, summed."""
         n, c = self.tries, self.successes
         return float(np.sum(special.gammaln(n + 1) - special.gammaln(c + 1) - special.gammaln(n - c + 1)))
 
-    def padded(self, extra):
+    def padded(self, extra: int) -> Counts:
         """The same with LLMs that faced no item."""
         nothing = np.zeros((extra, self.tries.shape[1]), dtype=self.tries.dtype)
         return Counts(np.vstack([self.successes, nothing]), np.vstack([self.tries, nothing]))
@@ -130,18 +136,18 @@ class SkillMoments:
     cov: np.ndarray
 
     @classmethod
-    def from_draws(cls, theta):
+    def from_draws(cls, theta: np.ndarray) -> SkillMoments:
         """Of draws (S, n, K)."""
         mean = theta.mean(axis=0)
         flat = (theta - mean).reshape(len(theta), -1)
         return cls(mean, (flat.T @ flat / (len(theta) - 1)).reshape(*mean.shape, *mean.shape))
 
-    def part(self, rows, skills):
+    def part(self, rows: Sequence[int], skills: Sequence[int]) -> SkillMoments:
         """Of some LLMs and skills."""
         grid = np.ix_(rows, skills, rows, skills)
         return SkillMoments(self.mean[np.ix_(rows, skills)], self.cov[grid])
 
-    def standardised(self, centre, scale):
+    def standardised(self, centre: np.ndarray, scale: np.ndarray) -> SkillMoments:
         """Of (theta - centre) / scale."""
         outer = scale[:, None, None] * scale
         return SkillMoments((self.mean - centre) / scale, self.cov / outer[None])
@@ -183,7 +189,12 @@ class CountPosterior:
     log_weight: np.ndarray
 
 
-def count_posterior(counts, moments, parameters, start=None):
+def count_posterior(
+    counts: Counts,
+    moments: SkillMoments,
+    parameters: CountParameters,
+    start: tuple[np.ndarray, np.ndarray] | None = None,
+) -> CountPosterior:
     """Modes, covariances and the log-likelihood at given parameters.
 
     Parameters
@@ -223,16 +234,18 @@ def count_posterior(counts, moments, parameters, start=None):
     return CountPosterior(float(loglike), float(restricted), prior_mean + root @ z, half, nodes, log_weight)
 
 
-def _log_likelihood(counts, eta):
+def _log_likelihood(counts: Counts, eta: np.ndarray) -> float:
     """Sum over cells without binomial coefficients."""
     return float(np.sum(counts.successes * eta - counts.tries * np.logaddexp(0.0, eta)))
 
 
-def _joint_mode(counts, prior_mean, root, parameters, z, b):
+def _joint_mode(
+    counts: Counts, prior_mean: np.ndarray, root: np.ndarray, parameters: CountParameters, z: np.ndarray, b: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Newton's method for (z, b) of the joint density, which is log-concave."""
     sd = parameters.sd_item
 
-    def value(z, b):
+    def value(z: np.ndarray, b: np.ndarray) -> float:
         eta = (prior_mean + root @ z)[:, None] + b
         return _log_likelihood(counts, eta) - 0.5 * z @ z - 0.5 * np.sum(((b - parameters.intercept) / sd) ** 2)
 
@@ -254,19 +267,23 @@ def _joint_mode(counts, prior_mean, root, parameters, z, b):
     return z, b
 
 
-def _halved(value, at, step, best):
+def _halved(
+    value: Callable[..., float], at: tuple[np.ndarray, np.ndarray], step: tuple[np.ndarray, np.ndarray], best: float
+) -> tuple[np.ndarray, np.ndarray, float]:
     """The first of step, step / 2, ... that does not fall below ``best``."""
     size = 1.0
     while size > 1e-9:
-        moved = [x + size * dx for x, dx in zip(at, step, strict=True)]
-        found = value(*moved)
-        if found >= best - 1e-9 * (1.0 + abs(best)):
-            return (*moved, found)
+        z, b = (x + size * dx for x, dx in zip(at, step, strict=True))
+        reached = value(z, b)
+        if reached >= best - 1e-9 * (1.0 + abs(best)):
+            return z, b, reached
         size *= 0.5
     return (*at, best)
 
 
-def _item_nodes(counts, u, b, parameters):
+def _item_nodes(
+    counts: Counts, u: np.ndarray, b: np.ndarray, parameters: CountParameters
+) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Hermite nodes about each item's mode, arrays (Q, M)."""
     x, weight = special.roots_hermitenorm(NODES)
     p, rest = logistic_pair(u[:, None] + b)
@@ -277,7 +294,9 @@ def _item_nodes(counts, u, b, parameters):
     return nodes, log_weight - 0.5 * np.log(2.0 * np.pi)
 
 
-def item_terms(counts, u, nodes, log_weight):
+def item_terms(
+    counts: Counts, u: np.ndarray, nodes: np.ndarray, log_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """log of each item's integral (Q,), the nodes' posterior weights (Q, M), and p and 1 - p (n, Q, M)."""
     eta = u[:, None, None] + nodes
     small = np.exp(-np.abs(eta))
@@ -292,10 +311,12 @@ def item_terms(counts, u, nodes, log_weight):
     return (top + np.log(total))[:, 0], weight / total, p, np.where(eta >= 0.0, small * large, large)
 
 
-def _marginal_mode(counts, prior_mean, root, nodes, log_weight, z):
+def _marginal_mode(
+    counts: Counts, prior_mean: np.ndarray, root: np.ndarray, nodes: np.ndarray, log_weight: np.ndarray, z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Mode of z with the items integrated out: z, minus the Hessians in z and in u there, and the log density."""
 
-    def evaluate(z):
+    def evaluate(z: np.ndarray) -> tuple[float, tuple[np.ndarray, ...]]:
         found = item_terms(counts, prior_mean + root @ z, nodes, log_weight)
         return float(found[0].sum()) - 0.5 * z @ z, found
 

@@ -1,5 +1,10 @@
 """RepeatedSamplingModel: successes out of repeated tries at single items, driven by the skills of a fit."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
@@ -10,6 +15,12 @@ from ..parameters.named import Parameters
 from ..tables import read_names, read_table, require_columns, some, to_floats
 from .model import read_fit, read_skills
 from .repeated_results import fit_repeated_sampling
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
+
+    from ..results.latent_skill import LatentSkillResults
+    from .repeated_results import RepeatedSamplingResults
 
 
 class RepeatedSamplingModel:
@@ -58,19 +69,27 @@ class RepeatedSamplingModel:
     """
 
     def __init__(
-        self, fit, table, llm=None, item="item", successes="successes", tries="tries", skills=None, residual=True
-    ):
+        self,
+        fit: LatentSkillResults,
+        table: IntoFrame,
+        llm: str | None = None,
+        item: str = "item",
+        successes: str = "successes",
+        tries: str | int = "tries",
+        skills: str | Sequence[str] | None = None,
+        residual: bool = True,
+    ) -> None:
         self.parent = read_fit(fit)
         self.skills, self.residual = read_skills(skills, fit.model.skills), check_switch("residual", residual)
         llm = fit.model.panel.llm if llm is None else llm
-        table = read_table(table)
+        counts = read_table(table)
         columns = [llm, item, successes] + ([tries] if isinstance(tries, str) else [])
-        require_columns(table, columns, "column")
-        names = np.array(read_names(table[llm], "LLM name"), dtype=object)
-        items = np.array(read_names(table[item], "item name"), dtype=object)
-        where = pd.Index([f"{one} on {other}" for one, other in zip(names, items, strict=True)])
-        count = _read_whole(table[successes], successes, where)
-        total = _read_whole(table[tries], tries, where) if isinstance(tries, str) else _constant(tries, len(table))
+        require_columns(counts, columns, "column")
+        names: np.ndarray = np.array(read_names(counts[llm], "LLM name"), dtype=object)
+        items: np.ndarray = np.array(read_names(counts[item], "item name"), dtype=object)
+        where = pd.Index([f"{name} on {item_name}" for name, item_name in zip(names, items, strict=True)])
+        count = _read_whole(counts[successes], successes, where)
+        total = _read_whole(counts[tries], tries, where) if isinstance(tries, str) else _constant(tries, len(counts))
         _check_counts(count, total, where)
         self._check_llms(names)
         self.rows = np.flatnonzero(fit.model.llms.isin(names))
@@ -83,7 +102,7 @@ class RepeatedSamplingModel:
             array.flags.writeable = False
         self._check_size()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         k = len(self.skills)
         return (
             f"<RepeatedSamplingModel: {len(self.llms)} LLMs, {len(self.items)} items, {self.tries.sum()} tries, "
@@ -91,18 +110,20 @@ class RepeatedSamplingModel:
         )
 
     @property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The parameters with their kinds and labels: Parameters (P,)."""
         loadings = [(kinds.TRIES_LOADING, (skill,)) for skill in self.skills]
         spreads = [kinds.ITEM_SD, kinds.TRIES_LLM_SD] if self.residual else [kinds.ITEM_SD]
         return Parameters.of([*loadings, *((kind, ()) for kind in (kinds.TRIES_INTERCEPT, *spreads))])
 
     @property
-    def param_names(self):
+    def param_names(self) -> list[str]:
         """Names of the parameters."""
         return list(self.parameters.names)
 
-    def fit(self, size=4000, seed=0, uncertainty=("parameters", "family")):
+    def fit(
+        self, size: int = 4000, seed: int = 0, uncertainty: str | Sequence[str] = ("parameters", "family")
+    ) -> RepeatedSamplingResults:
         """Maximise the marginal likelihood.
 
         Parameters
@@ -126,7 +147,7 @@ class RepeatedSamplingModel:
         """
         return fit_repeated_sampling(self, size, seed, uncertainty)
 
-    def _check_llms(self, names):
+    def _check_llms(self, names: np.ndarray) -> None:
         model = self.parent.model
         unknown = [name for name in dict.fromkeys(names) if name not in model.llms]
         if not unknown:
@@ -138,7 +159,7 @@ class RepeatedSamplingModel:
             "unknown: add them to the panel, or drop their rows."
         )
 
-    def _check_size(self):
+    def _check_size(self) -> None:
         size = len(self.param_names)
         if len(self.llms) < size or len(self.items) < 2:
             raise DataError(
@@ -151,7 +172,7 @@ class RepeatedSamplingModel:
             raise DataError(f"{'All' if share else 'None'} of the {self.tries.sum()} tries succeeded: nothing to fit.")
 
 
-def _read_whole(column, name, where):
+def _read_whole(column: pd.Series, name: str, where: pd.Index) -> np.ndarray:
     """Whole numbers of at least 0."""
     values, wrong = to_floats(column)
     bad = wrong | ~np.isfinite(values) | (values != np.floor(values)) | (values < 0)
@@ -161,11 +182,11 @@ def _read_whole(column, name, where):
     return values.astype(np.int64)
 
 
-def _constant(tries, rows):
+def _constant(tries: int, rows: int) -> np.ndarray:
     return np.full(rows, check_whole("tries (unless it is the name of a column)", tries, 1))
 
 
-def _check_counts(count, total, where):
+def _check_counts(count: np.ndarray, total: np.ndarray, where: pd.Index) -> None:
     if (total < 1).any():
         raise DataError(f"No tries: {some(where[total < 1])}; leave such rows out.")
     if (count > total).any():

@@ -1,7 +1,11 @@
 """RepeatedSamplingResults: what a fitted RepeatedSamplingModel reports."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +22,24 @@ from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .repeated_fit import curve_draws, fit_counts, item_summary, llm_summary
 from .repeated_law import Counts, SkillMoments, pass_at_k
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from narwhals.typing import IntoFrame
+
+    from ..parameters.named import Parameters
+    from .repeated_fit import CountEstimate
+    from .repeated_model import RepeatedSamplingModel
+
 _FAR = 0.05  # in standard errors: a gradient beyond this is no optimum
 ITEMS = ("table", "new")
 
 
-def fit_repeated_sampling(model, size=4000, seed=0, uncertainty=("parameters", "family")):
+def fit_repeated_sampling(
+    model: RepeatedSamplingModel,
+    size: int = 4000,
+    seed: int = 0,
+    uncertainty: str | Sequence[str] = ("parameters", "family"),
+) -> RepeatedSamplingResults:
     """RepeatedSamplingResults of a RepeatedSamplingModel; see its ``fit``."""
     options = {"size": size, "seed": seed, "sources": read_sources(uncertainty)}
     moments, _ = _moments(model, options)
@@ -33,7 +50,9 @@ def fit_repeated_sampling(model, size=4000, seed=0, uncertainty=("parameters", "
     return results
 
 
-def _moments(model, options, data=None):
+def _moments(
+    model: RepeatedSamplingModel, options: dict[str, Any], data: IntoFrame | None = None
+) -> tuple[SkillMoments, tuple[np.ndarray, pd.Index]]:
     """SkillMoments of the table's LLMs and then of those LLMs of ``data`` that are not among them.
 
     Returns
@@ -88,48 +107,55 @@ class RepeatedSamplingResults(NamedEstimates):
         size, seed, sources.
     """
 
-    def __init__(self, model, estimate, moments, options):
+    model: RepeatedSamplingModel
+    estimate: CountEstimate
+    moments: SkillMoments
+    options: dict[str, Any]
+
+    def __init__(
+        self, model: RepeatedSamplingModel, estimate: CountEstimate, moments: SkillMoments, options: dict[str, Any]
+    ) -> None:
         self.__dict__.update(model=model, estimate=estimate, moments=moments, options=dict(options))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "" if self.converged else ", NOT CONVERGED"
         return f"<RepeatedSamplingResults: llf {self.llf:.4f}, {len(self.params)} parameters{state}>"
 
     # --- estimates -------------------------------------------------------------------------------------------------
 
     @property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
         return self.model.parameters
 
     @property
-    def params(self):
+    def params(self) -> pd.Series:
         """Loadings gamma, intercept b0, sd_item and sd_llm, Series (P,)."""
         return pd.Series(self.estimate.vector, index=self.model.param_names, name="estimate")
 
     @property
-    def _covariance_matrix(self):
+    def _covariance_matrix(self) -> np.ndarray:
         return self.estimate.cov
 
-    def cov_params(self):
+    def cov_params(self) -> pd.DataFrame:
         """Inverse observed information, DataFrame (P, P); of an sd_llm at zero NaN."""
         return super().cov_params()
 
     @property
-    def _spare(self):
+    def _spare(self) -> np.ndarray:
         """Of loadings n - K - 1, n LLMs and K loadings, as they are a regression over LLMs; else infinite."""
         spare = len(self.model.llms) - len(self.model.skills) - 1
         return np.where(self.parameters.are(kinds.TRIES_LOADING) & (spare > 0), float(spare), np.inf)
 
     @property
-    def pvalues(self):
+    def pvalues(self) -> pd.Series:
         """Two-sided p-values, Series (P,), by the laws of ``conf_int``.
 
         Of standard deviations NaN, as zero is the edge of their space.
         """
         return super().pvalues.where([parameter.kind.zero_is_tested for parameter in self.parameters])
 
-    def conf_int(self, alpha=0.05):
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
         """Wald intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
 
         Of loadings by the t law with n - K - 1 degrees of freedom, n LLMs and K loadings, as they are a regression over
@@ -145,19 +171,20 @@ class RepeatedSamplingResults(NamedEstimates):
     # --- fit ---------------------------------------------------------------------------------------------------------
 
     @property
-    def llf(self):
+    def llf(self) -> float:
         """Marginal log-likelihood of the successes given the benchmark scores."""
         return self.estimate.loglike
 
     @property
-    def converged(self):
+    def converged(self) -> bool:
         """Whether the gradient vanishes and the information is positive definite."""
         return not any(category is ConvergenceWarning for _, category in self.problems)
 
     @property
-    def problems(self):
+    def problems(self) -> tuple[tuple[str, type[Warning]], ...]:
         """What a reader must know of this fit: tuple of (message, category of warning)."""
-        found, distance = [], self.estimate.distance
+        found: list[tuple[str, type[Warning]]] = []
+        distance = self.estimate.distance
         if not np.isfinite(distance):
             words = "The information is not positive definite: there are no standard errors. Name fewer skills."
             found.append((words, ConvergenceWarning))
@@ -174,10 +201,10 @@ class RepeatedSamplingResults(NamedEstimates):
     # --- items and LLMs --------------------------------------------------------------------------------------------
 
     @property
-    def _counts(self):
+    def _counts(self) -> Counts:
         return Counts(self.model.successes, self.model.tries)
 
-    def item_intercepts(self):
+    def item_intercepts(self) -> pd.DataFrame:
         """Items' intercepts b_q given the data: DataFrame by item with mean, sd, successes, tries.
 
         The larger b_q the easier the item; -b_q is its difficulty. At the estimates: their own error is not in sd.
@@ -186,7 +213,7 @@ class RepeatedSamplingResults(NamedEstimates):
         sums = {"successes": self.model.successes.sum(axis=0), "tries": self.model.tries.sum(axis=0)}
         return pd.DataFrame({"mean": mean, "sd": sd, **sums}, index=self.model.items)
 
-    def llm_propensities(self):
+    def llm_propensities(self) -> pd.DataFrame:
         """gamma' theta_i + eps_i of the table's LLMs given the data: DataFrame by LLM.
 
         Columns mean, sd (at the estimates), from_skills (gamma' theta_i at the mean of the skills given the benchmark
@@ -197,7 +224,15 @@ class RepeatedSamplingResults(NamedEstimates):
 
     # --- pass@k ----------------------------------------------------------------------------------------------------
 
-    def pass_at_k(self, k=(1, 2, 5, 10, 20, 50, 100), data=None, items="table", alpha=0.05, size=1000, seed=0):
+    def pass_at_k(
+        self,
+        k: int | Sequence[int] | np.ndarray = (1, 2, 5, 10, 20, 50, 100),
+        data: IntoFrame | None = None,
+        items: str = "table",
+        alpha: float = 0.05,
+        size: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
         """Curves of pass@k: the mean over items of 1 - (1 - p)^k, with intervals.
 
         Parameters
@@ -229,7 +264,7 @@ class RepeatedSamplingResults(NamedEstimates):
         DataError
             For k that are not whole numbers of at least 1, or unknown options.
         """
-        k = _read_k(k)
+        numbers = _read_k(k)
         check_one_of("items", items, ITEMS)
         check_whole("size", size, 2)
         check_seed(seed)
@@ -242,14 +277,15 @@ class RepeatedSamplingResults(NamedEstimates):
             else _moments(self.model, self.options, data)
         )
         counts = self._counts.padded(len(moments.mean) - len(self.model.llms))
-        draws = curve_draws(counts, moments, self.estimate, k, size, seed, items == "new")
+        draws = curve_draws(counts, moments, self.estimate, numbers, size, seed, items == "new")
         expected, ends = draws.expected[:, places], interval(draws.expected[:, places], alpha)
         estimates = interval(draws.estimates[:, places], alpha)
-        observed = self._observed(k, places) if items == "table" else np.full((len(places), len(k)), np.nan)
+        unknown = np.full((len(places), len(numbers)), np.nan)
+        observed = self._observed(numbers, places) if items == "table" else unknown
         return pd.DataFrame(
             {
-                "llm": np.repeat(np.asarray(names, dtype=object), len(k)),
-                "k": np.tile(k, len(places)),
+                "llm": np.repeat(np.asarray(names, dtype=object), len(numbers)),
+                "k": np.tile(numbers, len(places)),
                 "mean": expected.mean(axis=0).ravel(),
                 "mean_ci_lower": ends[0].ravel(),
                 "mean_ci_upper": ends[1].ravel(),
@@ -259,7 +295,7 @@ class RepeatedSamplingResults(NamedEstimates):
             }
         )
 
-    def _observed(self, k, places):
+    def _observed(self, k: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Unbiased estimates (m, len(k))."""
         out = np.full((len(places), len(k)), np.nan)
         for row, place in enumerate(places):
@@ -271,7 +307,15 @@ class RepeatedSamplingResults(NamedEstimates):
                     out[row, column] = np.mean(pass_at_k(*tried, number))
         return out
 
-    def plot(self, llms=None, data=None, k=None, ax=None, alpha=0.05, **options):
+    def plot(
+        self,
+        llms: Sequence[str] | None = None,
+        data: IntoFrame | None = None,
+        k: int | Sequence[int] | np.ndarray | None = None,
+        ax: Axes | None = None,
+        alpha: float = 0.05,
+        **options: Any,
+    ) -> Axes:
         """Curves of pass@k with bands and the observed unbiased estimates; see ``plots.repeated_sampling``.
 
         Parameters
@@ -298,7 +342,7 @@ class RepeatedSamplingResults(NamedEstimates):
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
-    def summary(self, alpha=0.05):
+    def summary(self, alpha: float = 0.05) -> SkillSummary:
         """statsmodels Summary; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
         summary, model = SkillSummary(), self.model
         left = [("LLMs:", f"{len(model.llms)}"), ("Items:", f"{len(model.items)}"), ("Tries:", f"{model.tries.sum()}")]
@@ -321,7 +365,7 @@ class RepeatedSamplingResults(NamedEstimates):
         return summary
 
 
-def _read_k(k):
+def _read_k(k: int | Sequence[int] | np.ndarray) -> np.ndarray:
     values = np.atleast_1d(np.asarray(k))
     if values.dtype.kind not in "iu" or values.ndim != 1 or len(values) == 0 or (values < 1).any():
         raise DataError(f"k is a whole number of tries of at least 1, or several of them; got {k!r}.")

@@ -1,6 +1,10 @@
 """DownstreamResults: what a fitted DownstreamModel reports."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,13 +17,27 @@ from ..prediction.parameter_law import parameter_law
 from ..results.prediction import PredictionResults
 from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .draws import target_draws, target_joint, target_means
-from .law import carried, carried_root, fit_target, target_cov, target_law
+from .target import carried, target_law
+from .target_fit import carried_root, fit_target, target_cov
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoFrame
+
+    from ..parameters.named import Parameters
+    from ..prediction.skill_draws import Request
+    from ..results.latent_skill import LatentSkillResults
+    from .draws import TargetDraws
+    from .model import DownstreamModel
+    from .target import TargetLaw
+    from .target_fit import TargetEstimate
 
 _FAR = 0.05  # in standard errors: a gradient beyond this is no optimum
 KINDS = ("parameters",)
 
 
-def fit_downstream(model, uncertainty=("parameters",), integration=None):
+def fit_downstream(
+    model: DownstreamModel, uncertainty: str | Sequence[str] = ("parameters",), integration: str | None = None
+) -> DownstreamResults:
     """DownstreamResults of a DownstreamModel; see its ``fit``."""
     wanted = check_several_of("uncertainty", uncertainty, KINDS, empty=True)
     parent = model.parent
@@ -37,21 +55,27 @@ class DownstreamResults(NamedEstimates):
     Attributes
     ----------
     model : DownstreamModel
-    estimate : latentscale.downstream.law.TargetEstimate
+    estimate : latentscale.downstream.target_fit.TargetEstimate
     root : array (S, m) or None
         Root of the covariance of the first stage's estimates; None where it is left out.
     """
 
-    def __init__(self, model, estimate, root):
+    model: DownstreamModel
+    estimate: TargetEstimate
+    root: np.ndarray | None
+
+    def __init__(self, model: DownstreamModel, estimate: TargetEstimate, root: np.ndarray | None) -> None:
         self.__dict__.update(model=model, estimate=estimate, root=root)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         state = "" if self.converged else ", NOT CONVERGED"
         return f"<DownstreamResults: {self.model.target}, llf {self.llf:.4f}, {len(self.params)} parameters{state}>"
 
     # --- as a target of further evaluations ------------------------------------------------------------------------
 
-    def as_target(self, fit, request, size, seed, sources):
+    def as_target(
+        self, fit: LatentSkillResults, request: Request, size: int, seed: int, sources: Collection[str]
+    ) -> tuple[TargetDraws, np.ndarray, str]:
         """Joint draws, draws of the expected score (S, n) that belong to them, and what it is in words.
 
         ``latentscale.planning.next_evaluation`` asks for them where this regression's target is what evaluations are
@@ -72,29 +96,29 @@ class DownstreamResults(NamedEstimates):
     # --- estimates -------------------------------------------------------------------------------------------------
 
     @property
-    def _law(self):
+    def _law(self) -> TargetLaw:
         return target_law(self.model.data, self.estimate.zeta, len(self.model.parent.model.skills))
 
     @property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
         return self.model.parameters
 
     @property
-    def params(self):
+    def params(self) -> pd.Series:
         """Natural parameters, Series (P,): loadings, intercept, precision, free asymptotes, s."""
         law, free = self._law, self.model.data.free
         ends = [value for value, name in ((law.lower, "c"), (law.upper, "d")) if name in free]
-        ends += [law.family_sd] if self.model.family_effect else []
+        ends += [] if law.family_sd is None else [law.family_sd]
         precision = [law.precision] if self.model.data.score_law.has_precision else []
         values = [*law.loadings[self.model.data.skills], law.intercept, *precision, *ends]
         return pd.Series(values, index=self.model.param_names, name="estimate")
 
-    def _carried(self):
+    def _carried(self) -> np.ndarray:
         """d natural / d zeta, (P,)."""
         return carried(self.model.data, self.estimate.zeta, len(self.model.parent.model.skills))
 
-    def cov_params(self, known_skills=False):
+    def cov_params(self, known_skills: bool = False) -> pd.DataFrame:
         """Covariance of the natural parameters, DataFrame (P, P).
 
         Parameters
@@ -109,10 +133,10 @@ class DownstreamResults(NamedEstimates):
         return pd.DataFrame(cov * np.outer(carried, carried), index=names, columns=names)
 
     @property
-    def _covariance_matrix(self):
+    def _covariance_matrix(self) -> np.ndarray:
         return self.cov_params().to_numpy()
 
-    def parameter_table(self, alpha=0.05):
+    def parameter_table(self, alpha: float = 0.05) -> pd.DataFrame:
         """One row per parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, std_err_known.
 
         The last column has standard errors as they were if the parameters of the fit were known.
@@ -123,14 +147,21 @@ class DownstreamResults(NamedEstimates):
 
     # --- predictions -----------------------------------------------------------------------------------------------
 
-    def predict(self, data=None, observed=False, size=4000, seed=0):
+    def predict(
+        self, data: IntoFrame | None = None, observed: bool = False, size: int = 4000, seed: int = 0
+    ) -> pd.Series:
         """Expected scores of the target at the estimates, Series by LLM; see ``get_prediction``."""
         draws = target_draws(self.model, self.estimate, self.root, data, observed, size, seed, ("family",))
         return pd.Series(draws.mean[:, 0], index=draws.llms, name=self.model.target)
 
     def get_prediction(
-        self, data=None, observed=False, size=4000, seed=0, uncertainty=("parameters", "family", "score")
-    ):
+        self,
+        data: IntoFrame | None = None,
+        observed: bool = False,
+        size: int = 4000,
+        seed: int = 0,
+        uncertainty: str | Sequence[str] = ("parameters", "family", "score"),
+    ) -> PredictionResults:
         """The target's scores of LLMs with their uncertainty.
 
         An LLM of a family with scores of the target is predicted given those too.
@@ -161,22 +192,22 @@ class DownstreamResults(NamedEstimates):
     # --- fit ---------------------------------------------------------------------------------------------------------
 
     @property
-    def llf(self):
+    def llf(self) -> float:
         """Log-likelihood of the target's scores given the benchmarks', without penalties."""
         return self.estimate.loglike
 
     @property
-    def nobs(self):
+    def nobs(self) -> int:
         """Scores of the target in the likelihood."""
         return self.model.nobs
 
     @property
-    def converged(self):
+    def converged(self) -> bool:
         """Whether the gradient vanishes and the information is positive definite."""
         return not self.problems
 
     @property
-    def problems(self):
+    def problems(self) -> tuple[str, ...]:
         """What a reader must know of this fit, tuple of str."""
         distance = self.estimate.distance
         if not np.isfinite(distance):
@@ -188,7 +219,7 @@ class DownstreamResults(NamedEstimates):
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
-    def summary(self, alpha=0.05):
+    def summary(self, alpha: float = 0.05) -> SkillSummary:
         """statsmodels Summary; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
         summary = SkillSummary()
         summary.tables.append(self._header())
@@ -197,7 +228,7 @@ class DownstreamResults(NamedEstimates):
         summary.add_extra_txt(notes)
         return summary
 
-    def _header(self):
+    def _header(self) -> SimpleTable:
         model = self.model
         at_edge = model.prepared.boundary_counts[model.target]
         left = [
@@ -216,7 +247,7 @@ class DownstreamResults(NamedEstimates):
         law = model.data.score_law.name.capitalize()
         return SimpleTable(rows, title=f"{law} regression of {model.target} on skills", txt_fmt=_PAIRS)
 
-    def _notes(self):
+    def _notes(self) -> list[str]:
         model, estimate = self.model, self.estimate
         judged = np.isfinite(estimate.difference)
         notes = [f"WARNING: {problem}" for problem in self.problems]

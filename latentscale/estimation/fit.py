@@ -107,8 +107,8 @@ class Estimate:
     evaluations: int
     options: dict
     seconds: float = field(default=np.nan, compare=False)
-    restriction: Restriction = None
-    kept: np.ndarray = None
+    restriction: Restriction | None = None
+    kept: np.ndarray | None = None
 
     @property
     def informed(self):

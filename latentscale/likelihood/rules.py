@@ -132,7 +132,7 @@ class IntegrationError:
 
     se: float
     difference: float
-    params_se: np.ndarray = None
+    params_se: np.ndarray | None = None
 
 
 def monte_carlo_error(objective, u, standard, covariance=None):

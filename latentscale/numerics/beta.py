@@ -245,8 +245,8 @@ def _cumulants(r: np.ndarray, log_sum: np.ndarray, order: int) -> list[np.ndarra
     return out[: (1, 3, 6, 10)[order]]
 
 
-def log_tails(a, b, y, rest):
-    """log P(Y <= y) and log P(Y >= y) for Y ~ Beta(a, b), finite and accurate far beyond the underflow of either.
+def log_tails(a: np.ndarray, b: np.ndarray, y: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return log P(Y <= y) and log P(Y >= y) for Y ~ Beta(a, b), accurate far beyond the underflow of either.
 
     Parameters
     ----------
@@ -265,8 +265,8 @@ def log_tails(a, b, y, rest):
     return _safe_log(below, a, b, y, rest), _safe_log(above, b, a, rest, y)
 
 
-def _safe_log(tail, a, b, x, rest):
-    """Logarithm of tail = I_x(a, b), by a continued fraction where it is too small for a double."""
+def _safe_log(tail: np.ndarray, a: np.ndarray, b: np.ndarray, x: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return the logarithm of tail = I_x(a, b), by a continued fraction where it is too small for a double."""
     small = np.flatnonzero(~(tail > _UNDERFLOW))
     out = np.log(np.where(tail > _UNDERFLOW, tail, 1.0))
     if len(small):
@@ -274,8 +274,8 @@ def _safe_log(tail, a, b, x, rest):
     return np.minimum(out, 0.0)
 
 
-def _log_betainc(a, b, x, rest):
-    """log I_x(a, b) far in the tail: Lentz's method on the continued fraction DLMF 8.17.22."""
+def _log_betainc(a: np.ndarray, b: np.ndarray, x: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return log I_x(a, b) far in the tail by Lentz's method for the continued fraction DLMF 8.17.22."""
     tiny = 1e-300
     c = np.ones_like(x)
     d = 1.0 - (a + b) * x / (a + 1.0)

@@ -44,7 +44,7 @@ class Structure:
     lower: np.ndarray
     upper: np.ndarray
     link: np.ndarray = None
-    outliers: np.ndarray = None
+    outliers: np.ndarray | None = None
     scales: dict = None
 
     def __post_init__(self):

@@ -21,6 +21,7 @@ from .latex import escape
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..components.score_laws import ScoreLaw
     from ..inference.named_estimates import NamedEstimates
     from ..model import LatentSkillModel
     from ..parameters.kinds import Kind
@@ -272,7 +273,7 @@ def _special_notes(model: LatentSkillModel) -> list[str]:
     return [*notes, *model.score_law.notes]
 
 
-def _precision_note(law):
+def _precision_note(law: ScoreLaw) -> str:
     if not law.has_precision:
         return ""
     return f"Precisions are weakly penalised (log phi about log {law.precision_centre:g}, s.d. {law.precision_sd:g})."

@@ -1,9 +1,26 @@
 """Assertions for property tests."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from ..inference.local_rank import local_rank
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
-def assert_identified(model, params=None, points=3, seed=0):
+    from ..inference.identification import IdentificationReport
+    from ..model import LatentSkillModel
+
+
+def assert_identified(
+    model: LatentSkillModel,
+    params: pd.Series | Mapping[str, float] | np.ndarray | None = None,
+    points: int = 3,
+    seed: int = 0,
+) -> IdentificationReport:
     """Assert that a model's parameters are determined by the law of its data.
 
     Parameters

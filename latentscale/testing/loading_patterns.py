@@ -4,6 +4,11 @@ What a form leaves free is judged here by the linear system of ``free_turns`` al
 any data, so that it may serve as a judge of what a model's own checks say.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
 import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
@@ -11,25 +16,34 @@ from hypothesis.errors import InvalidArgument
 
 from ..components.identification import Anchored, Confirmatory, Echelon
 
+if TYPE_CHECKING:
+    Form: TypeAlias = Anchored | Echelon | Confirmatory
+    # what a strategy takes as its benchmarks: a number or names, or a strategy of either
+    Benchmarks: TypeAlias = int | Sequence[str] | st.SearchStrategy[int] | st.SearchStrategy[Sequence[str]]
+    # of a pattern with one zero more and the pattern without: whether to keep the zero
+    Condition: TypeAlias = Callable[[np.ndarray, np.ndarray], bool]
+
 DEFAULT_BENCHMARKS = st.integers(2, 6)
 _MOST_SKILLS = 3
 _RANK = 1e-9
 
 
-def drawn(draw, given):
+def drawn(draw: st.DrawFn, given: Any) -> Any:
     """A value that was given as it is or by a strategy."""
     return draw(given) if isinstance(given, st.SearchStrategy) else given
 
 
-def benchmark_names(draw, benchmarks):
+def benchmark_names(draw: st.DrawFn, benchmarks: Benchmarks) -> tuple[str, ...]:
     """Names from what a strategy takes as ``benchmarks``."""
-    benchmarks = drawn(draw, benchmarks)
-    if isinstance(benchmarks, (int, np.integer)):
-        return tuple(f"b{number + 1}" for number in range(benchmarks))
-    return tuple(benchmarks)
+    wanted = drawn(draw, benchmarks)
+    if isinstance(wanted, (int, np.integer)):
+        return tuple(f"b{number + 1}" for number in range(wanted))
+    return tuple(wanted)
 
 
-def skill_count(draw, n_skills, n_items, identified):
+def skill_count(
+    draw: st.DrawFn, n_skills: int | st.SearchStrategy[int] | None, n_items: int, identified: bool | None
+) -> int:
     """Number of skills, checked against the number of benchmarks."""
     least = 2 if identified is False else 1
     if n_skills is None:
@@ -44,7 +58,12 @@ def skill_count(draw, n_skills, n_items, identified):
 
 
 @st.composite
-def patterns(draw, benchmarks=DEFAULT_BENCHMARKS, n_skills=None, identified=True):
+def patterns(
+    draw: st.DrawFn,
+    benchmarks: Benchmarks = DEFAULT_BENCHMARKS,
+    n_skills: int | st.SearchStrategy[int] | None = None,
+    identified: bool | None = True,
+) -> Form:
     """Identification forms: Anchored, Echelon and Confirmatory.
 
     Parameters
@@ -81,8 +100,13 @@ def patterns(draw, benchmarks=DEFAULT_BENCHMARKS, n_skills=None, identified=True
     """
     names = benchmark_names(draw, benchmarks)
     skills = [f"s{number + 1}" for number in range(skill_count(draw, n_skills, len(names), identified))]
-    makers = {True: [_anchored, _echelon, _settled], False: [_too_few], None: [_anchored, _echelon, _settled, _strewn]}
-    makers = makers[identified]
+    settled: list[Callable[..., Form]] = [_anchored, _echelon, _settled]
+    by_kind: dict[bool | None, list[Callable[..., Form]]] = {
+        True: settled,
+        False: [_too_few],
+        None: [*settled, _strewn],
+    }
+    makers = by_kind[identified]
     if identified is not True and len(skills) > 1:
         makers = [*makers, _too_few]
         if len(names) > len(skills):
@@ -90,29 +114,29 @@ def patterns(draw, benchmarks=DEFAULT_BENCHMARKS, n_skills=None, identified=True
     return draw(st.sampled_from(makers))(draw, names, skills)
 
 
-def _anchored(draw, names, skills):
+def _anchored(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Anchored:
     anchors = draw(st.permutations(names))[: len(skills)]
     return Anchored(dict(zip(skills, anchors, strict=True)), draw(st.booleans()))
 
 
-def _echelon(draw, names, skills):
-    return Echelon(draw(st.permutations(names))[: len(skills)], skills)
+def _echelon(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Echelon:
+    return Echelon(tuple(draw(st.permutations(names))[: len(skills)]), tuple(skills))
 
 
-def _confirmatory(fixed, names, skills, correlated):
+def _confirmatory(fixed: np.ndarray, names: Sequence[str], skills: Sequence[str], correlated: bool) -> Confirmatory:
     return Confirmatory(pd.DataFrame(fixed, list(names), skills), correlated)
 
 
-def _cells(draw, fixed):
+def _cells(draw: st.DrawFn, fixed: np.ndarray) -> list[tuple[int, int]]:
     return draw(st.permutations(list(np.ndindex(*fixed.shape))))
 
 
-def _settled(draw, names, skills):
+def _settled(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
     fixed, correlated = _base(draw, names, skills, draw(st.integers(0, 3)))
     return _confirmatory(fixed, names, skills, correlated)
 
 
-def _base(draw, names, skills, spare):
+def _base(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str], spare: int) -> tuple[np.ndarray, bool]:
     """Fixed loadings (J, K) that settle the skills, up to ``spare`` zeros more than are needed, and ``correlated``."""
     fixed = np.full((len(names), len(skills)), np.nan)
     for skill in range(len(skills)):
@@ -133,10 +157,10 @@ def _base(draw, names, skills, spare):
     return fixed, correlated
 
 
-def _settle(fixed, correlated, cells):
+def _settle(fixed: np.ndarray, correlated: bool, cells: Sequence[tuple[int, int]]) -> np.ndarray:
     """Zeros added as long as each of them settles something, so that none is to spare."""
 
-    def settles(new, old):
+    def settles(new: np.ndarray, old: np.ndarray) -> bool:
         return free_turns(new, correlated) < free_turns(old, correlated)
 
     before = None
@@ -147,7 +171,7 @@ def _settle(fixed, correlated, cells):
     return fixed
 
 
-def _with_zero(fixed, cell, wanted, mirrored=()):
+def _with_zero(fixed: np.ndarray, cell: tuple[int, int], wanted: Condition, mirrored: Sequence[int] = ()) -> np.ndarray:
     """The pattern with one loading more at zero (and those of mirrored skills), or as it was if that will not do."""
     row, column = cell
     columns = list(mirrored) if column in mirrored else [column]
@@ -158,7 +182,7 @@ def _with_zero(fixed, cell, wanted, mirrored=()):
     return longer if has_full_rank(longer) and wanted(longer, fixed) else fixed
 
 
-def _too_few(draw, names, skills):
+def _too_few(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
     """A pattern that just settles the skills, without some of its zeros."""
     fixed, correlated = _base(draw, names, skills, 0)
     zeros = np.argwhere(fixed == 0.0)
@@ -168,7 +192,7 @@ def _too_few(draw, names, skills):
     return _confirmatory(fixed, names, skills, correlated)
 
 
-def _alike(draw, names, skills):
+def _alike(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
     """Enough restrictions, but two skills with one and the same pattern."""
     pair = sorted(draw(st.permutations(range(len(skills))))[:2])
     fixed, correlated = np.full((len(names), len(skills)), np.nan), draw(st.booleans())
@@ -176,7 +200,7 @@ def _alike(draw, names, skills):
     return _confirmatory(fixed, names, skills, correlated)
 
 
-def _misplaced(draw, names, skills):
+def _misplaced(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
     """Enough restrictions, but one skill has fewer than the K - 1 zeros that keep the others out of it."""
     k, short = len(skills), draw(st.integers(0, len(skills) - 1))
     most = draw(st.integers(0, k - 2))
@@ -185,7 +209,9 @@ def _misplaced(draw, names, skills):
     return _confirmatory(fixed, names, skills, True)
 
 
-def _filled(draw, fixed, correlated, wanted, mirrored=()):
+def _filled(
+    draw: st.DrawFn, fixed: np.ndarray, correlated: bool, wanted: Condition, mirrored: Sequence[int] = ()
+) -> np.ndarray:
     """Zeros added until there are as many restrictions as skills need; benchmarks without any skill come last."""
     cells = _cells(draw, fixed)
     for condition in (lambda new, old: wanted(new, old) and _measuring(new), wanted):
@@ -196,12 +222,12 @@ def _filled(draw, fixed, correlated, wanted, mirrored=()):
     return fixed
 
 
-def _measuring(fixed):
+def _measuring(fixed: np.ndarray) -> bool:
     """Whether every benchmark loads on some skill."""
     return np.any(fixed != 0.0, axis=1).all()
 
 
-def _strewn(draw, names, skills):
+def _strewn(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
     values = st.sampled_from([np.nan, np.nan, 0.0, 1.0, -0.5])
     row = st.lists(values, min_size=len(skills), max_size=len(skills))
     fixed = np.array(draw(st.lists(row, min_size=len(names), max_size=len(names))))
@@ -212,7 +238,7 @@ def _strewn(draw, names, skills):
 # --- what a pattern leaves free -----------------------------------------------------------------------------------
 
 
-def n_restrictions(fixed, correlated):
+def n_restrictions(fixed: np.ndarray, correlated: bool) -> int:
     """Restrictions on (Lambda, Sigma): fixed loadings, unit variances, absent covariances.
 
     Examples
@@ -225,19 +251,19 @@ def n_restrictions(fixed, correlated):
     return int(np.sum(~np.isnan(fixed)) + np.sum(~marked) + (0 if correlated else k * (k - 1) // 2))
 
 
-def _generic(fixed):
+def _generic(fixed: np.ndarray) -> tuple[np.ndarray, np.random.Generator]:
     """Loadings with the free ones at random, and the generator."""
     rng = np.random.default_rng(0)
     signs = rng.choice([-1.0, 1.0], fixed.shape)
     return np.where(np.isnan(fixed), signs * rng.uniform(0.5, 1.5, fixed.shape), fixed), rng
 
 
-def has_full_rank(fixed):
+def has_full_rank(fixed: np.ndarray) -> bool:
     """Whether Lambda has as many dimensions as skills at a generic point."""
     return int(np.linalg.matrix_rank(_generic(fixed)[0], tol=_RANK)) == fixed.shape[1]
 
 
-def free_turns(fixed, correlated):
+def free_turns(fixed: np.ndarray, correlated: bool) -> int:
     """Dimension of the changes of coordinates A = I + E of the skills that a pattern allows, at a generic point.
 
     Fixed loadings demand (Lambda E)_jk = 0, fixed covariances (E Sigma + Sigma E')_km = 0.

@@ -1,7 +1,11 @@
 """Strategies for tables, panels, scaling formulas, whole models, their parameters, and changes of coordinates."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +20,9 @@ from ..model import LatentSkillModel
 from ..panel import BenchmarkPanel
 from ..parameters.kinds import SLOPE_SD
 from .loading_patterns import DEFAULT_BENCHMARKS, benchmark_names, drawn, patterns, skill_count
+
+if TYPE_CHECKING:
+    from .loading_patterns import Benchmarks, Form
 
 FAMILIES = st.integers(3, 8)
 LLMS_PER_FAMILY = st.integers(1, 4)
@@ -40,7 +47,9 @@ _TWO_COLUMNS = (
 # --- tables and panels --------------------------------------------------------------------------------------------
 
 
-def _family_sizes(draw, families, llms_per_family, least):
+def _family_sizes(
+    draw: st.DrawFn, families: int | st.SearchStrategy[int], llms_per_family: int | st.SearchStrategy[int], least: int
+) -> list[int]:
     """LLMs of each family; the first family grows until there are ``least`` LLMs."""
     count = drawn(draw, families)
     sizes = [drawn(draw, llms_per_family) for _ in range(count)]
@@ -50,18 +59,18 @@ def _family_sizes(draw, families, llms_per_family, least):
     return sizes
 
 
-def _share(draw, largest):
+def _share(draw: st.DrawFn, largest: float) -> float:
     if not 0.0 <= largest <= 1.0:
         raise InvalidArgument(f"A share of scores is between 0 and 1, not {largest!r}.")
     return largest * draw(st.integers(0, _SHARES)) / _SHARES if largest else 0.0
 
 
-def _room(count, step):
+def _room(count: int, step: int) -> int:
     """The next multiple of ``step``."""
     return -(-count // step) * step
 
 
-def _covariates(rng, n):
+def _covariates(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
     rows = _room(n, _ROWS)
     return {
         "params_b": np.exp(rng.uniform(-0.7, 4.3, rows))[:n],
@@ -69,7 +78,9 @@ def _covariates(rng, n):
     }
 
 
-def _scores(rng, family, covariates, chance):
+def _scores(
+    rng: np.random.Generator, family: np.ndarray, covariates: dict[str, np.ndarray], chance: np.ndarray
+) -> np.ndarray:
     """Scores (N, J) of a world of two skills that grow with size and tokens."""
     (n, j), (rows, columns) = (len(family), len(chance)), (_room(len(family), _ROWS), _room(len(chance), _COLUMNS))
     x = np.column_stack([np.log(column) for column in covariates.values()])
@@ -82,7 +93,7 @@ def _scores(rng, family, covariates, chance):
     return betaincinv(mean * precision, (1.0 - mean) * precision, quantile)
 
 
-def _spared(n, j, complete):
+def _spared(n: int, j: int, complete: int) -> np.ndarray:
     """Cells (N, J) whose scores are kept: one of each LLM, two of each benchmark, all of the first LLMs."""
     spared = np.zeros((n, j), dtype=bool)
     spared[np.arange(n), np.arange(n) % j] = True
@@ -92,7 +103,15 @@ def _spared(n, j, complete):
     return spared
 
 
-def _table(draw, names, sizes, missing, boundary_scores, complete=0, chance=0.0):
+def _table(
+    draw: st.DrawFn,
+    names: Sequence[str],
+    sizes: Sequence[int],
+    missing: float,
+    boundary_scores: float,
+    complete: int = 0,
+    chance: float | np.ndarray = 0.0,
+) -> pd.DataFrame:
     """A table of families of the given sizes; see ``tables``."""
     rng = np.random.default_rng(draw(_SEEDS))
     family = np.repeat(np.arange(len(sizes)), sizes)
@@ -111,14 +130,14 @@ def _table(draw, names, sizes, missing, boundary_scores, complete=0, chance=0.0)
 
 @st.composite
 def tables(
-    draw,
-    benchmarks=DEFAULT_BENCHMARKS,
-    families=FAMILIES,
-    llms_per_family=LLMS_PER_FAMILY,
-    missing=0.3,
-    boundary_scores=0.1,
-    complete=0,
-):
+    draw: st.DrawFn,
+    benchmarks: Benchmarks = DEFAULT_BENCHMARKS,
+    families: int | st.SearchStrategy[int] = FAMILIES,
+    llms_per_family: int | st.SearchStrategy[int] = LLMS_PER_FAMILY,
+    missing: float = 0.3,
+    boundary_scores: float = 0.1,
+    complete: int = 0,
+) -> pd.DataFrame:
     """Tables of scores that look like a leaderboard, one row per LLM, from which a BenchmarkPanel can be made.
 
     Parameters
@@ -164,16 +183,16 @@ def tables(
 
 @st.composite
 def panels(
-    draw,
-    benchmarks=DEFAULT_BENCHMARKS,
-    families=FAMILIES,
-    llms_per_family=LLMS_PER_FAMILY,
-    missing=0.3,
-    boundary_scores=0.1,
-    complete=0,
-    boundary="squeeze",
-    chance=_CHANCE,
-):
+    draw: st.DrawFn,
+    benchmarks: Benchmarks = DEFAULT_BENCHMARKS,
+    families: int | st.SearchStrategy[int] = FAMILIES,
+    llms_per_family: int | st.SearchStrategy[int] = LLMS_PER_FAMILY,
+    missing: float = 0.3,
+    boundary_scores: float = 0.1,
+    complete: int = 0,
+    boundary: str | st.SearchStrategy[str] = "squeeze",
+    chance: float | st.SearchStrategy[float] = _CHANCE,
+) -> BenchmarkPanel:
     """Benchmark panels of ``tables``.
 
     Parameters
@@ -203,7 +222,16 @@ def panels(
     return _panel(draw, names, sizes, missing, boundary_scores, complete, boundary, chance)
 
 
-def _panel(draw, names, sizes, missing, boundary_scores, complete, boundary, chance):
+def _panel(
+    draw: st.DrawFn,
+    names: Sequence[str],
+    sizes: Sequence[int],
+    missing: float,
+    boundary_scores: float,
+    complete: int,
+    boundary: str | st.SearchStrategy[str],
+    chance: float | st.SearchStrategy[float],
+) -> BenchmarkPanel:
     levels = np.array([drawn(draw, chance) for _ in names])
     policy = drawn(draw, boundary)
     boundary_scores = 0.0 if policy == "error" else boundary_scores
@@ -214,7 +242,7 @@ def _panel(draw, names, sizes, missing, boundary_scores, complete, boundary, cha
 # --- models -------------------------------------------------------------------------------------------------------
 
 
-def designs(covariates=("params_b", "tokens_t"), max_terms=5):
+def designs(covariates: Sequence[str] = ("params_b", "tokens_t"), max_terms: int = 5) -> st.SearchStrategy[str]:
     """Scaling formulas: logs of size and tokens with and without interaction, one of them alone, polynomials.
 
     Parameters
@@ -247,7 +275,7 @@ def designs(covariates=("params_b", "tokens_t"), max_terms=5):
 
 
 @lru_cache(maxsize=100)
-def _count_terms(formula):
+def _count_terms(formula: str) -> int:
     """Slopes per skill that a formula in size and tokens brings."""
     table = pd.DataFrame(_covariates(np.random.default_rng(0), 50))
     return len(build_design(formula, table, np.ones(50, dtype=bool)).terms)
@@ -255,20 +283,20 @@ def _count_terms(formula):
 
 @st.composite
 def specifications(
-    draw,
-    benchmarks=None,
-    n_skills=None,
-    identified=True,
-    scaling=None,
-    skills=None,
-    families=None,
-    llms_per_family=LLMS_PER_FAMILY,
-    missing=0.3,
-    boundary_scores=0.1,
-    boundary="squeeze",
-    asymptotes="chance",
-    random_slopes=None,
-):
+    draw: st.DrawFn,
+    benchmarks: Benchmarks | None = None,
+    n_skills: int | st.SearchStrategy[int] | None = None,
+    identified: bool | None = True,
+    scaling: str | st.SearchStrategy[str] | None = None,
+    skills: Form | st.SearchStrategy[Form] | None = None,
+    families: int | st.SearchStrategy[int] | None = None,
+    llms_per_family: int | st.SearchStrategy[int] = LLMS_PER_FAMILY,
+    missing: float = 0.3,
+    boundary_scores: float = 0.1,
+    boundary: str | st.SearchStrategy[str] = "squeeze",
+    asymptotes: str | st.SearchStrategy[str] = "chance",
+    random_slopes: Any = None,
+) -> LatentSkillModel:
     """Models ready to use: a panel, a scaling formula and an identification form, each drawn or given.
 
     The panels have enough data for any form that settles the coordinates of the skills: more families than skills, a
@@ -311,7 +339,9 @@ def specifications(
         least = 2 if identified is False else 1
         wanted = drawn(draw, st.integers(least, 3) if n_skills is None else n_skills)
         names = benchmark_names(draw, st.integers(max(2, wanted), wanted + 4) if benchmarks is None else benchmarks)
-        form = draw(patterns(names, skill_count(draw, min(wanted, len(names)), len(names), identified), identified))
+        form: Form = draw(
+            patterns(names, skill_count(draw, min(wanted, len(names)), len(names), identified), identified)
+        )
     else:
         names = benchmark_names(draw, DEFAULT_BENCHMARKS if benchmarks is None else benchmarks)
         form = drawn(draw, skills)
@@ -325,7 +355,7 @@ def specifications(
 
 
 @st.composite
-def parameters(draw, model):
+def parameters(draw: st.DrawFn, model: LatentSkillModel) -> pd.Series:
     """Parameter points of a model, in general position and of moderate size.
 
     Linear predictors lie where scores are neither all near their asymptotes nor certain: at the mean covariates
@@ -362,7 +392,7 @@ def parameters(draw, model):
 
 
 @st.composite
-def rotations(draw, n_skills):
+def rotations(draw: st.DrawFn, n_skills: int | st.SearchStrategy[int]) -> np.ndarray:
     """Orthogonal matrices, with and without a reflection; they shrink to the identity.
 
     Parameters
@@ -402,7 +432,7 @@ def rotations(draw, n_skills):
 
 
 @st.composite
-def transformations(draw, n_skills, condition=10.0):
+def transformations(draw: st.DrawFn, n_skills: int | st.SearchStrategy[int], condition: float = 10.0) -> np.ndarray:
     """Invertible matrices of bounded condition number; they shrink to the identity.
 
     Parameters

@@ -114,7 +114,8 @@ def select_skills(
     if not numbers:
         raise DataError("skills lists no number of skills.")
     check_whole("folds", folds, 0)
-    options = {"integration": integration, "starts": check_whole("starts", starts, 1), "seed": check_seed(seed)}
+    options: dict[str, Any] = {"integration": integration, "starts": check_whole("starts", starts, 1)}
+    options["seed"] = check_seed(seed)
     splits = _splits(LatentSkillModel(panel, scaling, numbers[0], asymptotes), folds, seed)
     tasks = [(number, split) for number in numbers for split in splits]
     shown = Progress(progress, len(numbers) + len(tasks))

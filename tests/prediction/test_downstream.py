@@ -13,15 +13,15 @@ from statsmodels.othermod.betareg import BetaModel
 import latentscale as ls
 from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
-from latentscale.downstream.law import (
-    Target,
+from latentscale.downstream.model import DownstreamModel
+from latentscale.downstream.target import Target
+from latentscale.downstream.target_fit import (
     _Problem,
     carried_root,
     fit_target,
     target_cov,
     target_rule,
 )
-from latentscale.downstream.model import DownstreamModel
 from latentscale.numerics.differences import jacobian
 from latentscale.prediction.parameter_law import parameter_law
 from latentscale.prediction.residuals import posterior_draws
