@@ -1,39 +1,65 @@
-"""Compute-optimal allocation of training budgets, with intervals and flags."""
+"""Compute-optimal allocation of training budgets: optima with intervals, and flags of corners and extrapolation."""
 
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from ..checks import check_alpha, check_number, check_one_of, check_seed, check_whole
 from ..errors import DataError
 from ..plots.allocation import plot_allocation
-from .frontier import CORNERS, INTERIOR, DataRange, allocate, budget_line, check_slope, law_steps
-from .request import SKILL, Request, read_bounds, read_flops, read_request
+from .allocation_request import SKILL, AllocationRequest, read_bounds, read_flops, read_request
+from .budget_optima import CORNERS, INTERIOR, Allocated, DataRange, allocate, budget_line, check_slope, law_steps
+from .target import Target
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..results.latent_skill import LatentSkillResults
+    from ..sloth.results import SlothResults
+
+Bounds = Sequence[float | None] | Mapping[str, float | None]
 
 INTERVALS = ("simulation", "delta", "none")
-BEYOND = 3.0  # factor beyond the data from which an optimum is warned of
+BEYOND = 3.0  # factor beyond the data from which on an optimum warns
 
 
 def compute_optimal(
-    fit, flops, target, family=None, covariates=None, size="params_b", tokens="tokens_t", size_bounds=None,
-    tokens_bounds=None, reach=10.0, inference_tokens_t=0.0, interval="simulation", draws=1000, seed=0,
-):  # fmt: skip
-    """The size and the tokens that make the most of each budget of FLOPs.
+    fit: "LatentSkillResults | SlothResults",
+    flops: npt.ArrayLike,
+    target: str | Mapping[str, float],
+    family: str | None = None,
+    covariates: Mapping[str, Any] | None = None,
+    size: str = "params_b",
+    tokens: str = "tokens_t",
+    size_bounds: Bounds | None = None,
+    tokens_bounds: Bounds | None = None,
+    reach: float = 10.0,
+    inference_tokens_t: float = 0.0,
+    interval: str = "simulation",
+    draws: int = 1000,
+    seed: int = 0,
+) -> "Allocation":
+    """Return the size and the tokens that make the most of each budget of FLOPs.
 
     Training s billion parameters on t trillion tokens costs 6e21 s t FLOPs, and serving q trillion tokens another
-    2e21 s q; the target is maximised over the allocations that cost C in all, the trade-off of Hoffmann et al. (2022,
-    arXiv 2203.15556). Where covariates are quadratic in log s along a budget and the target is a skill, a mix of
-    skills, or a single benchmark, the optimum is in closed form: for the translog function with slopes b1, b2, b3 it is
-    log s = c / 2 + (b1 - b2) / (2 b3), c = log(C / 6e21), if b3 > 0 and the bounds allow it, else an end of the
-    budget's line, a *corner*. For a benchmark b = B lambda_j are the slopes of its index. Other targets and formulas
-    are maximised numerically.
+    2e21 s q. The target is maximised over the allocations that cost C in all, the trade-off of Hoffmann et al. (2022,
+    arXiv 2203.15556).
 
-    Slopes say how skills differ between LLMs of different size and tokens. They are what a planner would gain only as
-    far as LLMs with more tokens do not differ in other ways: a family's mean log tokens as a further covariate
-    (Mundlak 1978) tests that, see ``benchmarks/allocation.py``.
+    The optimum is in closed form if covariates are quadratic in log s along a budget and the target is a skill, a mix
+    of skills, or a single benchmark. For the translog function with slopes b1, b2, b3 it is log s = c / 2 + (b1 - b2) /
+    (2 b3), with c = log(C / 6e21), if b3 > 0 and the bounds allow it; otherwise it is an end of the budget's line, a
+    *corner*. For a benchmark, b = B lambda_j are the slopes of its index. Other targets and formulas are maximised
+    numerically.
+
+    Slopes describe how skills differ between LLMs of different size and tokens. They are what a planner would gain only
+    if LLMs with more tokens do not differ in other ways. A family's mean log tokens as a further covariate (Mundlak
+    1978) tests that, see ``benchmarks/allocation.py``.
 
     Parameters
     ----------
@@ -46,13 +72,13 @@ def compute_optimal(
         A skill, a benchmark (its expected score), or weights of several skills or of several benchmarks, such as
         ``{"math_lvl_5": 0.5, "bbh": 0.5}``; weights are used as they are given. A name that is both is the skill.
     family : str, optional
-        A family of the fit, whose posterior the target is averaged over. By default a family that was never seen, and
-        the average is over the distribution of families N(0, Sigma): the mean score of families drawn from it, not the
-        score of the family of mean efficiency. Unless slopes vary between families all have the same optimum of a skill
-        or a single benchmark, whatever the average; the value depends on it, and the optima of mixes.
+        A family of the fit, over whose posterior the target is averaged. By default a family that was never seen, with
+        the average over the distribution of families N(0, Sigma): this is the mean score of families drawn from it, not
+        the score of the family of mean efficiency. The value at the optimum depends on the family, and so do the optima
+        of mixes. Unless slopes vary between families, the optimum of a skill or a single benchmark does not.
     covariates : dict, optional
-        Values of the other columns of the scaling, such as ``{"instruct": False}``. What all LLMs of ``family`` have in
-        common is taken from them.
+        Values of the other columns of the scaling, such as ``{"instruct": False}``. Columns in which all LLMs of
+        ``family`` agree have their value by default.
     size, tokens : str
         Columns of size (billions of parameters) and training tokens (trillions).
     size_bounds, tokens_bounds : (float, float) or dict, optional
@@ -65,10 +91,11 @@ def compute_optimal(
     interval : {"simulation", "delta", "none"}
         Simulation draws parameters from the normal law of the estimates and takes the optimum under each, so that
         corners count; fits without standard errors use their expected information. The delta method is for interior
-        optima: intervals of log size, symmetric, ignorant of the bounds.
+        optima: its intervals are symmetric in log size and do not know of the bounds.
     draws : int
-        Of the parameters, at least 100.
+        Draws of the parameters, at least 100.
     seed : int
+        At least 0.
 
     Returns
     -------
@@ -121,7 +148,7 @@ def compute_optimal(
     return plan
 
 
-def _check_options(reach, inference, interval, draws, seed):
+def _check_options(reach: float, inference: float, interval: str, draws: int, seed: int) -> None:
     check_number("reach", reach, "the factor beyond the data that bounds allow, at least 1", 1.0)
     check_number("inference_tokens_t", inference, "trillions of tokens, at least 0", 0.0)
     check_one_of("interval", interval, INTERVALS)
@@ -131,11 +158,11 @@ def _check_options(reach, inference, interval, draws, seed):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Allocation:
-    """Optimal allocations of one target, a row per budget. Immutable; every table handed out is a new one.
+    """Optimal allocations for one target, a row per budget. Immutable; its tables are new ones each time.
 
     Attributes
     ----------
-    request : Request
+    request : AllocationRequest
         Fit, target, family and covariates.
     rows : tuple of Allocated
         Numbers of each budget, draws included.
@@ -144,34 +171,34 @@ class Allocation:
     bounds : ((float, float), (float, float))
         Of size in billions and tokens in trillions.
     interval : {"simulation", "delta", "none"}
-    targets : tuple
+    targets : tuple of (Target, Target or None, Target or None)
         The target at the estimate, at small steps along the law of the parameters, and at draws from it.
     seed : int
     law : str
         Where the uncertainty of the parameters comes from.
     """
 
-    request: Request
-    rows: tuple
+    request: AllocationRequest
+    rows: tuple[Allocated, ...]
     data: DataRange
-    bounds: tuple
+    bounds: tuple[tuple[float, float], tuple[float, float]]
     interval: str
-    targets: tuple
+    targets: tuple[Target, Target | None, Target | None]
     seed: int
     law: str
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Allocation: {self.request.words}, {len(self.rows)} budgets>"
 
     # --- tables ------------------------------------------------------------------------------------------------------
 
     @property
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """``summary_frame()``, with 95% intervals."""
         return self.summary_frame()
 
-    def summary_frame(self, alpha=0.05):
-        """One row per budget, indexed by FLOPs.
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return a table with one row per budget, indexed by FLOPs.
 
         Parameters
         ----------
@@ -182,19 +209,21 @@ class Allocation:
         -------
         DataFrame
             - ``size`` (billions), ``tokens`` (trillions), ``tokens_per_param``, each with ``_ci_lower`` and
-              ``_ci_upper``: where the optimum may be, given how well the parameters are known. By simulation,
-              quantiles of the optima under drawn parameters, within the bounds; by the delta method symmetric in log
-              size, NaN at corners.
+              ``_ci_upper``: where the optimum may be, given how well the parameters are known. By simulation these are
+              quantiles of the optima under drawn parameters, within the bounds; by the delta method they are symmetric
+              in log size, and NaN at corners.
             - ``value``, ``value_ci_lower``, ``value_ci_upper``: the expected target at the estimated optimum, and a
               confidence interval of that expectation.
-            - ``llm_lower``, ``llm_upper``: where the target of one LLM so trained may lie, its family's effect drawn
-              too, without the noise of a single score (simulation only).
+            - ``llm_lower``, ``llm_upper``: where the target of a single LLM with this allocation may lie. Its family's
+              effect
+              is drawn too, but not the noise of a single score (simulation only).
             - ``shortfall``: mean over draws of what the estimated optimum loses against the optimum under the drawn
               parameters, in units of the target (simulation only).
             - ``corner``: "interior", or the bound that the optimum is at; ``corner_share``: share of the draws whose
               optimum is at a bound.
-            - ``size_factor``, ``tokens_factor``: how far beyond the LLMs of the fit, 1 within their range; below 1
-              under the smallest. ``extrapolation``: the same in words.
+            - ``size_factor``, ``tokens_factor``: how far beyond the LLMs of the fit: above 1 beyond the largest, below
+              1
+              under the smallest, 1 within their range. ``extrapolation``: the same in words.
             - ``method``: "closed form" or "numerical".
         """
         check_alpha(alpha)
@@ -202,29 +231,30 @@ class Allocation:
         index = pd.Index([row.line.flops for row in self.rows], name="flops")
         return pd.DataFrame(records, index=index)
 
-    def _record(self, row, alpha):
+    def _record(self, row: Allocated, alpha: float) -> dict[str, Any]:
+        """Return the row of ``summary_frame`` of one budget."""
         size, tokens = row.size, row.tokens
-        record = {}
+        record: dict[str, Any] = {}
         ends = self._ends(row, alpha)
         for name, value, interval in zip(
             ("size", "tokens", "tokens_per_param"), (size, tokens, 1e3 * tokens / size), ends, strict=True
         ):
             record |= {name: value, f"{name}_ci_lower": interval[0], f"{name}_ci_upper": interval[1]}
         record |= dict(zip(("value", "value_ci_lower", "value_ci_upper"), self._value(row, alpha), strict=True))
-        drawn = row.draws is not None
-        of_family = np.quantile(row.of_family, [0.5 * alpha, 1.0 - 0.5 * alpha]) if drawn else (np.nan, np.nan)
+        levels, nothing = [0.5 * alpha, 1.0 - 0.5 * alpha], (np.nan, np.nan)
+        of_family = nothing if row.of_family is None else np.quantile(row.of_family, levels)
         record |= {"llm_lower": of_family[0], "llm_upper": of_family[1]}
-        record["shortfall"] = row.shortfall.mean() if drawn else np.nan
+        record["shortfall"] = np.nan if row.shortfall is None else row.shortfall.mean()
         record["corner"] = row.corner
-        record["corner_share"] = np.mean(row.draws.corner != INTERIOR) if drawn else np.nan
+        record["corner_share"] = np.nan if row.draws is None else np.mean(row.draws.corner != INTERIOR)
         factors = self.data.factors(size, tokens)
         record |= {"size_factor": factors[0], "tokens_factor": factors[1]}
         record["extrapolation"] = self._extrapolation(size, tokens, factors)
         record["method"] = "closed form" if row.closed else "numerical"
         return record
 
-    def _ends(self, row, alpha):
-        """Intervals of size, tokens and tokens per parameter."""
+    def _ends(self, row: Allocated, alpha: float) -> list[Any]:
+        """Return the intervals of size, tokens and tokens per parameter."""
         nothing = (np.nan, np.nan)
         if row.draws is not None:
             size, tokens = np.exp(row.draws.u), row.line.tokens(row.draws.u)
@@ -235,16 +265,18 @@ class Allocation:
         half = stats.norm.isf(0.5 * alpha) * row.errors.u
         u = np.array([row.u - half, row.u + half])
         size, tokens = np.exp(u), row.line.tokens(u)
-        tokens = np.where(tokens > 0.0, tokens, np.nan)  # nothing is left to train with
+        tokens = np.where(tokens > 0.0, tokens, np.nan)  # no budget is left for training
         return [size, tokens[::-1], (1e3 * tokens / size)[::-1]]
 
-    def _value(self, row, alpha):
+    def _value(self, row: Allocated, alpha: float) -> tuple[float, ...]:
+        """Return the target at the optimum and the ends of its confidence interval."""
         if row.values is not None:
             return row.value, *np.quantile(row.values, [0.5 * alpha, 1.0 - 0.5 * alpha])
         half = np.nan if row.errors is None else stats.norm.isf(0.5 * alpha) * row.errors.value
         return row.value, row.value - half, row.value + half
 
-    def _extrapolation(self, size, tokens, factors):
+    def _extrapolation(self, size: float, tokens: float, factors: tuple[float, ...]) -> str:
+        """Return in words how far an allocation lies beyond the data."""
         words = []
         for name, factor in zip(("size", "tokens"), factors, strict=True):
             if factor != 1.0:
@@ -255,8 +287,11 @@ class Allocation:
         return "none" if self.data.inside(size, tokens) else "no LLM near: outside the hull of the data"
 
     @property
-    def corners(self):
-        """Shares of the draws by where their optimum is: DataFrame, budgets by ``CORNERS``; NaN without draws."""
+    def corners(self) -> pd.DataFrame:
+        """Shares of the draws with an interior optimum and with one at each bound: DataFrame, budgets by ``CORNERS``.
+
+        NaN where there are no draws.
+        """
         shares = [
             {name: np.nan if row.draws is None else np.mean(row.draws.corner == name) for name in CORNERS}
             for row in self.rows
@@ -264,7 +299,7 @@ class Allocation:
         return pd.DataFrame(shares, index=pd.Index([row.line.flops for row in self.rows], name="flops"))
 
     @property
-    def bse(self):
+    def bse(self) -> pd.DataFrame:
         """Delta-method standard errors: DataFrame, budgets by ``log_size`` (NaN at corners) and ``value``."""
         nothing = {"log_size": np.nan, "value": np.nan}
         errors = [
@@ -273,26 +308,27 @@ class Allocation:
         ]
         return pd.DataFrame(errors, index=pd.Index([row.line.flops for row in self.rows], name="flops"))
 
-    def log_size_draws(self):
-        """Optimal log sizes (log of billions) under the drawn parameters: DataFrame, draws by budgets.
+    def log_size_draws(self) -> pd.DataFrame:
+        """Return optimal log sizes (log of billions) under the drawn parameters: DataFrame, draws by budgets.
 
-        Row m of two allocations of one fit with one seed is under the same parameters, so that optima of two targets
-        can be compared draw by draw.
+        Row m of two allocations of the same fit with the same seed belongs to the same parameters, so that the optima
+        of two targets can be compared draw by draw.
 
         Raises
         ------
         DataError
             If there are no draws.
         """
-        if self.rows[0].draws is None:
+        draws = [row.draws.u for row in self.rows if row.draws is not None]
+        if not draws:
             raise DataError("There are no draws: ask compute_optimal for interval='simulation'.")
         columns = pd.Index([row.line.flops for row in self.rows], name="flops")
-        return pd.DataFrame(np.column_stack([row.draws.u for row in self.rows]), columns=columns)
+        return pd.DataFrame(np.column_stack(draws), columns=columns)
 
     # --- along and across budgets -------------------------------------------------------------------------------
 
-    def path(self, points=25):
-        """Allocations of further budgets, evenly spaced in log FLOPs over the range asked for.
+    def path(self, points: int = 25) -> "Allocation":
+        """Return allocations for more budgets, evenly spaced in log FLOPs between the smallest and the largest one.
 
         Parameters
         ----------
@@ -310,8 +346,8 @@ class Allocation:
         rows = tuple(allocate(best, self.request.design, line, stepped, drawn, self.seed) for line in lines)
         return replace(self, rows=rows)
 
-    def surface(self, size, tokens):
-        """Expected target at any allocation, at the estimate.
+    def surface(self, size: npt.ArrayLike, tokens: npt.ArrayLike) -> np.ndarray:
+        """Return the expected target at any allocation, at the estimate.
 
         Parameters
         ----------
@@ -323,6 +359,11 @@ class Allocation:
         Returns
         -------
         array
+
+        Raises
+        ------
+        DataError
+            If a size or a number of tokens is not positive.
         """
         size, tokens = np.broadcast_arrays(np.asarray(size, dtype=float), np.asarray(tokens, dtype=float))
         if not (np.all(size > 0) and np.all(tokens > 0)):
@@ -330,31 +371,33 @@ class Allocation:
         x = self.request.design(size.ravel(), tokens.ravel())
         return self.targets[0].value(x[None])[0].reshape(size.shape)
 
-    def plot(self, ax=None, alpha=0.05):
-        """Isoquants of the target with budgets, optima and the LLMs of the fit; returns the axes."""
+    def plot(self, ax: "Axes" | None = None, alpha: float = 0.05) -> "Axes":
+        """Plot isoquants of the target with budgets, optima and the LLMs of the fit; return the axes."""
         return plot_allocation(self, ax=ax, alpha=alpha)
 
     # --- words --------------------------------------------------------------------------------------------------
 
     @property
-    def target(self):
+    def target(self) -> str:
         """The target in words."""
         return self.request.words
 
     @property
-    def unit(self):
+    def unit(self) -> str:
         """Unit of the target's values."""
         if self.request.kind == SKILL:
             return "s.d. of skill" if self.request.is_sloth else "units of skill"
         return "expected score"
 
     @property
-    def notes(self):
-        """What a reader of the table must know, list of sentences."""
+    def notes(self) -> list[str]:
+        """What a reader of the table must know, a list of sentences."""
         request, (sizes, tokens) = self.request, self.bounds
         if request.family is None:
-            who = "the target is shared by all families" if request.is_sloth else (
-                "a family that was never seen: values are averages over the distribution of families"
+            who = (
+                "the target is shared by all families"
+                if request.is_sloth
+                else ("a family that was never seen: values are averages over the distribution of families")
             )
         else:
             who = f"family {request.family}" + ("" if request.is_sloth else ", averaged over its posterior")
@@ -374,7 +417,8 @@ class Allocation:
             notes.append(f"At a corner ({where}) the target would gain beyond the bound: it is the bound that decides.")
         return notes
 
-    def _interval_note(self):
+    def _interval_note(self) -> str:
+        """Return where the intervals come from, as a sentence."""
         if self.request.is_sloth:
             return "Fits by the Huber loss give optima without intervals here."
         if self.interval == "none":
@@ -382,12 +426,14 @@ class Allocation:
         where = f"the parameters' uncertainty ({self.law})"
         if self.interval == "delta":
             return f"Intervals by the delta method from {where}; none at corners, and bounds play no part in them."
+        drawn = self.targets[2]
+        assert drawn is not None
         return (
-            f"Intervals are quantiles over {self.targets[2].size} draws of {where}; at bounds: the share of draws "
+            f"Intervals are quantiles over {drawn.size} draws of {where}; at bounds: the share of draws "
             "whose optimum is a corner."
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         frame = self.summary_frame()
         shown = pd.DataFrame(
             {
@@ -405,8 +451,8 @@ class Allocation:
         with pd.option_context("display.max_colwidth", None):
             return f"{title}\n{shown.rename_axis('FLOPs', axis=1).to_string()}\n{notes}"
 
-    def _warn(self):
-        """Warn of optima far beyond the data."""
+    def _warn(self) -> None:
+        """Warn of optima that are far beyond the data."""
         far = []
         for row in self.rows:
             factors = self.data.factors(row.size, row.tokens)
@@ -422,17 +468,18 @@ class Allocation:
             )
 
 
-def _with_intervals(frame, name):
-    """Numbers with their intervals in brackets, list of str."""
+def _with_intervals(frame: pd.DataFrame, name: str) -> list[str]:
+    """Return numbers with their intervals in brackets, a list of str."""
     columns = frame[[name, f"{name}_ci_lower", f"{name}_ci_upper"]].to_numpy()
     return [_figures(value) + (f" ({_figures(low)}, {_figures(high)})" if low == low else "")
             for value, low, high in columns]  # fmt: skip
 
 
-def _range(values):
+def _range(values: Iterable[float]) -> str:
+    """Return the smallest and the largest of some values in words."""
     return f"{_figures(min(values))} to {_figures(max(values))}"
 
 
-def _figures(value):
-    """Three figures, with exponents only for what is very large or very small."""
+def _figures(value: float) -> str:
+    """Return a number with three figures, with an exponent only if it is very large or very small."""
     return f"{float(f'{value:.3g}'):,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"

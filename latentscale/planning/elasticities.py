@@ -1,19 +1,28 @@
-"""Elasticities of skills and benchmarks in size and tokens, and which of the two a target leans to."""
+"""Elasticities of skills and benchmarks in size and tokens, and which of the two a target gains more from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from ..checks import check_alpha, check_name, check_one_of
 from ..errors import DataError
-from .frontier import law_gradient, law_steps
-from .request import read_request
+from .allocation_request import read_request
+from .budget_optima import law_gradient, law_steps
+from .target import Target
+
+if TYPE_CHECKING:
+    from ..results.latent_skill import LatentSkillResults
+    from ..sloth.results import SlothResults
+    from .budget_optima import DataRange, Design
 
 # --- numbers -------------------------------------------------------------------------------------------------------
 
-STEP = 1e-3  # of log size and log tokens
+STEP = 1e-3  # step in log size and log tokens
 QUANTITIES = ("size", "tokens", "double_size", "double_tokens")
 
 
@@ -24,30 +33,36 @@ class Elasticities:
     Attributes
     ----------
     values : array (T, 4)
-        By ``QUANTITIES``: derivatives of the combined index lambda' theta (for a skill, of the skill) in log size and
-        in log tokens; gains of the target when size is doubled, and when tokens are.
+        In the order of ``QUANTITIES``: derivatives of the combined index lambda' theta (of the skill, where the target
+        is one) in log size and in log tokens, then the gain of the target when size is doubled and when tokens are.
     gradient : array (m, T, 4) or None
-        Derivatives along the directions of the law of the parameters, G R: covariances are its cross products.
+        Derivatives of ``values`` along the m directions of the law of the parameters. Sums of their products over the
+        directions are covariances of ``values``.
     """
 
     values: np.ndarray
-    gradient: np.ndarray = None
+    gradient: np.ndarray | None = None
 
-    def covariance(self, weights):
-        """Covariance (q, q) of q linear combinations, ``weights`` (q, T, 4)."""
-        moved = np.einsum("mtc,qtc->qm", self.gradient, weights)
-        return moved @ moved.T
+    def covariance(self, weights: np.ndarray) -> np.ndarray:
+        """Return the covariance (q, q) of q linear combinations of ``values`` with ``weights`` (q, T, 4)."""
+        assert self.gradient is not None
+        along_directions = np.einsum("mtc,qtc->qm", self.gradient, weights)
+        return along_directions @ along_directions.T
 
 
-def point_design(design, size, tokens):
-    """Covariates (7, p) at a point: beside it in log size, in log tokens, there, and with either doubled."""
+def point_design(design: Design, size: float, tokens: float) -> np.ndarray:
+    """Return covariates (7, p) at and about a point.
+
+    The first four are a small step up and down in log size, then in log tokens; the others are the point itself, and
+    the point with its size and with its tokens doubled.
+    """
     s = np.log(size) + np.array([STEP, -STEP, 0.0, 0.0, 0.0, np.log(2.0), 0.0])
     t = np.log(tokens) + np.array([0.0, 0.0, STEP, -STEP, 0.0, 0.0, np.log(2.0)])
     return design(np.exp(s), np.exp(t))
 
 
-def point_values(target, x):
-    """The four quantities of one target at ``point_design``, (S, 4)."""
+def point_values(target: Target, x: np.ndarray) -> np.ndarray:
+    """Return the four quantities of one target, (S, 4), given covariates ``point_design``."""
     index = target.index(x[None, :4])
     value = target.value(x[None, 4:])
     return np.column_stack(
@@ -60,17 +75,17 @@ def point_values(target, x):
     )
 
 
-def elasticities(targets, stepped, x):
-    """Elasticities of several targets.
+def elasticities(targets: Sequence[Target], stepped: Sequence[Target] | None, x: np.ndarray) -> Elasticities:
+    """Return elasticities of several targets.
 
     Parameters
     ----------
     targets : list of T Targets
-        At the estimate, each S = 1; one part each.
+        At the estimate, each with S = 1 and a single component.
     stepped : list of T Targets or None
-        At ``law_steps``; None for no standard errors.
+        At ``law_steps``; None if no standard errors are wanted.
     x : array (7, p)
-        ``point_design``.
+        Covariates, from ``point_design``.
 
     Returns
     -------
@@ -87,20 +102,27 @@ def elasticities(targets, stepped, x):
 
 
 def scaling_elasticities(
-    fit, targets=None, at=None, family=None, covariates=None, size="params_b", tokens="tokens_t",
-):  # fmt: skip
-    """Elasticities of skills and benchmarks in size and tokens at one point, with standard errors.
+    fit: "LatentSkillResults | SlothResults",
+    targets: str | Sequence[str] | None = None,
+    at: Sequence[float] | None = None,
+    family: str | None = None,
+    covariates: Mapping[str, Any] | None = None,
+    size: str = "params_b",
+    tokens: str = "tokens_t",
+) -> "ScalingElasticities":
+    """Return elasticities of skills and benchmarks in size and tokens at one point, with standard errors.
 
-    e_s = d g / d log s and e_t = d g / d log t of the combined index g = lambda_j' theta; for a skill g is the skill
-    itself. A benchmark's expected score rises with its index, so that along a budget s t = const it rises with size if
-    and only if e_s > e_t: the difference says which of the two it leans to there, and the share e_s / (e_s + e_t) by
-    how much. For the translog function e_s = b1 + b3 log t and e_t = b2 + b3 log s.
+    They are e_s = d g / d log s and e_t = d g / d log t, for the combined index g = lambda_j' theta of a benchmark, or
+    for a skill g itself. A benchmark's expected score increases in its index. So along a budget s t = const it
+    increases with size if and only if e_s > e_t: the sign of the difference says which of the two to spend more on
+    there, and the share e_s / (e_s + e_t) how strongly. For the translog function e_s = b1 + b3 log t and e_t = b2 + b3
+    log s.
 
     Parameters
     ----------
     fit : LatentSkillResults or SlothResults
         Fits by the Huber loss give no standard errors here. The covariance of a LatentSkillResults is the fit's:
-        ``fit.get_robust("cluster")`` gives sandwich standard errors. Of a rotated fit name benchmarks only.
+        ``fit.get_robust("cluster")`` gives sandwich standard errors. For a rotated fit name benchmarks only.
     targets : str or list of str, optional
         Skills and benchmarks; by default all.
     at : (float, float), optional
@@ -138,18 +160,19 @@ def scaling_elasticities(
     first = requests[0]
     point = _read_point(at, first.range)
     stepped, description = None, ""
-    effects = {"now": None if first.is_sloth else first.effects([fit.structure])}
+    effects = None if first.is_sloth else first.effects([first.fit.structure])
     if not first.is_sloth:
         law = next((request for request in requests if request.items is None), first).law()
         structures, description = law_steps(law), law.description
-        effects["stepped"] = first.effects(structures)
-        stepped = [request.target(structures, effects["stepped"]) for request in requests]
-    best = [request.target(None, effects["now"]) for request in requests]
-    found = elasticities(best, stepped, point_design(first.design, *point))
-    return ScalingElasticities(tuple(names), point, found, description)
+        effects_of_steps = first.effects(structures)
+        stepped = [request.target(structures, effects_of_steps) for request in requests]
+    best = [request.target(None, effects) for request in requests]
+    numbers = elasticities(best, stepped, point_design(first.design, *point))
+    return ScalingElasticities(tuple(names), point, numbers, description)
 
 
-def _read_point(at, data):
+def _read_point(at: Sequence[float] | None, data: DataRange) -> tuple[float, ...]:
+    """Return size and tokens of the point, by default the geometric means of the data."""
     if at is None:
         return tuple(float(np.exp(np.log(values).mean())) for values in (data.size, data.tokens))
     values = np.asarray(at, dtype=float)
@@ -160,7 +183,7 @@ def _read_point(at, data):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScalingElasticities:
-    """Elasticities at one point. Immutable; every table handed out is a new one.
+    """Elasticities at one point. It does not change once made; every table that it returns is a new one.
 
     Attributes
     ----------
@@ -169,24 +192,24 @@ class ScalingElasticities:
         Size in billions and tokens in trillions.
     numbers : Elasticities
     law : str
-        Where standard errors come from; empty without any.
+        Where standard errors come from; empty if there are none.
     """
 
-    targets: tuple
-    at: tuple
-    numbers: object
+    targets: tuple[str, ...]
+    at: tuple[float, ...]
+    numbers: Elasticities
     law: str
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<ScalingElasticities: {len(self.targets)} targets at {self.at[0]:.3g} B, {self.at[1]:.3g} T>"
 
     @property
-    def table(self):
+    def table(self) -> pd.DataFrame:
         """``summary_frame()``, with 95% intervals."""
         return self.summary_frame()
 
-    def summary_frame(self, alpha=0.05):
-        """One row per target.
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return a table with one row per target.
 
         Parameters
         ----------
@@ -198,11 +221,11 @@ class ScalingElasticities:
         DataFrame
             - ``size``, ``tokens`` with ``_se``: e_s and e_t, per unit of log size and log tokens.
             - ``difference`` e_s - e_t with ``_se``, ``z`` and two-sided normal ``p_value`` against zero, ``lower`` and
-              ``upper``: positive leans to parameters, negative to tokens.
+              ``upper``: positive values favour parameters, negative ones tokens.
             - ``share`` e_s / (e_s + e_t) with ``_lower``, ``_upper`` by the delta method; NaN where e_s + e_t is not
-              positive. Outside [0, 1] where one of the two is negative.
-            - ``double_size``, ``double_tokens`` with ``_se``: what doubling gains, in units of the skill or of the
-              score, averaged over the family's law.
+              positive. It is outside [0, 1] where one of the two is negative.
+            - ``double_size``, ``double_tokens`` with ``_se``: the gain from doubling, in units of the skill or of the
+              score, averaged over the family's distribution.
         """
         check_alpha(alpha)
         quantile = stats.norm.isf(0.5 * alpha)
@@ -226,21 +249,24 @@ class ScalingElasticities:
             )  # fmt: skip
         return pd.DataFrame(rows, index=pd.Index(self.targets, name="target"))
 
-    def contrast(self, first, second, of="share", alpha=0.05):
-        """Difference of two targets' leaning, first minus second, by the delta method.
+    def contrast(self, first: str, second: str, of: str = "share", alpha: float = 0.05) -> pd.Series:
+        """Return the difference between two targets in how far they favour size, first minus second.
+
+        Its standard error is by the delta method.
 
         Parameters
         ----------
         first, second : str
         of : {"share", "difference"}
-            Shares e_s / (e_s + e_t) have no unit; differences e_s - e_t are per unit of each target's index, so that
-            theirs depend on the units of skills and benchmarks.
+            Shares e_s / (e_s + e_t) have no unit. Differences e_s - e_t are per unit of each target's index, so that
+            comparing them depends on the units of skills and benchmarks.
         alpha : float
+            One minus the level of the interval, in (0, 1).
 
         Returns
         -------
         Series
-            estimate, std_err, z, p_value, ci_lower, ci_upper: positive if the first leans more to parameters.
+            estimate, std_err, z, p_value, ci_lower, ci_upper; positive if the first target favours parameters more.
 
         Raises
         ------
@@ -272,21 +298,23 @@ class ScalingElasticities:
         names = ["estimate", "std_err", "z", "p_value", "ci_lower", "ci_upper"]
         return pd.Series(values, index=names, name=f"{of} of size: {first} - {second}")
 
-    def _se(self, number, weights):
+    def _se(self, number: int, weights: npt.ArrayLike) -> float:
+        """Return the standard error of a linear combination (4,) of the quantities of one target."""
         if self.numbers.gradient is None:
             return np.nan
         full = np.zeros((1, len(self.targets), 4))
         full[0, number] = weights
         return float(np.sqrt(self.numbers.covariance(full)[0, 0]))
 
-    def _share(self, number):
+    def _share(self, number: int) -> tuple[float, float]:
+        """Return the share e_s / (e_s + e_t) of one target and its standard error; NaN if undefined."""
         e_s, e_t = self.numbers.values[number, :2]
         total = e_s + e_t
         if not total > 0.0:
             return np.nan, np.nan
         return e_s / total, self._se(number, np.array([e_t, -e_s, 0.0, 0.0]) / total**2)
 
-    def __str__(self):
+    def __str__(self) -> str:
         frame = self.summary_frame()
         shown = pd.DataFrame(
             {

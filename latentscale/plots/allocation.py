@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..planning.allocation import Allocation
-    from ..planning.frontier import DataRange
+    from ..planning.budget_optima import DataRange
 
 _BUDGET, _OPTIMUM, _LLM = "0.45", PALETTE[1], "0.55"
 _GRID = 61  # points of the surface's grid in each direction

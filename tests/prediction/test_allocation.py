@@ -14,8 +14,7 @@ from latentscale.components.beta_law import Beta
 from latentscale.components.curve import mean_score
 from latentscale.likelihood.rules import Rule
 from latentscale.parameters.structure import Structure
-from latentscale.planning.elasticities import elasticities, point_design
-from latentscale.planning.frontier import (
+from latentscale.planning.budget_optima import (
     DataRange,
     allocate,
     budget_line,
@@ -25,6 +24,7 @@ from latentscale.planning.frontier import (
     line_polynomial,
     optimise,
 )
+from latentscale.planning.elasticities import elasticities, point_design
 from latentscale.planning.target import (
     Effects,
     family_cells,

@@ -1,29 +1,36 @@
-"""Compute-optimal allocation: the size and the tokens that make the most of a budget of FLOPs.
+"""Optima along a budget of FLOPs: the size and the tokens that make the most of it, and how well they are known.
 
 Training N parameters on D tokens costs 6 N D FLOPs, and serving D_inf tokens another 2 N D_inf. With s in billions of
-parameters, t and q in trillions of tokens, the budget C is spent on the line 6e21 s t + 2e21 s q = C, along which a
-target is a function of u = log s alone.
+parameters, and t and q in trillions of tokens, a budget C buys the allocations on the line 6e21 s t + 2e21 s q = C,
+along which a target is a function of u = log s alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial import Delaunay, QhullError
 
 from ..errors import DataError
+from ..parameters.structure import Structure
+from ..prediction.parameter_law import ParameterLaw
+from .target import Target
+
+Design = Callable[[npt.ArrayLike, npt.ArrayLike], np.ndarray]
 
 TRAINING, INFERENCE = 6e21, 2e21  # FLOPs of a billion parameters times a trillion tokens
 INTERIOR, SIZE_MIN, SIZE_MAX, TOKENS_MIN, TOKENS_MAX = CORNERS = (
     "interior", "size_min", "size_max", "tokens_min", "tokens_max",
 )  # fmt: skip
-GRID = 97  # sizes of a budget line at which a target without a closed form is first looked at
-STEP = 1e-3  # of log size, for derivatives along a line
-DELTA_STEP = 0.01  # standard errors, for derivatives in parameters
+GRID = 97  # sizes along a budget line at which a target without a closed form is first evaluated
+STEP = 1e-3  # step in log size for derivatives along a line
+DELTA_STEP = 0.01  # step in standard errors for derivatives in parameters
 _GOLDEN = 0.5 * (np.sqrt(5.0) - 1.0)
-_GOLDEN_STEPS = 40  # each leaves .618 of the bracket
-_FLAT = 1e-9  # range of a target along a line, relative to its size, that counts as none
-_POLYNOMIAL = 1e-10
-_ROUNDING = 1e-12
+_GOLDEN_STEPS = 40  # each shortens the bracket to 0.618 of its length
+_FLAT = 1e-9  # a target whose range along a line, relative to its size, is below this counts as constant
+_POLYNOMIAL = 1e-10  # relative error below which covariates count as polynomials of degree two
+_ROUNDING = 1e-12  # curvature, relative to the terms of its sum, that counts as zero
 
 
 # --- budgets -----------------------------------------------------------------------------------------------------
@@ -31,18 +38,18 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """The allocations that a budget buys within bounds.
+    """The allocations within bounds that cost a budget.
 
     Attributes
     ----------
     flops : float
-        C.
+        The budget C.
     inference : float
         q, trillions of tokens to be served.
     low, high : float
-        Range of u = log s, s in billions of parameters.
+        Range of u = log s, with s in billions of parameters.
     low_end, high_end : str
-        The bound met there: "size_min" or "tokens_max", "size_max" or "tokens_min".
+        The bound that is met there: "size_min" or "tokens_max", and "size_max" or "tokens_min".
     """
 
     flops: float
@@ -52,26 +59,28 @@ class BudgetLine:
     low_end: str
     high_end: str
 
-    def tokens(self, u):
-        """Trillions of training tokens at u; zero or less where nothing is left to train with."""
+    def tokens(self, u: npt.ArrayLike) -> np.ndarray:
+        """Return trillions of training tokens at u; zero or less where nothing is left for training."""
         return self.flops / TRAINING * np.exp(-np.asarray(u)) - self.inference * INFERENCE / TRAINING
 
-    def size(self, tokens):
-        """Billions of parameters that the budget buys beside so many trillions of training tokens."""
+    def size(self, tokens: npt.ArrayLike) -> np.ndarray:
+        """Return billions of parameters that the budget buys with these trillions of training tokens."""
         return self.flops / (TRAINING * np.asarray(tokens) + INFERENCE * self.inference)
 
 
-def budget_line(flops, size, tokens, inference=0.0):
-    """The line of one budget.
+def budget_line(
+    flops: float, size: tuple[float, float], tokens: tuple[float, float], inference: float = 0.0
+) -> BudgetLine:
+    """Return the line of one budget.
 
     Parameters
     ----------
     flops : float
-        C, positive.
+        The budget C, positive.
     size : (float, float)
-        Bounds, billions of parameters.
+        Bounds of the size, in billions of parameters.
     tokens : (float, float)
-        Bounds, trillions of training tokens.
+        Bounds of training tokens, in trillions.
     inference : float
         Trillions of tokens to be served.
 
@@ -85,7 +94,7 @@ def budget_line(flops, size, tokens, inference=0.0):
         If no allocation within the bounds costs that much.
     """
     served = inference * INFERENCE / TRAINING
-    # s = C / (6e21 (t + q / 3)) falls in t
+    # s = C / (6e21 (t + q / 3)) decreases in t
     most, least = (flops / (TRAINING * (end + served)) for end in tokens)
     low, high = max(size[0], least), min(size[1], most)
     if not low <= high * (1.0 + 1e-12):
@@ -114,9 +123,9 @@ class Optima:
     u : array (S,)
         Log size.
     corner : array (S,) of str
-        One of ``CORNERS``.
+        Where each lies, one of ``CORNERS``.
     closed : bool
-        Whether by the closed form.
+        Whether they come from the closed form.
     """
 
     u: np.ndarray
@@ -124,41 +133,42 @@ class Optima:
     closed: bool
 
 
-def line_polynomial(design, line):
-    """Coefficients (3, p) of the covariates along a line, if each is a polynomial in u of degree two; else None.
+def line_polynomial(design: Design, line: BudgetLine) -> np.ndarray | None:
+    """Return coefficients (3, p) of the covariates as polynomials of degree two in u along a line, else None.
 
-    With translog covariates and nothing to serve log t = c - u, c = log(C / 6e21), and
+    With translog covariates and no tokens to serve, log t = c - u with c = log(C / 6e21), and
     b1 log s + b2 log t + b3 log s log t = b2 c + (b1 - b2 + b3 c) u - b3 u^2.
 
     Parameters
     ----------
     design : callable
-        Covariates (n, p) of sizes (n,) and tokens (n,).
+        Returns covariates (n, p) given sizes (n,) and tokens (n,).
     line : BudgetLine
     """
-    # seven points determine a cubic and more, so that none passes for a quadratic; centred, for its condition
+    # Seven points show terms of degree three and higher. Centring at the middle keeps the system well conditioned.
     middle, half = 0.5 * (line.low + line.high), 0.5 * (line.high - line.low)
     v = np.linspace(-1.0, 1.0, 7)
     u = middle + half * v
     x = design(np.exp(u), line.tokens(u))
     basis = np.vander(v, 3, increasing=True)
-    found = np.linalg.lstsq(basis, x, rcond=None)[0]
-    if np.any(np.abs(basis @ found - x) > _POLYNOMIAL * (1.0 + np.abs(x).max(axis=0))):
+    coefficients = np.linalg.lstsq(basis, x, rcond=None)[0]
+    if np.any(np.abs(basis @ coefficients - x) > _POLYNOMIAL * (1.0 + np.abs(x).max(axis=0))):
         return None
-    constant, first, second = found
+    constant, first, second = coefficients
     a2 = second / half**2
     a1 = first / half - 2.0 * a2 * middle
     return np.array([constant - first * middle / half + a2 * middle**2, a1, a2])
 
 
-def optimise(target, design, line):
-    """Maxima of a target along a budget line.
+def optimise(target: Target, design: Design, line: BudgetLine) -> Optima:
+    """Return the maxima of a target along a budget line.
 
-    A skill, a mix of skills and a benchmark without random slopes have their optimum where the combined index has; if
-    that is g(u) = a0 + a1 u + a2 u^2 the interior optimum is u* = -a1 / (2 a2) when a2 < 0. For the translog function
-    that is u* = c / 2 + (b1 - b2) / (2 b3) when b3 > 0. In all other cases, and for u* outside the line, the better
-    end. Targets without a closed form are looked at on a grid of 97 sizes, and the best one is refined by golden
-    sections.
+    The target may be a skill, a mix of skills, or a benchmark without random slopes. It then has its optimum where its
+    combined index g(u) has. If g(u) = a0 + a1 u + a2 u^2 with a2 < 0 the interior optimum is u* = -a1 / (2 a2), which
+    for the translog function is u* = c / 2 + (b1 - b2) / (2 b3), for b3 > 0. If a2 >= 0, or u* is outside the line, the
+    better end is the optimum.
+
+    Any other target is evaluated on a grid of 97 sizes, and the best of these is refined by golden section search.
 
     Parameters
     ----------
@@ -179,64 +189,70 @@ def optimise(target, design, line):
     return _search(target, design, line)
 
 
-def _closed_form(target, polynomial, line):
+def _closed_form(target: Target, polynomial: np.ndarray, line: BudgetLine) -> Optima:
+    """Return the maxima of a combined index that is a polynomial of degree two in u, given by ``line_polynomial``."""
     _, a1, a2 = np.einsum("ap,spt,t->as", polynomial, target.slopes, target.weights)
     with np.errstate(divide="ignore", invalid="ignore"):  # no stationary point where a2 is zero
         stationary = -0.5 * a1 / a2
-    # a curvature that may be the rounding of what is added up is none
+    # a curvature no larger than the rounding error of its sum counts as zero
     sizes = np.einsum("ap,spt,t->as", np.abs(polynomial[1:]), np.abs(target.slopes), target.weights)
     least = _ROUNDING * (sizes[1] + sizes[0] / (line.high - line.low))
     inside = (a2 < -least) & (stationary > line.low) & (stationary < line.high)
-    # g(high) - g(low) over high - low
+    # (g(high) - g(low)) / (high - low)
     rising = a1 + a2 * (line.high + line.low) > 0.0
     u = np.where(inside, stationary, np.where(rising, line.high, line.low))
     return Optima(u, _names(inside, rising, line), True)
 
 
-def _names(inside, at_high, line):
+def _names(inside: np.ndarray, at_high: np.ndarray, line: BudgetLine) -> np.ndarray:
+    """Return the words of ``CORNERS`` for optima that are inside, at the upper end or at the lower end of a line."""
     return np.where(inside, INTERIOR, np.where(at_high, line.high_end, line.low_end))
 
 
-def _search(target, design, line):
+def _search(target: Target, design: Design, line: BudgetLine) -> Optima:
+    """Return the maxima of a target on a grid, refined by golden section search between the neighbours of the best."""
     grid = np.linspace(line.low, line.high, GRID)
     values = objective(target, design(np.exp(grid), line.tokens(grid))[None])
     best = values.argmax(axis=1)
     left, right = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, GRID - 1)]
 
-    def evaluate(u):
+    def evaluate(u: np.ndarray) -> np.ndarray:
         return objective(target, design(np.exp(u), line.tokens(u))[:, None])[:, 0]
 
     inner, outer = right - _GOLDEN * (right - left), left + _GOLDEN * (right - left)
     at_inner, at_outer = evaluate(inner), evaluate(outer)
     for _ in range(_GOLDEN_STEPS):
-        up = at_outer > at_inner
-        left, right = np.where(up, inner, left), np.where(up, right, outer)
-        fresh = np.where(up, left + _GOLDEN * (right - left), right - _GOLDEN * (right - left))
+        rising = at_outer > at_inner
+        left, right = np.where(rising, inner, left), np.where(rising, right, outer)
+        fresh = np.where(rising, left + _GOLDEN * (right - left), right - _GOLDEN * (right - left))
         at_fresh = evaluate(fresh)
-        inner, outer = np.where(up, outer, fresh), np.where(up, fresh, inner)
-        at_inner, at_outer = np.where(up, at_outer, at_fresh), np.where(up, at_fresh, at_inner)
-    u, found = np.where(at_outer > at_inner, outer, inner), np.maximum(at_inner, at_outer)
+        inner, outer = np.where(rising, outer, fresh), np.where(rising, fresh, inner)
+        at_inner, at_outer = np.where(rising, at_outer, at_fresh), np.where(rising, at_fresh, at_inner)
+    u, best_value = np.where(at_outer > at_inner, outer, inner), np.maximum(at_inner, at_outer)
     ends = values[:, [0, -1]]
     at_high = ends[:, 1] > ends[:, 0]
-    # what rounding lets golden sections tell apart
-    inside = found > ends.max(axis=1) + 1e-14 * (1.0 + np.abs(found))
+    # differences below this are rounding
+    inside = best_value > ends.max(axis=1) + 1e-14 * (1.0 + np.abs(best_value))
     u = np.where(inside, u, np.where(at_high, line.high, line.low))
     return Optima(u, _names(inside, at_high, line), False)
 
 
-def objective(target, x):
-    """What is maximised: the combined index where its order is that of the target, else the target."""
+def objective(target: Target, x: np.ndarray) -> np.ndarray:
+    """Return what is maximised at covariates x (S or 1, n, p), array (S, n).
+
+    It is the combined index where the target increases in it, which is faster, and otherwise the target.
+    """
     return target.index(x) if target.is_linear else target.value(x)
 
 
-def check_slope(target, design, line, words):
-    """Refuse a target that is the same all along a line: there is nothing to choose."""
+def check_slope(target: Target, design: Design, line: BudgetLine, words: str) -> None:
+    """Refuse a target that has the same value all along a line, where there is nothing to choose."""
     if line.high - line.low < 1e-9:
         return
     grid = np.linspace(line.low, line.high, GRID)
     x = design(np.exp(grid), line.tokens(grid))
     values = objective(target, x[None])[0]
-    # the size of what is added up; the value itself may be zero
+    # the size of the terms of the sum, as the sum itself may be zero
     scale = np.abs(x).max(axis=0) @ np.abs(target.slopes[0] @ target.weights)
     if np.ptp(values) <= _FLAT * max(scale, np.abs(values).max()):
         raise DataError(
@@ -256,7 +272,7 @@ class DeltaErrors:
     Attributes
     ----------
     u : float
-        Of the optimal log size; NaN at a corner, where the optimum does not move with the parameters.
+        Of the optimal log size; NaN at a corner, where small changes of the parameters do not move the optimum.
     value : float
         Of the target at the optimum.
     """
@@ -265,30 +281,33 @@ class DeltaErrors:
     value: float
 
 
-def law_steps(law):
-    """Structures at the estimate plus and minus a hundredth of a standard error along each direction of a law.
+def law_steps(law: ParameterLaw) -> list[Structure]:
+    """Return parameters at the estimate plus and minus a hundredth of a standard error, along each direction of a law.
 
     Returns
     -------
     list of 2 m Structures
-        All plus ones, then all minus ones.
+        First all steps upwards, then all steps downwards.
     """
     shifts = DELTA_STEP * law.root.T
     points = np.concatenate([law.centre + shifts, law.centre - shifts])
     return [law.recoding.user(law.space.structure(point)) for point in points]
 
 
-def law_gradient(values):
-    """Derivatives along the law's directions from values (2 m, ...) at ``law_steps``: G R, (m, ...)."""
+def law_gradient(values: np.ndarray) -> np.ndarray:
+    """Return derivatives (m, ...) along the directions of a law, given values (2 m, ...) at ``law_steps``.
+
+    They are G R, for the gradient G in the coordinates and the root R of their covariance.
+    """
     plus, minus = np.split(values, 2)
     return (plus - minus) / (2.0 * DELTA_STEP)
 
 
-def delta_errors(target, stepped, design, line, optima):
-    """Delta method for the optimum along a line and the target there.
+def delta_errors(target: Target, stepped: Target, design: Design, line: BudgetLine, optima: Optima) -> DeltaErrors:
+    """Return delta-method standard errors of the optimum along a line and of the target there.
 
-    At an interior optimum f_u(u*, xi) = 0, so that du*/dxi = -f_u,xi / f_uu. The value changes with the parameters as
-    if u* stayed where it is (envelope theorem).
+    At an interior optimum f_u(u*, xi) = 0, so that du*/dxi = -f_u,xi / f_uu. The value at the optimum changes with the
+    parameters as if u* were constant (envelope theorem).
 
     Parameters
     ----------
@@ -308,8 +327,8 @@ def delta_errors(target, stepped, design, line, optima):
         return DeltaErrors(np.nan, value)
     below, middle, above = objective(target, x)[0]
     curvature = (above - 2.0 * middle + below) / STEP**2
-    moved = objective(stepped, x)
-    slope = law_gradient((moved[:, 2] - moved[:, 0]) / (2.0 * STEP))
+    along_line = objective(stepped, x)
+    slope = law_gradient((along_line[:, 2] - along_line[:, 0]) / (2.0 * STEP))
     return DeltaErrors(float(np.linalg.norm(slope) / abs(curvature)), value)
 
 
@@ -321,22 +340,23 @@ class Allocated:
     ----------
     line : BudgetLine
     u : float
-        Optimal log size, s in billions of parameters.
+        Optimal log size, in billions of parameters.
     value : float
-        Target there.
+        Target at the optimum.
     corner : str
+        Where the optimum lies, one of ``CORNERS``.
     closed : bool
-        Whether by the closed form.
+        Whether it comes from the closed form.
     errors : DeltaErrors or None
     draws : Optima or None
         Optima under S drawn parameters.
     values : array (S,) or None
         Target at ``u`` under the drawn parameters.
     shortfall : array (S,) or None
-        By how much the target at ``u`` stays below that at the optimum of the drawn parameters; at least 0 up to the
+        By how much the target at ``u`` is below its value at the optimum of the drawn parameters; at least 0 up to the
         precision of the search.
     of_family : array (S,) or None
-        Target at ``u`` under the drawn parameters for one family each, drawn from its law.
+        Target at ``u`` under the drawn parameters for a single family each, drawn from its distribution.
     """
 
     line: BudgetLine
@@ -344,25 +364,32 @@ class Allocated:
     value: float
     corner: str
     closed: bool
-    errors: DeltaErrors = None
-    draws: Optima = None
-    values: np.ndarray = None
-    shortfall: np.ndarray = None
-    of_family: np.ndarray = None
+    errors: DeltaErrors | None = None
+    draws: Optima | None = None
+    values: np.ndarray | None = None
+    shortfall: np.ndarray | None = None
+    of_family: np.ndarray | None = None
 
     @property
-    def size(self):
+    def size(self) -> float:
         """Billions of parameters."""
         return float(np.exp(self.u))
 
     @property
-    def tokens(self):
+    def tokens(self) -> float:
         """Trillions of tokens."""
         return float(self.line.tokens(self.u))
 
 
-def allocate(target, design, line, stepped=None, drawn=None, seed=0):
-    """Optimum of one budget with its uncertainty.
+def allocate(
+    target: Target,
+    design: Design,
+    line: BudgetLine,
+    stepped: Target | None = None,
+    drawn: Target | None = None,
+    seed: int = 0,
+) -> Allocated:
+    """Return the optimum of one budget with its uncertainty.
 
     Parameters
     ----------
@@ -375,7 +402,7 @@ def allocate(target, design, line, stepped=None, drawn=None, seed=0):
     drawn : Target, optional
         Under S draws of the parameters.
     seed : int
-        Of the family effects of ``of_family``.
+        For the family effects of ``of_family``.
 
     Returns
     -------
@@ -388,12 +415,12 @@ def allocate(target, design, line, stepped=None, drawn=None, seed=0):
     errors = None if stepped is None else delta_errors(target, stepped, design, line, optima)
     if drawn is None:
         return Allocated(line, u, value, str(optima.corner[0]), optima.closed, errors)
-    moved = optimise(drawn, design, line)
+    optima_of_draws = optimise(drawn, design, line)
     values = drawn.value(here)[:, 0]
-    best = drawn.value(design(np.exp(moved.u), line.tokens(moved.u))[:, None])[:, 0]
+    best = drawn.value(design(np.exp(optima_of_draws.u), line.tokens(optima_of_draws.u))[:, None])[:, 0]
     of_family = drawn.draw(here, np.random.default_rng(seed))[:, 0]
     return Allocated(
-        line, u, value, str(optima.corner[0]), optima.closed, errors, moved, values, best - values, of_family
+        line, u, value, str(optima.corner[0]), optima.closed, errors, optima_of_draws, values, best - values, of_family
     )
 
 
@@ -402,7 +429,7 @@ def allocate(target, design, line, stepped=None, drawn=None, seed=0):
 
 @dataclass(frozen=True)
 class DataRange:
-    """Where the LLMs of a fit lie.
+    """Sizes and tokens of the LLMs of a fit.
 
     Attributes
     ----------
@@ -415,25 +442,27 @@ class DataRange:
     size: np.ndarray
     tokens: np.ndarray
 
-    def bounds(self, reach):
-        """Bounds a factor beyond the data on either side: of size, of tokens."""
+    def bounds(self, reach: float) -> tuple[tuple[float, float], ...]:
+        """Return bounds of size and of tokens that are a factor ``reach`` beyond the data on either side."""
         return tuple((values.min() / reach, values.max() * reach) for values in (self.size, self.tokens))
 
-    def factors(self, size, tokens):
-        """How far beyond the data: factors of size and tokens, above 1 beyond the largest, below 1 short of the
-        smallest, 1 within.
+    def factors(self, size: float, tokens: float) -> tuple[float, ...]:
+        """Return how far size and tokens lie beyond the data, as factors.
+
+        A factor is above 1 beyond the largest value of the data, below 1 under the smallest, and 1 between them.
         """
-        out = []
+        factors = []
         for value, values in ((size, self.size), (tokens, self.tokens)):
             factor = float(max(value / values.max(), 1.0) * min(value / values.min(), 1.0))
-            # bounds at the data's ends are met up to rounding
-            out.append(1.0 if abs(factor - 1.0) < _FLAT else factor)
-        return tuple(out)
+            # an allocation at the end of the data is there up to rounding only
+            factors.append(1.0 if abs(factor - 1.0) < _FLAT else factor)
+        return tuple(factors)
 
-    def inside(self, size, tokens):
-        """Whether an allocation lies in the convex hull of the LLMs, on logarithmic axes.
+    def inside(self, size: float, tokens: float) -> bool:
+        """Return whether an allocation lies in the convex hull of the LLMs, on logarithmic axes.
 
-        LLMs on one line have no hull: then only those between them in both directions are inside.
+        LLMs on a line have no such hull; then an allocation counts as inside if it lies between them in size and in
+        tokens.
         """
         points = np.log(np.column_stack([self.size, self.tokens]))
         try:

@@ -12,7 +12,7 @@ from pandas.api import types
 from ..errors import DataError
 from ..prediction.parameter_law import parameter_law
 from ..tables import some
-from .frontier import DataRange
+from .budget_optima import DataRange
 from .target import (
     family_cells,
     known_effects,
@@ -25,7 +25,7 @@ SKILL, BENCHMARK = "skill", "benchmark"
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class AllocationRequest:
     """A target of a fit, ready to be computed under any parameters.
 
     Attributes
@@ -131,7 +131,7 @@ def read_request(fit, target, family=None, covariates=None, size="params_b", tok
     family = _read_family(fit, family, latent)
     covariates = _read_covariates(fit, covariates or {}, family, size, tokens)
     words, kind, weights, items = _read_target(model, target)
-    return Request(fit, words, kind, weights, items, family, covariates, size, tokens)
+    return AllocationRequest(fit, words, kind, weights, items, family, covariates, size, tokens)
 
 
 def _read_target(model, target):
