@@ -371,7 +371,7 @@ class Allocation:
         x = self.request.design(size.ravel(), tokens.ravel())
         return self.targets[0].value(x[None])[0].reshape(size.shape)
 
-    def plot(self, ax: "Axes" | None = None, alpha: float = 0.05) -> "Axes":
+    def plot(self, ax: "Axes | None" = None, alpha: float = 0.05) -> "Axes":
         """Plot isoquants of the target with budgets, optima and the LLMs of the fit; return the axes."""
         return plot_allocation(self, ax=ax, alpha=alpha)
 

@@ -1,19 +1,24 @@
-"""Reading what a planner asks for: the target, the family, the covariates and the bounds."""
+"""What a planner asks for, checked: the target, the family, the covariates and the bounds of an allocation."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pandas.api import types
 
 from ..errors import DataError
-from ..prediction.parameter_law import parameter_law
+from ..parameters.structure import Structure
+from ..prediction.parameter_law import ParameterLaw, parameter_law
 from ..tables import some
 from .budget_optima import DataRange
 from .target import (
+    Effects,
+    Target,
     family_cells,
     known_effects,
     make_sloth_target,
@@ -26,7 +31,7 @@ SKILL, BENCHMARK = "skill", "benchmark"
 
 @dataclass(frozen=True, eq=False)
 class AllocationRequest:
-    """A target of a fit, ready to be computed under any parameters.
+    """A target of a fit that can be computed under any parameters.
 
     Attributes
     ----------
@@ -35,45 +40,47 @@ class AllocationRequest:
         The target in words.
     kind : {"skill", "benchmark"}
     weights : array (K,) or (T,)
-        Of all skills, or of the benchmarks ``items``.
+        Weights of all skills, or of the benchmarks ``items``.
     items : int array (T,) or None
+        Benchmarks of the target; None for skills.
     family : str or None
+        None for a family that was never seen.
     covariates : dict
-        Other columns of the scaling.
+        Values of the other columns of the scaling.
     size, tokens : str
         Columns of size and tokens.
     """
 
-    fit: object
+    fit: Any
     words: str
     kind: str
     weights: np.ndarray
-    items: np.ndarray
-    family: str
-    covariates: dict
+    items: np.ndarray | None
+    family: str | None
+    covariates: dict[str, Any]
     size: str
     tokens: str
 
     @property
-    def is_sloth(self):
-        """Whether the fit is by the Huber loss: without a law of its parameters here."""
+    def is_sloth(self) -> bool:
+        """Whether the fit is by the Huber loss, and so has no law of its parameters here."""
         return hasattr(self.fit, "loss")
 
-    def design(self, size, tokens):
-        """Covariates (n, p) of sizes (n,), billions of parameters, and tokens (n,), trillions."""
+    def design(self, size: npt.ArrayLike, tokens: npt.ArrayLike) -> np.ndarray:
+        """Return covariates (n, p) of sizes (n,) in billions of parameters and tokens (n,) in trillions."""
         size, tokens = np.broadcast_arrays(np.asarray(size, dtype=float), np.asarray(tokens, dtype=float))
         columns = {name: [value] * size.size for name, value in self.covariates.items()}
         table = pd.DataFrame({self.size: size.ravel(), self.tokens: tokens.ravel(), **columns})
         return self.fit.model.design.code(table).reshape(*size.shape, -1)
 
-    def law(self):
-        """Law of the parameters.
+    def law(self) -> ParameterLaw:
+        """Return the law of the parameters.
 
         Raises
         ------
         DataError
-            For skills of a rotated fit, whose parameters are known in the skills of the fit that was rotated, and if
-            the estimates have no covariance.
+            If the estimates have no covariance, and for skills of a rotated fit, as only parameters of the fit that was
+            rotated have a law.
         """
         source = getattr(self.fit, "source", None)
         if source is not None and self.items is None:
@@ -86,16 +93,16 @@ class AllocationRequest:
         except DataError as error:
             raise DataError(f"No intervals of allocations: {error} interval='none' gives optima alone.") from error
 
-    def effects(self, structures):
-        """Laws of the family effects under S parameter values."""
+    def effects(self, structures: Sequence[Structure]) -> Effects:
+        """Return the distributions of the family's effects, for each of S Structures."""
         model = self.fit.model
         if self.family is None:
             return unseen_effects(structures)
         cells = family_cells(model, list(model.families).index(self.family))
         return known_effects(structures, cells, self.fit.estimate.rule)
 
-    def target(self, structures=None, effects=None):
-        """Target under S parameter values, or at the estimate."""
+    def target(self, structures: Sequence[Structure] | None = None, effects: Effects | None = None) -> Target:
+        """Return the target under S Structures, by default at the estimate."""
         model = self.fit.model
         if self.is_sloth:
             code = None if self.family is None else list(model.families).index(self.family)
@@ -107,14 +114,21 @@ class AllocationRequest:
         return make_target(model.score_law, structures, effects, self.weights, random, centre, self.items)
 
     @property
-    def range(self):
-        """Where the LLMs of the fit lie."""
+    def range(self) -> DataRange:
+        """Sizes and tokens of the LLMs of the fit."""
         table = self.fit.model.panel.table.loc[list(self.fit.model.llms)]
         return DataRange(*(table[name].to_numpy(dtype=float) for name in (self.size, self.tokens)))
 
 
-def read_request(fit, target, family=None, covariates=None, size="params_b", tokens="tokens_t"):
-    """Check what is asked for.
+def read_request(
+    fit: Any,
+    target: str | Mapping[str, float],
+    family: str | None = None,
+    covariates: Mapping[str, Any] | None = None,
+    size: str = "params_b",
+    tokens: str = "tokens_t",
+) -> AllocationRequest:
+    """Return what is asked for, checked.
 
     Raises
     ------
@@ -134,7 +148,8 @@ def read_request(fit, target, family=None, covariates=None, size="params_b", tok
     return AllocationRequest(fit, words, kind, weights, items, family, covariates, size, tokens)
 
 
-def _read_target(model, target):
+def _read_target(model: Any, target: str | Mapping[str, float]) -> tuple[str, str, np.ndarray, np.ndarray | None]:
+    """Return the target in words, its kind, its weights and, for benchmarks, their positions."""
     mix = target if isinstance(target, Mapping) else {target: 1.0}
     skills = () if getattr(model, "per_benchmark", False) else tuple(model.skills)
     benchmarks = tuple(model.benchmarks)
@@ -145,7 +160,7 @@ def _read_target(model, target):
     if unknown or not mix:
         raise DataError(f"target names a skill, a benchmark, or a mix of either; unknown: {unknown}. {known}")
     for name, weight in mix.items():
-        if not (isinstance(weight, Real) and np.isfinite(weight) and weight > 0):
+        if not (isinstance(weight, Real) and np.isfinite(float(weight)) and weight > 0):
             raise DataError(f"Weights of a mix are positive numbers; {name!r} has {weight!r}.")
     words = next(iter(mix)) if len(mix) == 1 else " + ".join(f"{weight:g} {name}" for name, weight in mix.items())
     if all(name in skills for name in mix):
@@ -156,7 +171,8 @@ def _read_target(model, target):
     return words, BENCHMARK, np.array([float(weight) for weight in mix.values()]), items
 
 
-def _read_family(fit, family, latent):
+def _read_family(fit: Any, family: str | None, latent: bool) -> str | None:
+    """Return the family, refused if the fit cannot plan for it. ``latent`` tells a LatentSkillResults."""
     if family is None:
         if not latent and fit.report.parts.effects is not None:
             raise DataError(
@@ -175,7 +191,10 @@ def _read_family(fit, family, latent):
     return family
 
 
-def _read_covariates(fit, covariates, family, size, tokens):
+def _read_covariates(
+    fit: Any, covariates: Mapping[str, Any], family: str | None, size: str, tokens: str
+) -> dict[str, Any]:
+    """Return the values of all columns of the scaling other than size and tokens, checked."""
     model = fit.model
     needed = sorted(str(name) for name in model.design.spec.formula.required_variables)
     for name, what, option in ((size, "size", "size"), (tokens, "tokens", "tokens")):
@@ -201,17 +220,17 @@ def _read_covariates(fit, covariates, family, size, tokens):
     return dict(covariates)
 
 
-def _shared_in_family(model, family, names):
-    """Values of the columns that all LLMs of a family of the fit have in common, such as instruct."""
+def _shared_in_family(model: Any, family: str | None, names: Sequence[str]) -> dict[str, Any]:
+    """Return the values of the columns in which all LLMs of a family of the fit agree, such as instruct."""
     if family is None:
         return {}
-    own = np.asarray(model.families)[model.family_codes] == family
-    table = model.panel.table.loc[list(model.llms)][own]
+    in_family = np.asarray(model.families)[model.family_codes] == family
+    table = model.panel.table.loc[list(model.llms)][in_family]
     return {name: table[name].iloc[0] for name in names if table[name].nunique(dropna=False) == 1}
 
 
-def _warn_beyond(model, covariates):
-    """Warn of numbers that no LLM of the fit comes near."""
+def _warn_beyond(model: Any, covariates: Mapping[str, Any]) -> None:
+    """Warn of numeric covariates that are outside the range of the LLMs of the fit."""
     table = model.panel.table.loc[list(model.llms)]
     for name, value in covariates.items():
         column = table[name]
@@ -226,8 +245,8 @@ def _warn_beyond(model, covariates):
             )
 
 
-def read_flops(flops):
-    """Budgets, a tuple of positive floats in the order given."""
+def read_flops(flops: npt.ArrayLike) -> tuple[float, ...]:
+    """Return budgets, a tuple of positive floats in the order given."""
     values = np.atleast_1d(np.asarray(flops, dtype=float))
     bad = [float(value) for value in values.ravel() if not (np.isfinite(value) and value > 0.0)]
     if values.ndim > 1 or not len(values) or bad:
@@ -235,8 +254,8 @@ def read_flops(flops):
     return tuple(float(value) for value in values)
 
 
-def read_bounds(given, default, what, unit):
-    """(low, high) of bounds, either of which may be None for the default."""
+def read_bounds(given: Any, default: tuple[float, float], what: str, unit: str) -> tuple[float, float]:
+    """Return bounds (low, high), where either end that is None has its default."""
     if given is None:
         return default
     if isinstance(given, Mapping):

@@ -50,7 +50,7 @@ class Elasticities:
         return along_directions @ along_directions.T
 
 
-def point_design(design: Design, size: float, tokens: float) -> np.ndarray:
+def point_design(design: "Design", size: float, tokens: float) -> np.ndarray:
     """Return covariates (7, p) at and about a point.
 
     The first four are a small step up and down in log size, then in log tokens; the others are the point itself, and
@@ -171,7 +171,7 @@ def scaling_elasticities(
     return ScalingElasticities(tuple(names), point, numbers, description)
 
 
-def _read_point(at: Sequence[float] | None, data: DataRange) -> tuple[float, ...]:
+def _read_point(at: Sequence[float] | None, data: "DataRange") -> tuple[float, ...]:
     """Return size and tokens of the point, by default the geometric means of the data."""
     if at is None:
         return tuple(float(np.exp(np.log(values).mean())) for values in (data.size, data.tokens))

@@ -1,33 +1,39 @@
-"""Which evaluation next: the benchmark whose score would tell most of a target."""
+"""Which benchmark to run next: the one whose score is expected to tell most of a target."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from narwhals.typing import IntoFrame
 
 from ..checks import check_names, check_whole
 from ..errors import DataError
-from ..prediction.skill_draws import JointDraws, read_request, read_sources
+from ..models.latent_skill import LatentSkillLaw
+from ..prediction.skill_draws import JointDraws, Request, read_request, read_sources
 from ..tables import read_table, some
 from .expected_gain import expected_spread, joint_scores, simulated_log_density
 
-FEWEST = 50  # effective draws given a score below which a warning is due
+if TYPE_CHECKING:
+    from ..results.latent_skill import LatentSkillResults
+
+FEWEST = 50  # effective draws given a score below which there is a warning
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NextEvaluation:
-    """What one more score of each LLM would tell of a target.
+    """What one more score of each LLM is expected to tell of a target.
 
     Attributes
     ----------
     table : DataFrame
-        One row per LLM and candidate, the best candidate of each LLM first: llm, candidate, sd_now (of the target,
-        given what is known), sd_after (expected, given the candidate's score), reduction (expected share of the
-        variance that goes), reduction_se (Monte Carlo standard error), ess (median effective draws given a score); with
-        costs also cost and reduction_per_cost, which then decides the order.
+        One row per LLM and candidate, the best candidate of each LLM first: llm, candidate, sd_now (standard deviation
+        of the target given what is known), sd_after (its expectation given the candidate's score), reduction (expected
+        share of the variance that the score removes), reduction_se (Monte Carlo standard error), ess (median effective
+        number of draws given a score). With costs also cost and reduction_per_cost, by which rows are then ordered.
     target : str
         In words.
     """
@@ -35,28 +41,35 @@ class NextEvaluation:
     table: pd.DataFrame
     target: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "table", self.table.copy())
 
-    def __str__(self):
+    def __str__(self) -> str:
         shown = self.table.drop(columns="ess").to_string(index=False, float_format=lambda value: f"{value:.3f}")
         return f"Expected uncertainty of {self.target} after one more score\n{shown}"
 
     __repr__ = __str__
 
-    def best(self):
-        """The best candidate of each LLM: Series by LLM."""
+    def best(self) -> pd.Series:
+        """Return the best candidate of each LLM: Series by LLM."""
         return self.table.drop_duplicates("llm").set_index("llm")["candidate"]
 
 
 def next_evaluation(
-    fit, data=None, target=None, candidates=None, costs=None, size=4000, outcomes=200, seed=0,
-    uncertainty=("parameters", "family"),
-):  # fmt: skip
-    """How much the score of each benchmark that an LLM lacks would reduce the uncertainty of a target.
+    fit: "LatentSkillResults",
+    data: IntoFrame | None = None,
+    target: Any | None = None,
+    candidates: str | Sequence[str] | None = None,
+    costs: Mapping[str, float] | None = None,
+    size: int = 4000,
+    outcomes: int = 200,
+    seed: int = 0,
+    uncertainty: str | Sequence[str] = ("parameters", "family"),
+) -> NextEvaluation:
+    """Return how much the score of each benchmark that an LLM lacks would reduce the uncertainty of a target.
 
-    Scores are simulated from their predictive law given all that is known, and draws of the target are reweighted by
-    each simulated score's likelihood (``latentscale.planning.expected_gain``).
+    Scores are simulated from their predictive distribution given all that is known, and draws of the target are
+    weighted by the likelihood of each simulated score (``latentscale.planning.expected_gain``).
 
     Parameters
     ----------
@@ -68,13 +81,13 @@ def next_evaluation(
         A skill; a benchmark, meaning its expected score (without the noise of one evaluation); a weighted mix of skills
         or of benchmarks, as a dict from names to weights; or the expected score of a regression on this fit's skills.
     candidates : sequence of str, optional
-        Benchmarks that may be run, all by default. Those that an LLM has are left out.
+        Benchmarks that may be run, all by default. Those of which an LLM has the score are left out for it.
     costs : dict of str to float, optional
         Cost of each candidate, positive, in any unit.
     size : int
-        Draws.
+        Draws, at least 2.
     outcomes : int
-        Simulated scores a candidate.
+        Simulated scores of each candidate, from 2 to ``size``.
     seed : int
     uncertainty : sequence of {"parameters", "family"}
         Sources of the target's uncertainty that count.
@@ -118,9 +131,9 @@ def next_evaluation(
     for i, (llm, child) in enumerate(zip(request.llms, children, strict=True)):
         rng = np.random.default_rng(child)
         for j in (j for j in wanted if not known[i, j]):
-            density, own = simulated_log_density(model.score_law, mu[:, i, j], phi[:, j], outcomes, rng)
-            found = expected_spread(values[:, i], density, own)
-            rows.append({"llm": llm, "candidate": model.benchmarks[j], **vars(found)})
+            density, drawn_from = simulated_log_density(model.score_law, mu[:, i, j], phi[:, j], outcomes, rng)
+            spread = expected_spread(values[:, i], density, drawn_from)
+            rows.append({"llm": llm, "candidate": model.benchmarks[j], **vars(spread)})
     if not rows:
         raise DataError("No LLM lacks the score of a candidate: there is nothing left to evaluate.")
     table = _ordered(pd.DataFrame(rows), costs)
@@ -139,21 +152,24 @@ def next_evaluation(
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _read_llms(model, data):
-    """Request for the LLMs, conditioning on what scores there are."""
+def _read_llms(model: LatentSkillLaw, data: IntoFrame | None) -> Request:
+    """Return the Request for the LLMs, which conditions on the scores that there are."""
     if data is not None:
         present = [name for name in model.benchmarks if name in read_table(data).columns]
         return read_request(model, data, bool(present))
     return read_request(model)
 
 
-def _read_candidates(candidates, benchmarks):
-    """Positions of the candidates."""
+def _read_candidates(candidates: str | Sequence[str] | None, benchmarks: Sequence[str]) -> list[int]:
+    """Return the positions of the candidates."""
     chosen = check_names("candidates", candidates, benchmarks, "benchmarks of the fit")
     return [benchmarks.index(name) for name in chosen]
 
 
-def _read_costs(costs, candidates, benchmarks):
+def _read_costs(
+    costs: Mapping[str, float] | None, candidates: str | Sequence[str] | None, benchmarks: Sequence[str]
+) -> dict[str, float] | None:
+    """Return costs by candidate as floats, checked; None without any."""
     if costs is None:
         return None
     names = list(benchmarks) if candidates is None else np.atleast_1d(candidates).tolist()
@@ -168,15 +184,17 @@ def _read_costs(costs, candidates, benchmarks):
     return {name: float(cost) for name, cost in costs.items()}
 
 
-def _target(fit, target, request, size, seed, sources):
-    """Joint draws, a function of (mu, theta) that gives draws of the target (S, n), and the target in words."""
+def _target(
+    fit: "LatentSkillResults", target: Any, request: Request, size: int, seed: int, sources: Collection[str]
+) -> tuple[JointDraws, Callable[[np.ndarray, np.ndarray], np.ndarray], str]:
+    """Return joint draws, a function from draws (mu, theta) to draws of the target (S, n), and the target in words."""
     if hasattr(target, "as_target"):  # results of a DownstreamModel, which stand above this module
         joint, values, words = target.as_target(fit, request, size, seed, sources)
         return joint, lambda mu, theta: values, words
     model = fit.model
     weights = target if isinstance(target, Mapping) else {target: 1.0}
     skills, benchmarks = list(model.skills), list(model.benchmarks)
-    bad = [name for name, weight in weights.items() if not (isinstance(weight, Real) and np.isfinite(weight))]
+    bad = [name for name, weight in weights.items() if not (isinstance(weight, Real) and np.isfinite(float(weight)))]
     names = list(weights)
     of_skills = bool(names) and all(name in skills for name in names)
     if bad or not any(weights.values()) or not (of_skills or all(name in benchmarks for name in names)):
@@ -194,8 +212,8 @@ def _target(fit, target, request, size, seed, sources):
     return joint, lambda mu, theta: (theta if of_skills else mu) @ vector, f"{kind} {words}"
 
 
-def _known_scores(joint):
-    """Which scores of the request's LLMs are conditioned on, bool (n, J)."""
+def _known_scores(joint: JointDraws) -> np.ndarray:
+    """Return which scores of the request's LLMs are conditioned on, a boolean array (n, J)."""
     request, conditioning = joint.request, joint.conditioning
     out = np.zeros((len(request), len(joint.structure.loadings)), dtype=bool)
     if conditioning.cells is None:
@@ -207,8 +225,8 @@ def _known_scores(joint):
     return out
 
 
-def _ordered(table, costs):
-    """Rows of each LLM from the best candidate to the worst."""
+def _ordered(table: pd.DataFrame, costs: Mapping[str, float] | None) -> pd.DataFrame:
+    """Return the rows of each LLM ordered from the best candidate to the worst."""
     by = "reduction"
     if costs is not None:
         table["cost"] = table["candidate"].map(costs)

@@ -1,36 +1,47 @@
-"""A planner's target as a function of covariates, under one or many parameter values.
+"""A planner's target as a function of covariates, at one or many values of the parameters.
 
-A target is a weighted sum of parts. A part is a skill, or the expected score of a benchmark,
+A target is a weighted sum of components, each of them a skill or the expected score of a benchmark,
 
     E[Y_j] = E[m_j(mu_j)],  mu_j = c_j + (d_j - c_j) F_j(b_j + lambda_j' theta),  theta = alpha + B' x,
 
-m_j(mu) being the mean of the law of a score with the location mu (mu itself for the beta law),
-over the law of the family effects: N(0, Sigma) for a family that was never seen, the posterior for a known one, taken
-as normal with its mean and covariance; and over the residual skills of an LLM, where the model has them.
-lambda_j' theta is then normal too, and its law one-dimensional, so that 21 Gauss-Hermite nodes have the integral to
-1e-6 (learned links, whose third derivatives jump: to 1e-4). Its mean is linear in x with the *combined slopes*
-B lambda_j; without random slopes its variance is the same at every x.
+where m_j(mu) is the mean of the law of a score with location mu (mu itself for the beta law). The expectation is over
+the effects of a family: over N(0, Sigma) for a family that was never seen, and for a known family over the normal
+distribution with the mean and covariance of its posterior. It is also over the residual skills of an LLM, where the
+model has them.
+
+The linear predictor is then normal, so that the expectation is a one-dimensional integral. With 21 Gauss-Hermite nodes
+its error is 1e-6 (1e-4 for learned links, whose third derivatives have jumps). The mean of lambda_j' theta is linear in
+x with the *combined slopes* B lambda_j. Without random slopes its variance does not depend on x.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
 from ..components.cells import Cells
 from ..components.curve import mean_score
+from ..components.free_curves import FreeCurves
 from ..components.levels import levels_of
+from ..components.score_laws import ScoreLaw
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..likelihood.rules import Rule
+from ..models.latent_skill import LatentSkillLaw
+from ..parameters.structure import Structure
 
-NODES = 21  # of a one-dimensional average over families
-_MOST_ENTRIES = 4_000_000  # of an array of linear predictors; draws are taken in slices of that
+if TYPE_CHECKING:
+    from ..sloth.standardised import Parts
+
+NODES = 21  # nodes of a one-dimensional average over families
+_MOST_ENTRIES = 4_000_000  # numbers in an array of linear predictors; draws are taken in slices of at most this size
 
 
 @dataclass(frozen=True)
 class Effects:
-    """Normal laws of a family's effects (alpha, and with random slopes z), one for each of S parameter values.
+    """Normal distributions of a family's effects (alpha, and with random slopes z), one for each of S Structures.
 
     Attributes
     ----------
@@ -42,14 +53,14 @@ class Effects:
     cov: np.ndarray
 
 
-def unseen_effects(structures):
-    """Effects of a family drawn from the distribution of families."""
+def unseen_effects(structures: Sequence[Structure]) -> Effects:
+    """Return the distribution of the effects of a family that was never seen, for each Structure."""
     cov = np.stack([levels_of(structure)[0].covariance(structure) for structure in structures])
     return Effects(np.zeros(cov.shape[:2]), cov)
 
 
-def family_cells(model, code):
-    """Cells of one family of a LatentSkillModel, in users' covariates."""
+def family_cells(model: LatentSkillLaw, code: int) -> Cells:
+    """Return the cells of one family of a LatentSkillModel, with covariates in users' units."""
     rows, prepared = model.family_codes == code, model.prepared
     return Cells.from_tables(
         model.score_law, prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(int(rows.sum()), dtype=int),
@@ -57,18 +68,19 @@ def family_cells(model, code):
     )  # fmt: skip
 
 
-def known_effects(structures, cells, rule):
-    """Mean and covariance of the posterior of one family's effects.
+def known_effects(structures: Sequence[Structure], cells: Cells, rule: Rule) -> Effects:
+    """Return mean and covariance of the posterior of one family's effects, for each of S Structures.
 
-    Where units within families have effects, those of the normal law at its mode, these effects profiled out.
+    Where LLMs have effects of their own, these are the mode and the inverse curvature of the family's effects there,
+    with the LLMs' effects profiled out.
 
     Parameters
     ----------
     structures : list of S Structures
     cells : Cells
-        Of that family alone.
+        The cells of that family only.
     rule : Rule
-        Of the fit; beyond four dimensions a rule of 512 Sobol draws.
+        Integration rule of the fit; beyond four dimensions 512 Sobol draws are taken instead.
     """
     if rule.n_skills > 4:
         rule = Rule.build("monte_carlo", rule.n_skills, draws=64)
@@ -77,7 +89,7 @@ def known_effects(structures, cells, rule):
     means, covs = [], []
     for structure in structures:
         modes = posterior_modes(structure, cells, start)
-        # the parameters are all near one estimate, and so are the modes
+        # all parameters are near the estimate, so the first modes are good starts for all others
         start = modes if start is None else start
         if len(modes.levels) > 1:
             means.append(modes.alpha[0])
@@ -93,28 +105,29 @@ def known_effects(structures, cells, rule):
 
 @dataclass(frozen=True)
 class Target:
-    """A target under S parameter values.
+    """A target at S values of the parameters.
 
     Attributes
     ----------
     weights : array (T,)
-        Of its parts; positive.
+        Weights of its T components; positive.
     slopes : array (S, p, T)
-        Combined slopes B lambda_t, the family's own slopes in them.
+        Combined slopes B lambda_t of the components, with the mean of the family's own slopes added.
     offset : array (S, T)
-        Mean linear predictor at x = 0.
+        Mean linear predictor of each component at x = 0.
     spread : array (S, T, 1 + r, T, 1 + r)
-        Covariance of the parts' linear predictors, a form in (1, v) for the covariates v of random slopes about their
-        means.
+        Covariance of the linear predictors as a quadratic form in (1, v), where v are the covariates of random slopes
+        minus their means.
     random : int array (r,)
         Terms with random slopes.
     centre : array (r,)
-        Their means.
+        Means of the covariates of these terms.
     lower, upper : array (S, T) or None
         Asymptotes; None for skills, whose value is the linear predictor itself.
     link : array (S, T, G) or None
+        Coordinates of learned links; None for logistic ones.
     law : ScoreLaw or None
-        The law of a score; None where the curve's value is the expected score by definition.
+        The law of a score; None where the value of the curve is the expected score by definition.
     precision : array (S, T) or None
     """
 
@@ -124,43 +137,46 @@ class Target:
     spread: np.ndarray
     random: np.ndarray
     centre: np.ndarray
-    lower: np.ndarray = None
-    upper: np.ndarray = None
-    link: np.ndarray = None
-    law: object = None
-    precision: np.ndarray = None
+    lower: np.ndarray | None = None
+    upper: np.ndarray | None = None
+    link: np.ndarray | None = None
+    law: ScoreLaw | None = None
+    precision: np.ndarray | None = None
 
     @property
-    def size(self):
-        """S."""
+    def size(self) -> int:
+        """S, the number of values of the parameters."""
         return len(self.slopes)
 
     @property
-    def is_linear(self):
-        """Whether a larger combined index is a larger target at every x.
+    def is_linear(self) -> bool:
+        """Whether the target increases in the combined index at every x.
 
-        True for skills, whose mixes are linear in x. True for a single benchmark without random slopes: for a normal
-        alpha whose law does not depend on x, E[F(m + lambda' alpha)] increases in m as F does, so that what is best
-        for one family is best for the average over families.
+        It does for skills, whose mixes are linear in x. It does for a single benchmark without random slopes: the
+        distribution of alpha does not depend on x then, and E[F(m + lambda' alpha)] increases in m as F does. So what
+        is best for one family is best for the average over families.
         """
         return self.lower is None or (len(self.weights) == 1 and len(self.random) == 0)
 
-    def index(self, x):
-        """Weighted mean linear predictor at x (S or 1, n, p), shape (S, n)."""
-        return self.parts(x) @ self.weights
+    def index(self, x: np.ndarray) -> np.ndarray:
+        """Return the combined index at x (S or 1, n, p): the weighted mean linear predictor, (S, n)."""
+        return self.predictors(x) @ self.weights
 
-    def parts(self, x):
-        """Mean linear predictors of the parts, (S, n, T)."""
+    def predictors(self, x: np.ndarray) -> np.ndarray:
+        """Return the mean linear predictors of the components at x, (S, n, T)."""
         return np.matmul(x, self.slopes) + self.offset[:, None, :]
 
-    def at(self, rows):
-        """The target under some of the parameter values."""
+    def at(self, rows: slice | np.ndarray) -> "Target":
+        """Return the target at some of the values of the parameters."""
         by_parameters = ("slopes", "offset", "spread", "lower", "upper", "link", "precision")
         values = {name: getattr(self, name) for name in by_parameters}
         return replace(self, **{name: value[rows] for name, value in values.items() if value is not None})
 
-    def value(self, x):
-        """Expected target at x (S or 1, n, p), shape (S, n): a skill's units, or scores in [0, 1] times weights."""
+    def value(self, x: np.ndarray) -> np.ndarray:
+        """Return the expected target at x (S or 1, n, p), array (S, n).
+
+        It is in units of the skill, or a sum of weights times scores in [0, 1].
+        """
         if self.lower is None:
             return self.index(x)
         step = max(1, _MOST_ENTRIES // (x.shape[1] * len(self.weights) * NODES * (1 if self.link is None else 12)))
@@ -169,53 +185,71 @@ class Target:
         slices = [slice(first, first + step) for first in range(0, self.size, step)]
         return np.concatenate([self.at(rows)._averages(x if len(x) == 1 else x[rows]) for rows in slices])
 
-    def _averages(self, x):
+    def _averages(self, x: np.ndarray) -> np.ndarray:
+        """Return the average over families of the expected scores at x, weighted over components, (S, n)."""
         z, weight = special.roots_hermitenorm(NODES)
         sd = np.sqrt(np.maximum(np.einsum("sntt->snt", self.covariance(x)), 0.0))
-        eta = self.parts(x)[..., None] + sd[..., None] * z
+        eta = self.predictors(x)[..., None] + sd[..., None] * z
         return np.einsum("sntq,q,t->sn", self._means(eta), weight / weight.sum(), self.weights)
 
-    def covariance(self, x):
-        """Covariance of the parts' linear predictors over families, (S, n, T, T)."""
+    def covariance(self, x: np.ndarray) -> np.ndarray:
+        """Return the covariance over families of the linear predictors of the components at x, (S, n, T, T)."""
         v = x[..., self.random] - self.centre
         form = np.concatenate([np.ones((*v.shape[:-1], 1)), v], axis=-1)
         form = np.broadcast_to(form, (self.size, *form.shape[1:]))
         return np.einsum("sna,stauc,snc->sntu", form, self.spread, form, optimize=True)
 
-    def _means(self, eta):
-        """Expected scores at eta (S, n, T, Q)."""
+    def _means(self, eta: np.ndarray) -> np.ndarray:
+        """Return expected scores at linear predictors eta (S, n, T, Q)."""
+        assert self.lower is not None
+        assert self.upper is not None
         lower, upper = (end[:, None, :, None] for end in (self.lower, self.upper))
         mu = mean_score(eta, lower, upper, None if self.link is None else self.link[:, None, :, None, :])
-        return mu if self.law is None else self.law.mean(mu, self.precision[:, None, :, None])
+        if self.law is None:
+            return mu
+        assert self.precision is not None
+        return self.law.mean(mu, self.precision[:, None, :, None])
 
-    def draw(self, x, rng):
-        """The target for one family each, drawn from its law: x (S or 1, n, p) gives (S, n)."""
+    def draw(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the target (S, n) at x (S or 1, n, p) for a single family per value, drawn from its distribution."""
         values, vectors = np.linalg.eigh(self.covariance(x))
         root = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
         z = rng.standard_normal((self.size, 1, len(self.weights)))
-        eta = self.parts(x) + np.einsum("sntu,snu->snt", root, np.broadcast_to(z, root.shape[:2] + z.shape[2:]))
+        eta = self.predictors(x) + np.einsum("sntu,snu->snt", root, np.broadcast_to(z, root.shape[:2] + z.shape[2:]))
         means = eta if self.lower is None else self._means(eta[..., None])[..., 0]
         return means @ self.weights
 
 
-def make_target(law, structures, effects, weights, random, centre, items=None):
-    """Target of a LatentSkillModel.
+def make_target(
+    law: ScoreLaw,
+    structures: Sequence[Structure],
+    effects: Effects,
+    weights: np.ndarray,
+    random: np.ndarray,
+    centre: np.ndarray,
+    items: np.ndarray | None = None,
+) -> Target:
+    """Return the target of a LatentSkillModel.
 
     Parameters
     ----------
     law : ScoreLaw
         The law of a score.
     structures : list of S Structures
-        In users' covariates.
+        Parameters, with slopes of users' covariates.
     effects : Effects
+        Distribution of the family's effects at each of these.
     weights : array (K,) or (T,)
-        Of all skills, or of the benchmarks ``items``.
+        Weights of all skills, or of the benchmarks ``items``.
     random : int array (r,)
+        Terms with random slopes.
     centre : array (r,)
+        Means of their covariates.
     items : int array (T,), optional
-        None for a skill, or a mix of skills, which is one part.
+        Benchmarks; None for a skill or a mix of skills, which is a single component.
     """
-    def stack(name):
+
+    def stack(name: str) -> np.ndarray:
         return np.stack([getattr(structure, name) for structure in structures])
 
     slopes, levels = stack("slopes"), [levels_of(structure) for structure in structures]
@@ -232,16 +266,18 @@ def make_target(law, structures, effects, weights, random, centre, items=None):
     # lambda on alpha, and tau lambda on the z of each random slope: (S, T, 1 + r, K)
     spread = np.concatenate([directions[:, :, None], directions[:, :, None] * tau[:, None]], axis=2)
     cov = effects.cov.reshape(count, len(random) + 1, k, len(random) + 1, k)
-    moved = np.einsum("stak,sak->sta", spread, effects.mean.reshape(count, -1, k))
+    mean_effects = np.einsum("stak,sak->sta", spread, effects.mean.reshape(count, -1, k))
     combined = np.einsum("spk,stk->spt", slopes, directions)
-    combined[:, random] += moved[:, :, 1:].transpose(0, 2, 1)
-    offset = base + moved[:, :, 0] - moved[:, :, 1:] @ centre
+    combined[:, random] += mean_effects[:, :, 1:].transpose(0, 2, 1)
+    offset = base + mean_effects[:, :, 0] - mean_effects[:, :, 1:] @ centre
     form = np.einsum("stak,sakbl,subl->staub", spread, cov, spread, optimize=True)
-    # effects of a new LLM's own
-    for place, (structure, (_, *inner)) in enumerate(zip(structures, levels, strict=True)):
+    # the effects of a new LLM add their variance
+    for number, (structure, (_, *inner)) in enumerate(zip(structures, levels, strict=True)):
         for level in inner:
-            own = level.loadings(structure, directions[place], np.zeros((directions.shape[1], len(random))))
-            form[place, :, 0, :, 0] += own @ level.covariance(structure) @ own.T
+            loadings_on_llm = level.loadings(
+                structure, directions[number], np.zeros((directions.shape[1], len(random)))
+            )
+            form[number, :, 0, :, 0] += loadings_on_llm @ level.covariance(structure) @ loadings_on_llm.T
     if items is None:
         return Target(np.ones(1), combined, offset, form, random, centre)
     link = stack("link")[:, items]
@@ -252,28 +288,32 @@ def make_target(law, structures, effects, weights, random, centre, items=None):
     )  # fmt: skip
 
 
-def make_sloth_target(parts, response, code, weights, items=None):
-    """Target of a SlothModel or BenchmarkLaws, at its estimate.
+def make_sloth_target(
+    estimates: "Parts", response: FreeCurves, code: int | None, weights: np.ndarray, items: np.ndarray | None = None
+) -> Target:
+    """Return the target of a SlothModel or BenchmarkLaws at its estimate.
 
     Parameters
     ----------
-    parts : Parts
-        As reported.
+    estimates : Parts
+        The estimates as they are reported.
     response : FreeCurves
     code : int or None
-        Family; None where intercepts are shared.
+        Family; None where families share their intercepts.
     weights, items
         As for ``make_target``.
     """
-    effects = np.zeros(parts.slopes.shape[1]) if code is None else parts.effects[code]
+    effects = np.zeros(estimates.slopes.shape[1])
+    if code is not None and estimates.effects is not None:
+        effects = estimates.effects[code]
     if items is None:
-        combined, offset = (parts.slopes @ weights)[None, :, None], np.array([[effects @ weights]])
-        nothing = np.zeros((1, 1, 1, 1, 1))
-        return Target(np.ones(1), combined, offset, nothing, np.zeros(0, dtype=int), np.zeros(0))
-    loadings, phi, count = parts.loadings[items], parts.phi, len(items)
+        combined, offset = (estimates.slopes @ weights)[None, :, None], np.array([[effects @ weights]])
+        no_spread = np.zeros((1, 1, 1, 1, 1))
+        return Target(np.ones(1), combined, offset, no_spread, np.zeros(0, dtype=int), np.zeros(0))
+    loadings, phi, count = estimates.loadings[items], estimates.phi, len(items)
     link = phi[items, : response.n_link][None] if response.n_link else None
     return Target(
-        np.asarray(weights, dtype=float), (parts.slopes @ loadings.T)[None],
-        (parts.intercepts[items] + loadings @ effects)[None], np.zeros((1, count, 1, count, 1)),
+        np.asarray(weights, dtype=float), (estimates.slopes @ loadings.T)[None],
+        (estimates.intercepts[items] + loadings @ effects)[None], np.zeros((1, count, 1, count, 1)),
         np.zeros(0, dtype=int), np.zeros(0), response.lower(phi)[items][None], response.upper(phi)[items][None], link,
     )  # fmt: skip
