@@ -142,7 +142,6 @@ def extended(structure: Structure, law: TargetLaw) -> Structure:
         upper=np.append(structure.upper, law.upper),
         # a link whose coordinates are all zero is the logistic one
         link=np.vstack([structure.link, np.zeros((1, structure.link.shape[1]))]),
-        outliers=None,
     )
 
 

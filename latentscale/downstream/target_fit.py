@@ -112,7 +112,7 @@ class _Problem:
         parts = [loadings[item] if every else loadings[item, self.target.skills], layout.index("intercepts")[[item]]]
         parts += [layout.shapes[name][[item]] for name in names]
         if every:
-            parts += [layout.index("link")[item], layout.index("outliers")[[item]]]
+            parts.append(layout.index("link")[item])
             by_skill = [name for name, shape in layout.scales if len(shape) == 2]
             parts += [layout.index(name)[:, k:].ravel() for name in ("loadings", "slopes", *by_skill)]
             parts.append(layout.index("skill_cov")[layout.triangle[0] >= k])

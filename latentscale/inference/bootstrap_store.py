@@ -66,7 +66,7 @@ def store_header(model, estimate, rule, kind, seed):
         "scores": (prepared.y, prepared.state, prepared.edge, [model.panel.boundary]),
         "families": (model.family_codes, [str(name) for name in model.families]),
         "covariates": (model.design.x, list(model.terms), model.recoding.centre, model.recoding.transform),
-        "model": (pattern, model.table.fixed, np.array(model.asymptote_sd), penalties),
+        "model": (pattern, model.table.fixed, np.array(model.asymptote_sd), penalties, [repr(model.score_law)]),
         "estimate": (estimate.params, estimate.free, estimate.information, *limits),
     }
     return {

@@ -189,6 +189,8 @@ def embed(smaller, larger):
     for name in ("link_sd", "shrink_effects", "shrink_slopes", "outliers", "avoid_zero_sd"):
         if getattr(a, name) != getattr(b, name) and not (name == "link_sd" and a.link == b.link == "logistic"):
             raise DataError(f"Fits with different {name} are not tested: they do not maximise the same function.")
+    if a.score_law != b.score_law:
+        raise DataError("Fits with different laws of a score are not tested: their likelihoods differ. Use compare.")
     if a.link != b.link:
         raise DataError("Fits with different links are not tested: the monotone one is penalised. Use compare.")
     if not np.array_equal(a.chance, b.chance):

@@ -307,7 +307,6 @@ class LatentSkillLaw(PanelModel):
         fixed = np.full(layout.size, np.nan)
         fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
         fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
-        fixed[layout.slices["outliers"]] = self.outliers
         if not self.score_law.has_precision:
             fixed[layout.slices["precision"]] = 1.0
         if self.asymptotes != "both":

@@ -173,7 +173,6 @@ SLOPE_SD = Kind(
     edge_advice="the slope does not vary between families: leave it out of random_slopes (test_shared_slopes tests it)",
 )  # fmt: skip
 LINK = Kind("link", ("benchmark", "coordinate"))
-OUTLIERS = Kind("outliers", ("benchmark",), space=_FRACTION, zero=EDGE)
 LLM_SD = Kind(
     "llm_sd", (), "Residual skills of LLMs, in units of families' efficiency", space=_POSITIVE, zero=EDGE,
     edge_advice="LLMs of one family differ no more than their covariates say: leave llm_effects out (lr_test tests it)",

@@ -28,8 +28,6 @@ class Structure:
         Asymptotes c and d, 0 <= c < d <= 1.
     link : array (J, G)
         Coordinates of each benchmark's link (``numerics.monotone``); (J, 0) for the logistic one.
-    outliers : array (J,)
-        Shares of scores with a tenth of the precision, in [0, 0.5); none by default.
     scales : dict of str to array
         Standard deviations that scale random effects beyond the efficiency of families, by the name of their block
         (``components.levels``): (r, K), one for each of r covariates and each skill, or (1,), one for all skills. The
@@ -44,14 +42,11 @@ class Structure:
     lower: np.ndarray
     upper: np.ndarray
     link: np.ndarray = None
-    outliers: np.ndarray | None = None
     scales: dict = None
 
     def __post_init__(self):
         if self.link is None:
             object.__setattr__(self, "link", np.zeros((len(self.loadings), 0)))
-        if self.outliers is None:
-            object.__setattr__(self, "outliers", np.zeros(len(self.loadings)))
         scales = {} if self.scales is None else self.scales
         object.__setattr__(self, "scales", {name: np.atleast_1d(values) for name, values in scales.items()})
 
@@ -120,8 +115,8 @@ class Layout:
     """Where each block of a Structure lies in the flat structural vector s.
 
     s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, the standard
-    deviations of random effects that have one a skill, row by row, the coordinates of the links row by row, the shares
-    of outliers, and the standard deviations that are one number for all skills.
+    deviations of random effects that have one a skill, row by row, the coordinates of the links row by row, and the
+    standard deviations that are one number for all skills.
 
     Attributes
     ----------
@@ -153,7 +148,7 @@ class Layout:
             "upper": j,
         }
         sizes |= {name: r * k for name, (r, *by_skill) in self.scales if by_skill}
-        sizes |= {"link": j * self.n_link, "outliers": j}
+        sizes["link"] = j * self.n_link
         sizes |= {name: r for name, (r, *by_skill) in self.scales if not by_skill}
         ends = np.cumsum(list(sizes.values()))
         spans = zip(sizes, sizes.values(), ends, strict=True)
@@ -198,7 +193,7 @@ class Layout:
     def items(self):
         """The benchmark that each entry of s belongs to, int array (S,); -1 where it belongs to all."""
         out = np.full(self.size, -1)
-        for block in ("loadings", "intercepts", "precision", "lower", "upper", "link", "outliers"):
+        for block in ("loadings", "intercepts", "precision", "lower", "upper", "link"):
             index = self.index(block)
             out[index] = np.arange(self.n_items).reshape(-1, *[1] * (index.ndim - 1))
         return out

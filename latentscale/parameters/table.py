@@ -15,7 +15,7 @@ from .structure import Layout
 # blocks of the structural vector whose entries are all of one kind
 _BLOCKS = {
     "loadings": kinds.LOADING, "intercepts": kinds.INTERCEPT, "slopes": kinds.SLOPE, "precision": kinds.PRECISION,
-    "lower": kinds.LOWER, "upper": kinds.UPPER, "link": kinds.LINK, "outliers": kinds.OUTLIERS,
+    "lower": kinds.LOWER, "upper": kinds.UPPER, "link": kinds.LINK,
 }  # fmt: skip
 
 
@@ -28,7 +28,7 @@ class ParameterTable:
     benchmarks, skills, terms : tuples of str
         Labels of the items, the skills and the columns of the design.
     fixed : array (S,)
-        Fixed values, NaN where the entry is a free parameter; shares of outliers are never free, and 0 by default.
+        Fixed values, NaN where the entry is a free parameter.
     n_link : int
         Coordinates of a benchmark's link, 0 for the logistic one.
     scales : tuple of ScaleBlock
@@ -43,9 +43,7 @@ class ParameterTable:
     scales: tuple = ()
 
     def __post_init__(self):
-        fixed, where = np.array(self.fixed, dtype=float), self.layout.slices["outliers"]
-        fixed[where] = np.nan_to_num(fixed[where])
-        object.__setattr__(self, "fixed", fixed)
+        object.__setattr__(self, "fixed", np.array(self.fixed, dtype=float))
         labels = (*self.benchmarks, *self.skills, *self.terms)
         if any("," in str(label) for label in labels):  # names join labels by commas: the same one may come up twice
             _ = self.all_parameters

@@ -134,6 +134,7 @@ def _row(fit: Any) -> dict[str, Any]:
         "asymptotes": getattr(model, "asymptotes", np.nan),
         "link": f"{model.link} link" if getattr(model, "link", "logistic") != "logistic" else "",
         "shrinkage": _shrinkage(model),
+        "law": f"{model.score_law.name} law" if hasattr(model, "score_law") else "",
         "outliers": f"outliers {model.outliers:g}" if getattr(model, "outliers", 0.0) else "",
         "integration": np.nan if rule is None else _rule_name(rule),
         "parameters": np.nan if parameters is None else int(parameters),
@@ -167,6 +168,7 @@ def _descriptions(rows: Sequence[dict[str, Any]]) -> list[str]:
         "scaling", "asymptotes", "link", "shrinkage", "outliers", "random slopes", "restrictions", "integration",
     )  # fmt: skip
     differing = [key for key in optional if len({str(row[key]) for row in rows}) > 1]
+    differing += ["law"] if len({row["law"] for row in rows} - {""}) > 1 else []
     names = []
     for row in rows:
         count = row["skills"]

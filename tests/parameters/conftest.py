@@ -46,7 +46,7 @@ def make_space():
         k, p = pattern.n_skills, len(TERMS)
         blocks = [pattern.fixed.ravel(), np.full(5 + p * k, np.nan), pattern.fixed_covariance(), np.full(5, np.nan)]
         n_link = 6 if form == "with links" else 0
-        fixed = np.concatenate([*blocks, lower, upper, np.full(5 * n_link, np.nan), np.zeros(5)])  # and no outliers
+        fixed = np.concatenate([*blocks, lower, upper, np.full(5 * n_link, np.nan)])
         return ParameterSpace(ParameterTable(BENCHMARKS, pattern.skills, TERMS, fixed, n_link=n_link))
 
     make.forms = tuple(FORMS)

@@ -21,7 +21,7 @@ def structure():
 def test_flatten_and_back(structure):
     layout = Layout(4, 3, 2)
     s = layout.flatten(structure)
-    assert s.shape == (layout.size,) == (4 * 3 + 4 + 2 * 3 + 6 + 4 * 4,)
+    assert s.shape == (layout.size,) == (4 * 3 + 4 + 2 * 3 + 6 + 4 * 3,)
     again = layout.unflatten(s)
     for name in structure.__dataclass_fields__:
         assert_array_equal(getattr(again, name), getattr(structure, name))
