@@ -1,4 +1,4 @@
-"""Coefficients of several fits side by side."""
+"""Estimates of several fits side by side, for reading and for papers."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _STATISTICS = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CoefficientTable:
-    """Estimates of several fits side by side; made by ``compare_coefficients``.
+    """Estimates of several fits side by side, as ``compare_coefficients`` returns them.
 
     Attributes
     ----------
     notes : tuple of str
-        What speaks against reading a row as one quantity.
+        Sentences that say what speaks against reading a row as one quantity.
     """
 
     _long: pd.DataFrame
@@ -45,27 +45,27 @@ class CoefficientTable:
 
     @property
     def long(self) -> pd.DataFrame:
-        """One row per fit and parameter: fit, then the columns of ``fit.tidy()``."""
+        """A row per fit and parameter: the name of the fit, then the columns of ``fit.tidy()``."""
         return self._long.copy()
 
     @property
     def estimates(self) -> pd.DataFrame:
-        """Estimates, DataFrame parameter x fit, NaN where a fit lacks the parameter."""
+        """Estimates, DataFrame of parameters by fits, NaN where a fit does not have the parameter."""
         return self._spread("estimate")
 
     @property
     def std_errors(self) -> pd.DataFrame:
-        """Standard errors, DataFrame parameter x fit."""
+        """Standard errors, DataFrame of parameters by fits."""
         return self._spread("std_error")
 
     @property
     def p_values(self) -> pd.DataFrame:
-        """P-values against zero, DataFrame parameter x fit."""
+        """P-values of Wald tests against zero, DataFrame of parameters by fits."""
         return self._spread("p_value")
 
     @property
     def statistics(self) -> pd.DataFrame:
-        """Of each fit nobs, n_llms, n_families, df_model, llf, aic and bic: DataFrame statistic x fit."""
+        """nobs, n_llms, n_families, df_model, llf, aic and bic of each fit, DataFrame of statistics by fits."""
         return self._statistics.copy()
 
     def _spread(self, column: str) -> pd.DataFrame:
@@ -74,7 +74,7 @@ class CoefficientTable:
 
     @property
     def _order(self) -> list[str]:
-        """Parameters by kind in the order of the first fit that has it, within a kind by first appearance."""
+        """Names of all parameters, kinds and the parameters of a kind in the order in which they first appear."""
         first = self._long.drop_duplicates("parameter")
         kinds = {kind: rank for rank, kind in enumerate(dict.fromkeys(first["kind"]))}
         return first.sort_values("kind", key=lambda kind: kind.map(kinds), kind="stable")["parameter"].tolist()
@@ -83,7 +83,10 @@ class CoefficientTable:
         return "\n".join([self.as_frame().to_string(), *(f"note: {note}" for note in self.notes)])
 
     def as_frame(self, digits: int = 2) -> pd.DataFrame:
-        """Text for reading: estimates with standard errors in parentheses, then the statistics; parameter x fit."""
+        """Return text for reading: estimates with standard errors in parentheses, then the statistics of the fits.
+
+        ``digits`` is the number of decimals. DataFrame of parameters and statistics by fits.
+        """
         check_whole("digits", digits, 0, 12)
         estimates, errors = self.estimates, self.std_errors
         cells = pd.DataFrame("", index=estimates.index, columns=estimates.columns, dtype=object)
@@ -96,6 +99,7 @@ class CoefficientTable:
         return pd.concat([cells, below]).rename_axis("parameter")
 
     def _present(self, name: str) -> np.ndarray:
+        """Return which of the parameters a fit has."""
         return self.estimates.index.isin(self._long.loc[self._long["fit"] == name, "parameter"])
 
     def as_latex(
@@ -106,18 +110,18 @@ class CoefficientTable:
         label: str | None = None,
         environment: bool = True,
     ) -> str:
-        """LaTeX source for the package booktabs: standard errors in parentheses beneath estimates.
+        """Return LaTeX source, which needs the package booktabs, with standard errors beneath the estimates.
 
         Parameters
         ----------
         digits : int
-            Decimals of estimates.
+            Number of decimals of estimates.
         stars : bool or sequence of float
-            Stars for p-values below .1, .05 and .01, or below these levels.
+            Whether p-values below .1, .05 and .01, or below the levels given, are marked by stars.
         caption, label : str, optional
-            Of the table environment.
+            Caption and label of the table environment.
         environment : bool
-            Whether the tabular stands in a ``table`` with caption and notes.
+            Whether the tabular stands in a ``table`` environment with caption and notes.
 
         Returns
         -------
@@ -137,12 +141,12 @@ class CoefficientTable:
         return LatexTable(header, [rows, below], notes).render(caption, label, environment)
 
     def _latex_rows(self, parameter: str, digits: int, levels: Sequence[float]) -> list[list[str]]:
-        """A row of estimates and one of standard errors, empty where a fit lacks the parameter."""
-        part = self._long[self._long["parameter"] == parameter].set_index("fit")
+        """Return a row of estimates and one of standard errors, empty where a fit does not have the parameter."""
+        by_fit = self._long[self._long["parameter"] == parameter].set_index("fit")
         upper, lower = [escape(parameter)], [""]
         for name in self._statistics.columns:
-            if name in part.index:
-                row = part.loc[name]
+            if name in by_fit.index:
+                row = by_fit.loc[name]
                 upper.append(number(row["estimate"], digits) + stars(row["p_value"], levels))
                 lower.append(f"({number(row['std_error'], digits)})")
             else:
@@ -157,7 +161,7 @@ def compare_coefficients(
     kinds: str | Sequence[str] | None = ("slope", "corr"),
     alpha: float = 0.05,
 ) -> CoefficientTable:
-    """Coefficients of several fits side by side, for reading and for papers.
+    """Put the estimates of several fits side by side, for reading and for papers.
 
     Parameters
     ----------
@@ -174,13 +178,13 @@ def compare_coefficients(
     Returns
     -------
     CoefficientTable
-        ``estimates``, ``std_errors``, ``p_values``, ``statistics``, ``long``, ``as_frame()``, ``as_latex()``,
-        ``notes``.
+        It has ``estimates``, ``std_errors``, ``p_values``, ``statistics``, ``long``, ``notes``, ``as_frame()`` and
+        ``as_latex()``.
 
     Raises
     ------
     DataError
-        If there are no fits, names do not fit, or no fit has a parameter of these kinds.
+        If there are no fits, if there are not as many names as fits, or if no fit has a parameter of these kinds.
 
     Examples
     --------
@@ -216,7 +220,7 @@ def _plain(value: float, digits: int) -> str:
 
 
 def _notes(fits: Sequence[Fit], names: Sequence[str]) -> Iterator[str]:
-    """What keeps a row from being one quantity in all columns."""
+    """Yield sentences that say why a row may not be one quantity in all columns."""
     failed = [name for name, fit in zip(names, fits, strict=True) if not fit.converged]
     if failed:
         yield f"Not converged: {', '.join(failed)}."
@@ -239,7 +243,7 @@ def _errors(fit: Fit) -> str:
 
 
 def _skills(fit: Fit) -> str:
-    """How a fit's skills are defined: by the benchmarks that settle their signs, and the form's restrictions."""
+    """Return how the skills of a fit are defined: the form of identification, and the benchmarks that set signs."""
     model = fit.model
     pattern = getattr(model, "pattern", None)
     if pattern is None:

@@ -1,4 +1,4 @@
-"""One table of several fits: log-likelihoods, information criteria and how far to trust them."""
+"""Fits compared in one table: log-likelihoods, information criteria, and what speaks against comparing them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _COLUMNS = (
     "skills", "identification", "scaling", "asymptotes", "integration", "parameters", "llf", "llf_error", "aic",
     "aicc", "bic", "delta_aic", "aic_weight", "delta_bic", "converged", "starts_at_best",
 )  # fmt: skip
-_IMMATERIAL = 0.01  # AIC units within which nobody ranks fits
-_SHOWN = 3
+_IMMATERIAL = 0.01  # differences of AIC that are too small to matter
+_SHOWN = 3  # names that a message lists
 
 
 def compare(fits: Sequence[Any] | Mapping[str, Any], names: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Compare fits to the same data by information criteria.
 
     AIC = -2 llf + 2 P, its small-sample form AICc = AIC + 2 P (P + 1) / (L - P - 1), and BIC = -2 llf + P log L, for P
-    free parameters and L families, the independent units. Akaike weights are exp(-delta AIC / 2), scaled to sum
-    to one. ``compare_coefficients`` sets the estimates side by side.
+    free parameters and L families, which are the independent units. Akaike weights are exp(-delta AIC / 2), scaled to
+    sum to one. ``compare_coefficients`` puts the estimates side by side.
 
     Parameters
     ----------
     fits : list or tuple of results, or dict from names to results
-        What a results object lacks is NaN in the table; without a log-likelihood all criteria are.
+        Results of any model. Entries that they do not have are NaN: for fits without a log-likelihood, all criteria.
     names : list of str, optional
         Row labels; by default a short description of each model, made unique.
 
@@ -39,16 +39,16 @@ def compare(fits: Sequence[Any] | Mapping[str, Any], names: str | Sequence[str] 
     -------
     DataFrame
         A row per fit, in the order given, with columns skills (their number), identification, scaling, asymptotes,
-        integration (the rule, with its nodes a dimension or draws a scrambling), parameters, llf, llf_error (Monte
-        Carlo standard error, or the change of llf under a finer rule), aic, aicc (NaN where L - P - 1 <= 0), bic,
-        delta_aic, aic_weight, delta_bic, converged and starts_at_best (such as ``"8 of 10"``). ``.attrs["notes"]``
-        is a list of sentences: what speaks against taking the criteria at face value.
+        integration (the rule, with its number of nodes per dimension or of draws per scrambling), parameters, llf,
+        llf_error (Monte Carlo standard error, or the change of llf under a finer rule), aic, aicc (NaN where
+        L - P - 1 <= 0), bic, delta_aic, aic_weight, delta_bic, converged and starts_at_best (such as ``"8 of 10"``).
+        ``.attrs["notes"]`` is a list of sentences that say what speaks against taking the criteria at face value.
 
     Raises
     ------
     DataError
-        If there is nothing to compare, names do not fit, or log-likelihoods are of different data: other LLMs,
-        benchmarks, families or scores.
+        If there are no fits, if there are not as many names as fits, or if the log-likelihoods are of different data:
+        other LLMs, benchmarks, families or scores.
 
     Examples
     --------
@@ -108,12 +108,13 @@ def _read_fits(
 
 
 def _number(fit: Any, name: str) -> float:
+    """Return an attribute of a fit as a float, NaN if it has none."""
     value = getattr(fit, name, None)
     return np.nan if value is None else float(value)
 
 
 def _row(fit: Any) -> dict[str, Any]:
-    """What one fit has to say, NaN where it has nothing."""
+    """Return the entries of a fit's row, NaN where the fit does not have them, and the words that may describe it."""
     model = fit.model
     skills = getattr(model, "skills", None)
     parameters = getattr(fit, "df_model", None)
@@ -149,20 +150,20 @@ def _row(fit: Any) -> dict[str, Any]:
 
 
 def _rule_name(rule: Rule) -> str:
-    """``laplace``, ``quadrature (5)`` with its nodes a dimension, ``monte_carlo (64)`` with its draws."""
+    """Return ``laplace``, ``quadrature (5)`` with its nodes per dimension, or ``monte_carlo (64)`` with its draws."""
     size = {"quadrature": "points", "monte_carlo": "draws"}.get(rule.kind)
     return rule.kind if size is None else f"{rule.kind} ({getattr(rule, size)})"
 
 
 def _small_sample(parameters: int | None, families: int | None) -> float:
-    """AICc - AIC; NaN where it is not defined."""
+    """Return AICc - AIC, NaN where it is not defined."""
     if parameters is None or families is None or families - parameters - 1 <= 0:
         return np.nan
     return 2.0 * parameters * (parameters + 1) / (families - parameters - 1)
 
 
 def _descriptions(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Short names: number of skills and identification, and of the rest what differs between the fits."""
+    """Return short unique names: number of skills, identification, and the options that differ between the fits."""
     rows = [{**row, "integration": str(row["integration"]).split(" ")[0]} for row in rows]
     optional = (
         "scaling", "asymptotes", "link", "shrinkage", "outliers", "random slopes", "restrictions", "integration",
@@ -172,10 +173,10 @@ def _descriptions(rows: Sequence[dict[str, Any]]) -> list[str]:
     names = []
     for row in rows:
         count = row["skills"]
-        parts = [f"{count:g} skill{'' if count == 1 else 's'}"] if np.isfinite(count) else []
+        name_words = [f"{count:g} skill{'' if count == 1 else 's'}"] if np.isfinite(count) else []
         words = [row[key] for key in ("identification", *differing)]
-        parts += [word for word in words if isinstance(word, str) and word not in ("", "nan")]
-        names.append(", ".join(parts) or "fit")
+        name_words += [word for word in words if isinstance(word, str) and word not in ("", "nan")]
+        names.append(", ".join(name_words) or "fit")
     seen: dict[str, int] = {}
     for position, name in enumerate(names):
         seen[name] = seen.get(name, 0) + 1
@@ -187,18 +188,18 @@ def _descriptions(rows: Sequence[dict[str, Any]]) -> list[str]:
 # --- the same data -------------------------------------------------------------------------------------------------
 
 
-def _check_same_data(one: Any, other: Any, name: str, other_name: str) -> None:
-    """Raise where two likelihoods are of different data; rows and columns may stand in another order."""
-    differ = _difference(one.model, other.model)
-    if differ:
+def _check_same_data(first: Any, second: Any, first_name: str, second_name: str) -> None:
+    """Raise a DataError if two log-likelihoods are of different data; the order of rows and columns does not matter."""
+    difference = _difference(first.model, second.model)
+    if difference:
         raise DataError(
-            f"{name!r} and {other_name!r} are fits to different data, so that their log-likelihoods cannot be "
-            f"compared: {differ}. Fit both to one panel (panel.subset keeps the LLMs that both can use)."
+            f"{first_name!r} and {second_name!r} are fits to different data, so that their log-likelihoods cannot be "
+            f"compared: {difference}. Fit both to one panel (panel.subset keeps the LLMs that both can use)."
         )
 
 
 def _difference(a: Any, b: Any) -> str:
-    """In words, how the data of two models differ; empty where they do not."""
+    """Return in words how the data of two models differ, empty if they do not."""
     for what, left, right in (
         ("benchmarks", a.benchmarks, b.benchmarks),
         ("LLMs (a covariate of the scaling may be missing for some)", a.llms, b.llms),
@@ -207,9 +208,9 @@ def _difference(a: Any, b: Any) -> str:
         if words:
             return f"their {what} differ: {words}"
     family_a, family_b = _family_of(a), _family_of(b).reindex(list(a.llms))
-    moved = [llm for llm in a.llms if family_a[llm] != family_b[llm]]
-    if moved:
-        return f"{len(moved)} LLMs are in other families: {_some(moved)}"
+    regrouped = [llm for llm in a.llms if family_a[llm] != family_b[llm]]
+    if regrouped:
+        return f"{len(regrouped)} LLMs are in other families: {_some(regrouped)}"
     if a.panel.boundary != b.panel.boundary and (_at_edge(a) or _at_edge(b)):
         return f"scores of 0 and 1 are treated by {a.panel.boundary!r} in one, {b.panel.boundary!r} in the other"
     for word, attribute in (("scores", "y"), ("censored scores", "state")):
@@ -222,25 +223,29 @@ def _difference(a: Any, b: Any) -> str:
 
 
 def _family_of(model: Any) -> pd.Series:
+    """Return the family of each LLM."""
     return pd.Series(np.asarray(model.families)[model.family_codes], index=list(model.llms))
 
 
 def _scores(model: Any, attribute: str) -> pd.DataFrame:
+    """Return the scores in the likelihood, or whether they are observed or censored, LLMs by benchmarks."""
     values = getattr(model.prepared, attribute)
     return pd.DataFrame(values, index=list(model.llms), columns=list(model.benchmarks))
 
 
 def _at_edge(model: Any) -> bool:
+    """Return whether any score is exactly 0 or 1."""
     return any(model.prepared.boundary_counts.values())
 
 
 def _only(left: Iterable[str], right: Iterable[str]) -> str:
-    parts = []
-    for number, mine, others in (("first", left, set(right)), ("second", right, set(left))):
-        alone = [name for name in mine if name not in others]
+    """Return in words which names only one of two fits has, empty if both have all."""
+    words = []
+    for which, names, known in (("first", left, set(right)), ("second", right, set(left))):
+        alone = [name for name in names if name not in known]
         if alone:
-            parts.append(f"{len(alone)} only in the {number} ({_some(alone)})")
-    return ", ".join(parts)
+            words.append(f"{len(alone)} only in the {which} ({_some(alone)})")
+    return ", ".join(words)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -252,15 +257,16 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _notes(table: pd.DataFrame, fits: Sequence[Any]) -> list[str]:
+    """Return sentences that say what speaks against taking the criteria at face value."""
     notes = []
     judged = table[table["llf"].notna()]
     absent = [name for name in table.index if name not in judged.index]
     if absent:
         notes.append(f"No log-likelihood, and so no criteria: {', '.join(absent)}.")
-    failed = [name for name, state in judged["converged"].items() if not state]  # NaN, unknown, is true
+    failed = [name for name, state in judged["converged"].items() if not state]  # NaN, which is true, means unknown
     if failed:
         notes.append(f"Not converged, so that the criteria are too large: {', '.join(failed)}.")
-    # points and draws follow from the number of skills and the tolerance; only another kind of rule is a choice
+    # numbers of nodes and draws follow from the number of skills, so that only the kinds of rules are compared
     kinds = sorted({rule.split(" ")[0] for rule in judged["integration"].dropna()})
     if len(kinds) > 1:
         notes.append(f"Different integration rules: {', '.join(kinds)}.")
@@ -286,23 +292,23 @@ def _notes(table: pd.DataFrame, fits: Sequence[Any]) -> list[str]:
 
 
 def _penalised(model: Any) -> str:
-    """What a model's penalties are on, in words."""
-    parts = ["estimated asymptotes"] if getattr(model, "asymptotes", "chance") != "chance" else []
-    parts += ["links"] if getattr(model, "link", "logistic") != "logistic" else []
-    parts += ["shrunken loadings and slopes"] if _shrinkage(model) else []
-    words = ", ".join(parts) or "parameters"
+    """Return in words what a model penalises."""
+    penalised = ["estimated asymptotes"] if getattr(model, "asymptotes", "chance") != "chance" else []
+    penalised += ["links"] if getattr(model, "link", "logistic") != "logistic" else []
+    penalised += ["shrunken loadings and slopes"] if _shrinkage(model) else []
+    words = ", ".join(penalised) or "parameters"
     return words[0].upper() + words[1:]
 
 
 def _shrinkage(model: Any) -> str:
-    """Such as ``shrunken effects (0.5) slopes (1)``; empty without shrinkage."""
+    """Return words such as ``shrunken effects (0.5) slopes (1)``, empty without shrinkage."""
     sds = {"effects": getattr(model, "shrink_effects", None), "slopes": getattr(model, "shrink_slopes", None)}
     words = " ".join(f"{name} ({sd:g})" for name, sd in sds.items() if sd is not None)
     return f"shrunken {words}" if words else ""
 
 
 def _integration_notes(judged: pd.DataFrame) -> list[str]:
-    """Fits that the best one by AIC leads by no more than their integration errors may make up."""
+    """Return notes on fits whose difference from the best one by AIC may be due to integration errors."""
     judged = judged[judged["aic"].notna()]
     notes: list[str] = []
     if len(judged) < 2:
@@ -312,7 +318,7 @@ def _integration_notes(judged: pd.DataFrame) -> list[str]:
         notes.append(f"The integration error of llf is unknown: {', '.join(unknown)}.")
     best = judged["aic"].idxmin()
     error = judged["llf_error"].abs().fillna(0.0)
-    # twice the error, as AIC has twice the log-likelihood
+    # errors of AIC are twice those of the log-likelihood
     reach = 2.0 * (error + error[best])
     close = (judged["delta_aic"] < 2.0 * reach) & (reach > _IMMATERIAL) & (judged.index != best)
     if close.any():

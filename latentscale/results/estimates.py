@@ -1,4 +1,4 @@
-"""Estimates, standard errors, intervals and the numbers of a fit."""
+"""Estimates with standard errors and intervals, log-likelihood and information criteria, parameters as tables."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ class Estimates(NamedEstimates):
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
+        """Names, kinds and labels of the free parameters, ``latentscale.parameters.named.Parameters`` of length P."""
         return self.model.table.parameters
 
     @property
     def params(self) -> pd.Series:
-        """Natural parameters, Series (P,)."""
+        """Estimates of the free parameters, Series (P,)."""
         return pd.Series(self.estimate.params, index=self.model.param_names, name="estimate")
 
     @cached_property
     def observed(self) -> Observed:
-        """Inverse observed information, in the optimiser's coordinates and carried to natural parameters."""
+        """The inverse observed information in the optimiser's coordinates, and by the delta method for ``params``."""
         model, estimate = self.model, self.estimate
         return observed_covariance(estimate.space(model), model.recoding, estimate.coordinates, estimate.information)
 
@@ -78,7 +78,7 @@ class Estimates(NamedEstimates):
 
     @property
     def cov_type(self) -> str:
-        """Kind of covariance in use."""
+        """Kind of the covariance in use, such as ``"observed"`` or ``"cluster"``; see ``get_robust``."""
         return self.covariance.kind
 
     @property
@@ -87,11 +87,14 @@ class Estimates(NamedEstimates):
 
     @property
     def mc_se(self) -> pd.Series:
-        """Monte Carlo standard error of each estimate from the draws, Series (P,); NaN for other rules."""
-        in_u = self.estimate.error.params_se
+        """Monte Carlo standard error of each estimate, Series (P,): how far other draws of the nodes would move it.
+
+        NaN if the log-likelihood was not integrated by Monte Carlo.
+        """
+        coordinate_se = self.estimate.error.params_se
         jacobian = self.observed.jacobian
-        # draws move the coordinates together; without their covariance the sum of sizes bounds the error
-        values = np.full(jacobian.shape[0], np.nan) if in_u is None else abs(jacobian) @ in_u
+        # Errors of the coordinates are dependent, with a covariance that is not known; this sum bounds the error.
+        values = np.full(jacobian.shape[0], np.nan) if coordinate_se is None else abs(jacobian) @ coordinate_se
         return pd.Series(values, index=self.model.param_names, name="mc_se")
 
     def conf_int(
@@ -109,16 +112,22 @@ class Estimates(NamedEstimates):
         alpha : float
             One minus the confidence level, in (0, 1).
         method : {"wald", "profile"}
-            Wald: endpoints are computed on log phi, Fisher's z of correlations, log of variances and the logit of
-            asymptotes, and carried back. Profile: where the likelihood ratio reaches its bound, several fits for
-            each end. Bootstrap intervals come from ``bootstrap().conf_int()``.
-        parameters : list of str, optional
-            The parameters wanted, all by default.
+            ``"wald"``: estimate -/+ z standard errors on a scale without bounds, transformed back: the logarithm of
+            precisions and variances, Fisher's z of correlations, the logit of asymptotes. ``"profile"``: the values
+            that a likelihood-ratio test does not reject, which takes several fits for each end. Bootstrap intervals
+            come from ``bootstrap().conf_int()``.
+        parameters : str or list of str, optional
+            The parameters whose intervals are wanted, all by default.
         n_jobs : int, optional
             Parameters profiled in parallel; the numbers do not depend on it. By default one, or what a surrounding
             ``ls.parallel`` says.
         progress : bool
-            Report on the standard error stream while profiling.
+            Whether to report on the standard error stream while profiling.
+
+        Raises
+        ------
+        DataError
+            If ``alpha`` or ``method`` is out of range, or a parameter is unknown.
         """
         check_one_of("method", method, ("wald", "profile"))
         check_alpha(alpha)
@@ -131,19 +140,22 @@ class Estimates(NamedEstimates):
         return super().conf_int(alpha).loc[list(names)]
 
     def parameter_table(self, alpha: float = 0.05) -> pd.DataFrame:
-        """One row per free parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, mc_se."""
+        """Return a row per free parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, mc_se.
+
+        ``alpha`` is one minus the level of the Wald intervals.
+        """
         return pd.concat([super().parameter_table(alpha), self.mc_se], axis=1).rename_axis("parameter")
 
     # --- fit -----------------------------------------------------------------------------------------------------
 
     @property
     def llf(self) -> float:
-        """Marginal log-likelihood, without penalties."""
+        """Marginal log-likelihood at the estimate, without penalties."""
         return self.estimate.loglike
 
     @property
     def llf_penalised(self) -> float:
-        """Marginal log-likelihood with the penalties on asymptotes, links, loadings and slopes, what was maximised."""
+        """Marginal log-likelihood with the penalties on asymptotes, links, loadings and slopes: what was maximised."""
         return self.estimate.penalised
 
     @property
@@ -159,32 +171,32 @@ class Estimates(NamedEstimates):
 
     @property
     def aic(self) -> float:
-        """-2 llf + 2 P."""
+        """Akaike's information criterion, -2 llf + 2 P, for P = ``df_model``."""
         return -2.0 * self.llf + 2.0 * self.df_model
 
     @property
     def bic(self) -> float:
-        """-2 llf + P log L: families are the independent units."""
+        """Bayesian information criterion, -2 llf + P log L: the L families are the independent units."""
         return -2.0 * self.llf + self.df_model * np.log(self.n_families)
 
     @property
     def nobs(self) -> int:
-        """Observed scores."""
+        """Number of observed scores in the likelihood."""
         return self.model.nobs
 
     @property
     def n_llms(self) -> int:
-        """LLMs in the likelihood."""
+        """Number of LLMs in the likelihood, n."""
         return self.model.n_llms
 
     @property
     def n_families(self) -> int:
-        """Families in the likelihood, L."""
+        """Number of families in the likelihood, L."""
         return self.model.n_families
 
     @property
     def df_model(self) -> int:
-        """Free parameters: P, less the restrictions."""
+        """Number of free parameters, less the linear restrictions on them."""
         return len(self.estimate.gradient)
 
     @property
@@ -194,39 +206,41 @@ class Estimates(NamedEstimates):
 
     @property
     def starts(self) -> pd.DataFrame:
-        """One row per start: kind, penalised Laplace log-likelihood, gradient, evaluations, reached_best."""
+        """One row per start of the search, DataFrame: kind, penalised Laplace log-likelihood, gradient, evaluations,
+        and reached_best, whether it ended at the best value found.
+        """
         return self.estimate.starts.copy()
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
-        """What a reader must know of this fit, tuple of Problem."""
+        """What speaks against trusting this fit, tuple of Problem; empty if nothing does."""
         return find_problems(self.model, self.estimate, self.observed)
 
     # --- parameters as tables ------------------------------------------------------------------------------------
 
     @cached_property
     def structure(self) -> Structure:
-        """Parameters as matrices, in the user's covariates."""
+        """All parameters as matrices, with slopes of the covariates as the user gave them."""
         return self.model.table.structure(self.estimate.params)
 
     @property
     def loadings(self) -> pd.DataFrame:
-        """Lambda, DataFrame (J, K)."""
+        """Loadings Lambda of benchmarks on skills, DataFrame (J, K)."""
         return pd.DataFrame(self.structure.loadings, index=list(self.model.benchmarks), columns=list(self.model.skills))
 
     @property
     def intercepts(self) -> pd.Series:
-        """b, Series (J,)."""
+        """Intercepts b of benchmarks, Series (J,)."""
         return pd.Series(self.structure.intercepts, index=list(self.model.benchmarks), name="intercept")
 
     @property
     def slopes(self) -> pd.DataFrame:
-        """B, DataFrame (p, K), per unit of the formula's terms."""
+        """Slopes B of skills on the terms of the scaling formula, per unit of the term, DataFrame (p, K)."""
         return pd.DataFrame(self.structure.slopes, index=list(self.model.terms), columns=list(self.model.skills))
 
     @property
     def skill_cov(self) -> pd.DataFrame:
-        """Sigma, DataFrame (K, K)."""
+        """Covariance Sigma of family effects, DataFrame (K, K)."""
         skills = list(self.model.skills)
         return pd.DataFrame(self.structure.skill_cov, index=skills, columns=skills)
 
@@ -238,12 +252,12 @@ class Estimates(NamedEstimates):
 
     @property
     def precision(self) -> pd.Series:
-        """phi, Series (J,)."""
+        """Precisions phi of benchmarks, Series (J,)."""
         return pd.Series(self.structure.precision, index=list(self.model.benchmarks), name="precision")
 
     @property
     def slope_sd(self) -> pd.DataFrame:
-        """tau, standard deviations of the families' random slopes, DataFrame (r, K)."""
+        """Standard deviations tau of families' random slopes, one row per term that has them, DataFrame (r, K)."""
         return pd.DataFrame(
             self.structure.scales.get("slope_sd"),
             index=list(self.model.random_terms),
@@ -253,17 +267,18 @@ class Estimates(NamedEstimates):
 
     @property
     def asymptotes(self) -> pd.DataFrame:
-        """c and d, DataFrame (J, 2) with columns ``lower`` and ``upper``."""
+        """Asymptotes c and d of benchmarks, DataFrame (J, 2) with columns ``lower`` and ``upper``."""
         values = {"lower": self.structure.lower, "upper": self.structure.upper}
         return pd.DataFrame(values, index=list(self.model.benchmarks))
 
     @property
     def links(self) -> pd.DataFrame:
-        """Slope coefficients rho of each benchmark's link, DataFrame (J, 7) by the centres of its splines.
+        """Spline coefficients rho of each benchmark's link, DataFrame (J, 7), a column for each centre.
 
-        g_j' is their average with the weights of ``latentscale.numerics.monotone``, near a centre mostly the
-        coefficient there, and beyond the outermost centres the coefficient itself. Each benchmark's have mean one; all
-        are one for the logistic link.
+        The link is F_j(eta) = expit(g_j(eta)). Its slope g_j'(eta) is a weighted average of the coefficients
+        (``latentscale.numerics.monotone``): close to a centre mostly the coefficient there, and beyond the outermost
+        centres that coefficient itself. The coefficients of a benchmark have mean one; for the logistic link all are
+        one.
         """
         link = self.structure.link
         values = monotone.slopes(link) if link.shape[1] else np.ones((len(link), monotone.N_SLOPES))

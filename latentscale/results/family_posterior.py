@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 
 class FamilyPosteriors(Immutable):
-    """p(alpha_l | y_l) of every family at the estimates, as weighted draws. Immutable.
+    """The posterior of every family's effects, p(alpha_l | y_l) at the estimates, as weighted draws. Immutable.
+
+    The draws come from importance sampling, and from slice sampling where that has too small an effective sample size.
 
     Attributes
     ----------
     families, skills : tuples of str
     effects : tuple of EffectDraws
-        In the order of ``families``.
+        Draws of each family, in the order of ``families``.
     seed : int
     """
 
@@ -50,62 +52,66 @@ class FamilyPosteriors(Immutable):
         self.__dict__.update(families=families, skills=tuple(model.skills), effects=tuple(effects), seed=int(seed))
 
     def __repr__(self) -> str:
-        moved = sum(one.slice_sampled for one in self.effects)
-        least = min(self.effects, key=lambda one: one.ess)
+        n_slice_sampled = sum(family.slice_sampled for family in self.effects)
+        least = min(self.effects, key=lambda family: family.ess)
         return (
             f"<FamilyPosteriors: {len(self.families)} families, {len(least.weight)} draws each, effective at least "
-            f"{least.ess:.0f}, {moved} by slice sampling>"
+            f"{least.ess:.0f}, {n_slice_sampled} by slice sampling>"
         )
 
     def _of(self, family: str) -> EffectDraws:
         check_name("family", family, self.families, "families of the fit")
         return self.effects[self.families.index(family)]
 
-    def _alpha(self, one: EffectDraws) -> np.ndarray:
-        return one.alpha[:, : len(self.skills)]
+    def _alpha(self, family_draws: EffectDraws) -> np.ndarray:
+        """Draws of a family's efficiency (M, K), without those of its random slopes."""
+        return family_draws.alpha[:, : len(self.skills)]
 
     def moments(self) -> pd.DataFrame:
-        """DataFrame by (family, skill): mean, sd, ess (effective draws), moved (whether slice steps were needed)."""
+        """Return posterior means and standard deviations of family effects, DataFrame by (family, skill).
+
+        Columns are mean, sd, ess (effective sample size of the draws) and moved (whether slice sampling was needed).
+        """
         rows = {}
-        for family, one in zip(self.families, self.effects, strict=True):
-            alpha = self._alpha(one)
-            mean = one.weight @ alpha
-            sd = np.sqrt(one.weight @ (alpha - mean) ** 2)
+        for family, drawn in zip(self.families, self.effects, strict=True):
+            alpha = self._alpha(drawn)
+            mean = drawn.weight @ alpha
+            sd = np.sqrt(drawn.weight @ (alpha - mean) ** 2)
             for skill, values in zip(self.skills, zip(mean, sd, strict=True), strict=True):
-                rows[family, skill] = [*values, one.ess, one.slice_sampled]
+                rows[family, skill] = [*values, drawn.ess, drawn.slice_sampled]
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "sd", "ess", "moved"])
         frame.index = pd.MultiIndex.from_tuples(frame.index, names=["family", "skill"])
         return frame
 
     def correlation(self, family: str) -> pd.DataFrame:
-        """Correlations of a family's effects given its scores, DataFrame (K, K)."""
-        one = self._of(family)
-        centred = self._alpha(one) - one.weight @ self._alpha(one)
-        cov = (centred * one.weight[:, None]).T @ centred
+        """Return the posterior correlations of a family's effects on the skills, DataFrame (K, K)."""
+        drawn = self._of(family)
+        centred = self._alpha(drawn) - drawn.weight @ self._alpha(drawn)
+        cov = (centred * drawn.weight[:, None]).T @ centred
         sd = np.sqrt(np.diag(cov))
         return pd.DataFrame(cov / np.outer(sd, sd), list(self.skills), list(self.skills))
 
     def quantiles(self, levels: Sequence[float] = (0.025, 0.5, 0.975)) -> pd.DataFrame:
-        """Quantiles of every family's effects, DataFrame by (family, skill), a column per level."""
+        """Return posterior quantiles of every family's effects, DataFrame by (family, skill), a column per level."""
         rows = {}
-        for family, one in zip(self.families, self.effects, strict=True):
-            for place, skill in enumerate(self.skills):
-                rows[family, skill] = _weighted_quantiles(one.alpha[:, place], one.weight, levels)
+        for family, drawn in zip(self.families, self.effects, strict=True):
+            for column, skill in enumerate(self.skills):
+                rows[family, skill] = _weighted_quantiles(drawn.alpha[:, column], drawn.weight, levels)
         frame = pd.DataFrame.from_dict(rows, orient="index", columns=list(levels))
         frame.index = pd.MultiIndex.from_tuples(frame.index, names=["family", "skill"])
         return frame
 
     def draws(self, family: str, size: int = 4000, seed: int | None = None) -> pd.DataFrame:
-        """Draws of equal weight of a family's effects, DataFrame (size, K)."""
-        one = self._of(family)
+        """Return draws of equal weight of a family's effects, resampled from the weighted ones, DataFrame (size, K)."""
+        drawn = self._of(family)
         seed = self.seed if seed is None else check_seed(seed)
-        chosen = one.resampled(check_whole("size", size, 1), generator(seed, f"draws {family}"))
-        return pd.DataFrame(self._alpha(one)[chosen], columns=list(self.skills))
+        chosen = drawn.resampled(check_whole("size", size, 1), generator(seed, f"draws {family}"))
+        return pd.DataFrame(self._alpha(drawn)[chosen], columns=list(self.skills))
 
     def to_arviz(self, size: int = 4000, chains: int = 4) -> Any:
-        """Draws of all families as ArviZ data: variable ``alpha`` with dimensions chain, draw, family, skill.
+        """Return draws of all families as ArviZ data: variable ``alpha`` with dimensions chain, draw, family, skill.
 
-        Draws are independent; chains are only how ArviZ wants them.
+        The draws are independent; they are split into chains because ArviZ expects chains.
 
         Raises
         ------
@@ -144,7 +150,7 @@ def contrast_families(
     seed: int = 0,
     uncertainty: str | Sequence[str] = ("parameters", "family"),
 ) -> pd.DataFrame:
-    """First family minus second: skills, and with ``at`` expected scores; see ``LatentSkillResults.contrast``."""
+    """Return the first family's skills minus the second's, with ``at`` also expected scores; see ``contrast``."""
     model = fit.model
     for name, family in (("first", first), ("second", second)):
         check_name(name, family, model.families, "families of the fit")
@@ -169,7 +175,7 @@ def contrast_families(
 
 
 def _covariates(model: LatentSkillModel, at: dict[str, Any] | IntoFrame) -> np.ndarray:
-    """Covariates of the first and of the second family's LLM, (2, p), from one row or two."""
+    """Return the covariates (2, p) of an LLM of each family, from one row for both or a row for each."""
     table = read_table(pd.DataFrame([at]) if isinstance(at, dict) else at)
     if len(table) not in (1, 2):
         raise DataError(f"at has one row of covariates for both families, or one for each; it has {len(table)}.")

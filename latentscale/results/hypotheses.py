@@ -1,4 +1,4 @@
-"""Tests of hypotheses on a fit."""
+"""Tests of hypotheses about the parameters of a fit, as methods of its results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Tests(Estimates):
-    """The tests of ``LatentSkillResults``."""
+    """Likelihood-ratio, score and Wald tests of ``LatentSkillResults``."""
 
     def lr_test(self, smaller: LatentSkillResults | Hypothesis) -> HypothesisTest:
-        """Likelihood-ratio test of a smaller model nested in this one.
+        """Test a smaller model that is nested in this one by the likelihood ratio.
 
         Parameters
         ----------
@@ -36,7 +36,8 @@ class Tests(Estimates):
         Returns
         -------
         HypothesisTest
-            Chi-square; chi-bar-square where the smaller model has no random slopes and this one does.
+            Its p-value is from a chi-square law; from a chi-bar-square law where the smaller model has no random slopes
+            and this one does, as their variances are then at the boundary.
 
         Raises
         ------
@@ -48,7 +49,7 @@ class Tests(Estimates):
         return self._test_of(smaller, "lr")
 
     def score_test(self, hypothesis: Hypothesis | None = None) -> pd.DataFrame | HypothesisTest:
-        """Score tests: of a hypothesis, or by default of every loading and correlation fixed at zero.
+        """Test a hypothesis, or by default each loading and correlation that is fixed at zero, by the score.
 
         Parameters
         ----------
@@ -58,19 +59,20 @@ class Tests(Estimates):
         Returns
         -------
         DataFrame
-            Modification indices, one row per fixed zero: statistic, df, p_value, expected_change, note; or with a
-            hypothesis a HypothesisTest.
+            Without a hypothesis the modification indices, a row per fixed zero: statistic, df, p_value,
+            expected_change (of the estimate if it were free) and note. With a hypothesis a HypothesisTest.
         """
         if hypothesis is None:
             return modification_indices.modification_indices(self._results)
         return self._test_of(hypothesis, "score")
 
     def test_hypothesis(self, hypothesis: Hypothesis, method: str | Sequence[str] = "all") -> HypothesisTest:
-        """A linear hypothesis by Wald, likelihood-ratio and score test, side by side.
+        """Test a linear hypothesis by the Wald, likelihood-ratio and score tests, side by side.
 
         Parameters
         ----------
-        hypothesis : str, list of str or array
+        hypothesis : str, list of str or array (q, P)
+            Such as ``"slope[log(params_b),math] = slope[log(tokens_t),math]"``.
         method : {"all", "wald", "lr", "score"} or a sequence of them
 
         Returns
@@ -102,8 +104,8 @@ class Tests(Estimates):
     ) -> HypothesisTest:
         """Test that skills depend on size and tokens through training FLOPs alone, jointly and skill by skill.
 
-        FLOPs are 6 s t, so that log FLOPs = log s + log t + const: the slopes on log s and log t are then equal, and
-        those on all other terms of the scaling zero.
+        Training FLOPs are 6 s t for s parameters and t tokens, so that log FLOPs = log s + log t + const. Under the
+        hypothesis the slopes on log s and log t are equal, and the slopes on all other terms of the scaling are zero.
 
         Parameters
         ----------
@@ -120,8 +122,8 @@ class Tests(Estimates):
     def test_equal_slopes(self, method: str | Sequence[str] = "wald") -> HypothesisTest:
         """Test that all skills have the same slopes, jointly and term by term.
 
-        Slopes are per unit of a skill, which in anchored and echelon forms is one standard deviation of family
-        efficiency; the hypothesis depends on that unit and on the anchors.
+        Slopes are in units of a skill, which in anchored and echelon forms is one standard deviation of family
+        efficiency. The hypothesis depends on that unit and on the anchors.
 
         Parameters
         ----------
@@ -138,17 +140,18 @@ class Tests(Estimates):
     ) -> HypothesisTest:
         """Test that families share their slopes, against slopes that vary between them (random slopes).
 
-        Variances are zero under the hypothesis, on the boundary of their space. The score statistic is compared with
-        tables simulated under the hypothesis; the likelihood-ratio statistic with its chi-bar-square law, which
-        rejects too seldom where few families hold most of what is known of slopes' variances.
+        Under the hypothesis the variances of the slopes are zero, which is the boundary of their space. The score
+        statistic is compared with its values on tables that are simulated under the hypothesis. The likelihood-ratio
+        statistic is compared with its chi-bar-square law, which rejects too seldom where few families contain most of
+        the information about these variances.
 
         Parameters
         ----------
         terms : str or sequence of str, optional
-            Terms whose slopes may vary under the alternative; by default the size's main effect.
+            Terms whose slopes may vary under the alternative; by default the main effect of size.
         method : {"score", "lr", "all"}
         integration : {"laplace", "monte_carlo", "quadrature"}
-            Rule of both log-likelihoods of the likelihood-ratio test.
+            How both log-likelihoods of the likelihood-ratio test are integrated.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""LatentSkillResults: what a fitted LatentSkillModel reports; RotatedResults, the same law with other skills."""
+"""LatentSkillResults, what a fitted LatentSkillModel reports, and RotatedResults, the same fit with rotated skills."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class LatentSkillResults(Uncertainty, Tests, Predictions, ParameterPlots, Predic
     ----------
     model : LatentSkillModel
     estimate : Estimate
-        Everything the optimiser found.
+        What the optimiser returned.
     covariance : Covariance
-        Of the natural parameters: what standard errors, tests and intervals use.
+        Of the parameters in ``params``; standard errors, Wald tests and intervals use it.
     """
 
     def __init__(self, model: LatentSkillModel, estimate: Estimate, covariance: Covariance | None = None) -> None:
@@ -64,14 +64,14 @@ class LatentSkillResults(Uncertainty, Tests, Predictions, ParameterPlots, Predic
     # --- rotation ---------------------------------------------------------------------------------------------------
 
     def rotate(self, method: str = "geomin", names: Sequence[str] | None = None, **options: Any) -> RotatedResults:
-        """New results with rotated skills, their standard errors by the delta method.
+        """Return new results with rotated skills, their standard errors by the delta method.
 
         Parameters
         ----------
         method : {"geomin", "oblimin", "quartimin", "varimax", "promax", "target"}
         names : sequence of str, optional
-            Names of the rotated skills; ``skill1``, ``skill2``, ... by default, in the order of descending sums of
-            squared loadings, signs such that the loadings of each sum to a positive number.
+            Names of the rotated skills, by default ``skill1``, ``skill2``, ... They are in descending order of their
+            sums of squared loadings, with signs that make the sum of each skill's loadings positive.
         **options
             ``oblique``, ``normalize``, ``starts``, ``seed``, and the options of the method, as in
             ``latentscale.rotate_loadings``.
@@ -90,7 +90,10 @@ class LatentSkillResults(Uncertainty, Tests, Predictions, ParameterPlots, Predic
     # --- reports ---------------------------------------------------------------------------------------------------
 
     def summary(self, alpha: float = 0.05) -> SkillSummary:
-        """statsmodels Summary in blocks; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
+        """Return a statsmodels Summary with ``as_text``, ``as_html``, ``as_latex``, ``as_csv``.
+
+        ``alpha`` is one minus the level of its intervals.
+        """
         return summarise(self, alpha)
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -101,7 +104,7 @@ class LatentSkillResults(Uncertainty, Tests, Predictions, ParameterPlots, Predic
 def rotate_fit(
     fit: LatentSkillResults, method: str, names: Sequence[str] | None, options: Mapping[str, Any]
 ) -> RotatedResults:
-    """RotatedResults of a fit; see ``LatentSkillResults.rotate``."""
+    """Return the rotated results of a fit; see ``LatentSkillResults.rotate``."""
     options = dict(options)
     if method == "target" and "weights" not in options and isinstance(options.get("target"), pd.DataFrame):
         names = list(options["target"].columns) if names is None else names
@@ -117,7 +120,7 @@ def rotate_fit(
 
 
 def _aligned(matrix: Any, name: str, fit: LatentSkillResults) -> Any:
-    """A target as an array (J, K) in the order of the model's benchmarks."""
+    """Return a target or its weights as an array (J, K), rows in the order of the model's benchmarks."""
     if not isinstance(matrix, pd.DataFrame):
         return matrix
     missing = [benchmark for benchmark in fit.model.benchmarks if benchmark not in matrix.index]
@@ -127,7 +130,7 @@ def _aligned(matrix: Any, name: str, fit: LatentSkillResults) -> Any:
 
 
 def _rotated_model(model: LatentSkillModel, table: ParameterTable, rotation: Rotation) -> LatentSkillModel:
-    """The model with rotated skills; it describes, and is not fitted."""
+    """Return a copy of the model that names and describes the rotated skills; it cannot be fitted."""
     k = len(table.skills)
     fixed = np.full((len(model.benchmarks), k), np.nan)
     pattern = Pattern(
@@ -137,19 +140,23 @@ def _rotated_model(model: LatentSkillModel, table: ParameterTable, rotation: Rot
 
 
 class RotatedResults(LatentSkillResults):
-    """A fit with rotated skills. Predictions, log-likelihood and criteria are those of the fit.
+    """A fit with rotated skills. Predictions, log-likelihood and information criteria are those of the fit itself.
 
-    Standard errors of loadings, slopes and correlations are by the delta method through the rotation (Jennrich
-    1973), from whatever covariance the fit had; the covariance is singular, as rotated loadings satisfy the
-    conditions of the criterion. Tests, tables and summaries work as for any fit; what fits again (profiles,
-    likelihood-ratio and score tests, bootstrap) is asked of ``source``.
+    Standard errors of loadings, slopes and correlations come from the covariance of the fit by the delta method through
+    the rotation (Jennrich 1973). The resulting covariance is singular, because rotated loadings satisfy the first-order
+    conditions of the rotation criterion. Wald tests, tables and summaries work as for any fit. Methods that fit the
+    model again (profiles, likelihood-ratio and score tests, bootstrap) are refused: call them on ``source``.
 
     Attributes
     ----------
     source : LatentSkillResults
         The fit that was rotated.
     rotation : Rotation
-        Transform, criterion, local minima.
+        The transformation, the value of the criterion, and its local minima.
+    jacobian : array (P', P)
+        Derivatives of the rotated parameters with respect to those of ``source``.
+    recipe : tuple
+        The arguments ``method``, ``names`` and ``options`` of ``rotate``.
     """
 
     source: LatentSkillResults
@@ -172,52 +179,57 @@ class RotatedResults(LatentSkillResults):
 
     @property
     def observed(self) -> Observed:
+        """The inverse observed information of the fit, for its parameters before rotation."""
         return self.source.observed
 
     @property
     def problems(self) -> tuple[Problem, ...]:
+        """What speaks against trusting the fit, tuple of Problem."""
         return self.source.problems
 
     @property
     def mc_se(self) -> pd.Series:
-        """Monte Carlo standard error of each estimate from the draws, Series; NaN for other rules."""
-        in_u = self.estimate.error.params_se
-        carried = self.jacobian @ self.observed.jacobian
-        values = np.full(len(carried), np.nan) if in_u is None else np.abs(carried) @ in_u
+        """Monte Carlo standard error of each rotated estimate, Series; NaN if nothing was integrated by Monte Carlo."""
+        coordinate_se = self.estimate.error.params_se
+        jacobian = self.jacobian @ self.observed.jacobian
+        values = np.full(len(jacobian), np.nan) if coordinate_se is None else np.abs(jacobian) @ coordinate_se
         return pd.Series(values, index=self.model.param_names, name="mc_se")
 
     @cached_property
     def minima(self) -> pd.DataFrame:
-        """Local minima of the criterion and the number of starts that ended in each."""
+        """The local minima of the rotation criterion, with the number of starts that ended in each."""
         return self.rotation.minima
 
     def rotate(self, method: str = "geomin", names: Sequence[str] | None = None, **options: Any) -> RotatedResults:
-        """Another rotation of the same fit."""
+        """Return another rotation of the same fit, not of these rotated skills."""
         return self.source.rotate(method, names, **options)
 
     def get_robust(self, cov_type: str = "cluster", **options: Any) -> RotatedResults:
-        """The same rotation with another covariance of the fit."""
+        """Return the same rotation with another covariance of the fit's estimates."""
         method, names, rotation = self.recipe
         return self.source.get_robust(cov_type, **options).rotate(method, names, **rotation)
 
     @cached_property
     def _posterior(self) -> FamilyPosterior:
-        """The fit's own nodes in rotated skills, so that nothing hangs on how a grid lies."""
+        """The posterior nodes of the fit, rotated, so that results do not depend on the position of a new grid."""
         posterior, root = self.source._posterior, np.linalg.cholesky(self.source.structure.skill_cov)
         turn = np.linalg.solve(root.T, np.asarray(self.rotation.transform))
         return replace(posterior, alpha=posterior.alpha @ turn)
 
     def predict(self, data: IntoFrame | None = None) -> pd.DataFrame:
+        """Return the expected scores of the fit: they do not depend on the rotation."""
         return self.source.predict(data)
 
     def get_prediction(self, *args: Any, **options: Any) -> PredictionResults:
-        """Those of the fit: no rotation changes what is said of scores."""
+        """Return the predictions of the fit: a rotation of the skills does not change the law of the scores."""
         return self.source.get_prediction(*args, **options)
 
     def residuals(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
+        """Return the residuals of the fit: they do not depend on the rotation."""
         return self.source.residuals(kind, seed)
 
     def residual_tests(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
+        """Return the tests of the residuals of the fit."""
         return self.source.residual_tests(kind, seed)
 
     def _refuse(self, what: str) -> NoReturn:
@@ -226,19 +238,25 @@ class RotatedResults(LatentSkillResults):
         )
 
     def bootstrap(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse with a DataError: call it on ``source``."""
         self._refuse("bootstrap")
 
     def profile(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse with a DataError: call it on ``source``."""
         self._refuse("profile")
 
     def lr_test(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse with a DataError: call it on ``source``."""
         self._refuse("lr_test")
 
     def score_test(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse with a DataError: call it on ``source``."""
         self._refuse("score_test")
 
     def test_shared_slopes(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse with a DataError: call it on ``source``."""
         self._refuse("test_shared_slopes")
 
     def diagnose(self) -> Diagnosis:
+        """Return the Diagnosis of the fit."""
         return self.source.diagnose()

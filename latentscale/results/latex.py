@@ -23,7 +23,7 @@ _ESCAPES = {
 
 
 def escape(text: object) -> str:
-    r"""Text as LaTeX prints it; nothing that a user named can become a command.
+    r"""Return LaTeX source that prints a text as it is, so that no name in the data can become a command.
 
     Examples
     --------
@@ -34,9 +34,9 @@ def escape(text: object) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with its decimals, in math mode where it has a sign; two dashes where there is none.
+    """Return a number with its decimals, in math mode if it is negative, and two dashes for None, NaN and infinity.
 
-    A number that would round to zero gets as many more decimals as show its first digit.
+    A number that would be rounded to zero is given more decimals, until its first digit shows.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def stars(p_value: float, levels: Sequence[float] = STAR_LEVELS) -> str:
-    """A star for each level that a p-value is below, set so that it takes no room in the column.
+    """Return a star for each level that a p-value is below, set without width so that the column stays aligned.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def stars(p_value: float, levels: Sequence[float] = STAR_LEVELS) -> str:
 
 
 def read_stars(given: bool | Sequence[float] | None) -> tuple[float, ...]:
-    """Levels of stars, in descending order: none for False, the usual three for True.
+    """Return the levels of stars in descending order: none for False, .1, .05 and .01 for True.
 
     Raises
     ------
@@ -84,25 +84,25 @@ def read_stars(given: bool | Sequence[float] | None) -> tuple[float, ...]:
 
 
 def star_note(levels: Sequence[float]) -> str:
-    """What the stars mean, as LaTeX; empty without stars."""
+    """Return what the stars mean, as LaTeX; empty without stars."""
     words = ", ".join(rf"{'*' * (rank + 1)} $p < {level:g}$" for rank, level in enumerate(levels))
     return f"{words}." if words else ""
 
 
 @dataclass(frozen=True)
 class LatexTable:
-    """A table whose cells are LaTeX already.
+    """A table whose cells are LaTeX source.
 
     Attributes
     ----------
     header : sequence of str
-        Heads of the columns, the first one over the stubs.
+        Heads of the columns, the first one for the labels of the rows.
     blocks : sequence of sequences of rows
-        Rows of as many cells as the header; a rule stands between blocks.
+        Rows with as many cells as the header. A horizontal rule separates the blocks.
     notes : sequence of str
         Sentences under the table.
     left : int
-        Columns, from the left, that are set flush left; the others are flush right.
+        Number of columns, from the left, that are set flush left; the others are set flush right.
     """
 
     header: Sequence[str]
@@ -111,9 +111,10 @@ class LatexTable:
     left: int = 1
 
     def render(self, caption: str | None = None, label: str | None = None, environment: bool = True) -> str:
-        """LaTeX source: the tabular, in a ``table`` with caption, label and notes unless ``environment`` is False.
+        """Return LaTeX source: the tabular, with ``environment`` in a ``table`` that has caption, label and notes.
 
-        The document needs the package booktabs.
+        The document needs the package booktabs. Raises a DataError if the label has characters that LaTeX does not
+        allow in labels.
         """
         columns = "l" * self.left + "r" * (len(self.header) - self.left)
         body = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _row(self.header)]
@@ -138,7 +139,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _safe_label(label: str) -> str:
-    """A label as it is: what LaTeX would not take as one is refused."""
+    """Return a label unchanged, or raise a DataError if LaTeX would not accept it."""
     if not label or any(character in _ESCAPES and character != "_" for character in label):
         raise DataError(f"label {label!r} holds characters that LaTeX does not allow in labels; use letters and -:_.")
     return label

@@ -1,4 +1,4 @@
-"""Pictures of the parameters of a fit, and the tables that they show."""
+"""Parameters of a fit in long tables and in pictures of them, as methods of its results."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 class ParameterPlots(Estimates):
-    """What ``LatentSkillResults`` shows of parameters: long tables and, made of them alone, pictures."""
+    """Methods of ``LatentSkillResults`` for tables of parameters, and plots that draw nothing but these tables."""
 
     # --- tables ----------------------------------------------------------------------------------------------------
 
     def loading_table(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Loadings, one row per benchmark and skill.
+        """Return the loadings with intervals, a row per benchmark and skill.
 
         Parameters
         ----------
@@ -45,17 +45,17 @@ class ParameterPlots(Estimates):
         Returns
         -------
         DataFrame
-            benchmark, skill, estimate, std_err, ci_lower, ci_upper, p_value, fixed; NaN where fixed, and where there
-            are no standard errors.
+            benchmark, skill, estimate, std_err, ci_lower, ci_upper, p_value, fixed (whether the model fixes the
+            loading). Fixed loadings have no standard error, interval and p-value (NaN).
         """
         return entry_table(self._results, LOADING, self.loadings, ("benchmark", "skill"), alpha)
 
     def slope_table(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Slopes, one row per term and skill; columns term, skill and the rest as in ``loading_table``."""
+        """Return the slopes with intervals: term, skill, and the other columns of ``loading_table``."""
         return entry_table(self._results, SLOPE, self.slopes, ("term", "skill"), alpha)
 
     def correlation_table(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Correlations of family effects, one row per pair of skills.
+        """Return the correlations of family effects with intervals, a row per pair of skills.
 
         Parameters
         ----------
@@ -65,12 +65,12 @@ class ParameterPlots(Estimates):
         Returns
         -------
         DataFrame
-            first, second, estimate, std_err, ci_lower, ci_upper, fixed; without rows for one skill.
+            first, second, estimate, std_err, ci_lower, ci_upper, fixed. A model of one skill has no rows.
         """
         return correlation_table(self._results, alpha)
 
     def family_effect_table(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Posterior of family effects with normal intervals, mean -/+ z sd.
+        """Return the posterior of family effects with normal intervals, mean -/+ z sd.
 
         Parameters
         ----------
@@ -85,13 +85,13 @@ class ParameterPlots(Estimates):
         return family_effect_table(self._results, alpha)
 
     def instruct_table(self, base_family: str = "base_family", instruct: str = "instruct") -> pd.DataFrame:
-        """Effects of base families beside those of their instruct variants.
+        """Return the effects of base families beside those of their instruct variants.
 
         Parameters
         ----------
         base_family, instruct : str
-            Columns of the panel: the name that base and instruct families share, and whether an LLM is tuned on
-            instructions (true or false).
+            Columns of the panel: the name that a base family shares with its instruct variant, and whether an LLM is
+            tuned on instructions (true or false).
 
         Returns
         -------
@@ -107,38 +107,46 @@ class ParameterPlots(Estimates):
         return instruct_table(self._results, base_family, instruct)
 
     def characteristic_curves(self, skill: str | None = None, alpha: float = 0.05, points: int = 101) -> pd.DataFrame:
-        """Benchmark characteristic curves: expected scores against the linear predictor or against a skill.
+        """Return benchmark characteristic curves: expected scores along the linear predictor or along a skill.
 
         Parameters
         ----------
         skill : str, optional
-            The horizontal axis, the other skills at their means over the LLMs; by default the linear predictor
-            lambda_j' theta + b_j.
+            The skill on the horizontal axis, the other skills being held at their means over the LLMs. By default the
+            axis is the linear predictor lambda_j' theta + b_j.
         alpha : float
-            One minus the level of bands.
+            One minus the level of the bands.
         points : int
-            Of each curve, at least 2, over the range of the LLMs' posterior means and a little more.
+            Number of points of each curve, at least 2. They extend a little beyond the LLMs' posterior means.
 
         Returns
         -------
         DataFrame
-            benchmark, at (horizontal axis), eta (linear predictor), mean (expected score), mean_se and
-            mean_ci_lower, mean_ci_upper (delta method, pointwise, at the given place of the axis), score_lower and
-            score_upper (quantiles of the law of a score at the estimates).
+            benchmark, at (value on the horizontal axis), eta (linear predictor), mean (expected score), mean_se,
+            mean_ci_lower and mean_ci_upper (by the delta method, pointwise, at a fixed value on the axis), score_lower
+            and score_upper (quantiles of the law of a score at the estimates).
 
         Raises
         ------
         DataError
-            For an unknown skill, and for alpha and points out of range.
+            For an unknown skill, and for ``alpha`` and ``points`` out of range.
         """
         self._check_skill(skill)
         return curve_table(self._results, skill, alpha, points)
 
     def curve_points(self, skill: str | None = None) -> pd.DataFrame:
-        """Observed scores for ``characteristic_curves``: DataFrame of llm, benchmark, at, score, boundary.
+        """Return the observed scores that belong to ``characteristic_curves``.
 
-        ``at`` is the linear predictor, or the skill, at the posterior means; ``boundary`` marks scores of exactly 0
-        or 1.
+        Parameters
+        ----------
+        skill : str, optional
+            The skill on the horizontal axis, by default the linear predictor.
+
+        Returns
+        -------
+        DataFrame
+            llm, benchmark, at (the linear predictor or the skill at the posterior mean of the LLM's skills), score,
+            boundary (whether the score is exactly 0 or 1).
         """
         self._check_skill(skill)
         return curve_points(self._results, skill)
@@ -150,14 +158,14 @@ class ParameterPlots(Estimates):
     # --- pictures --------------------------------------------------------------------------------------------------
 
     def plot_loadings(self, kind: str = "heatmap", ax: Axes | None = None, alpha: float = 0.05) -> Axes:
-        """Plot loadings as a heatmap with numbers or as a forest; see ``latentscale.plots.loadings``.
+        """Plot loadings as a heatmap with numbers or as a forest plot; see ``latentscale.plots.loadings``.
 
         Parameters
         ----------
         kind : {"heatmap", "forest"}
         ax : matplotlib Axes, optional
         alpha : float
-            Level of bold numbers, one minus that of intervals.
+            One minus the level of the intervals, and level of the tests by which numbers of the heatmap are bold.
 
         Returns
         -------
@@ -196,7 +204,7 @@ class ParameterPlots(Estimates):
         alpha : float
             One minus the level of the intervals.
         families : sequence of str or "all", optional
-            By default all up to 40, and of more the 20 highest and the 20 lowest.
+            By default all of them if they are at most 40, and else the 20 highest and the 20 lowest.
 
         Returns
         -------
@@ -222,7 +230,7 @@ class ParameterPlots(Estimates):
         base_family, instruct : str
             Columns of the panel, as for ``instruct_table``.
         labels : int
-            How many instruct families are named at most, those farthest from the diagonal first.
+            Number of instruct families that are named at most: those farthest from the diagonal.
 
         Returns
         -------
@@ -248,12 +256,12 @@ class ParameterPlots(Estimates):
         Parameters
         ----------
         families : str or sequence of str
-            At most 8.
+            At most 8 families.
         skills : sequence of two str, optional
             The first two by default.
         ax : matplotlib Axes, optional
         size : int
-            Draws of each family, those of ``family_posterior(family, size, seed)``.
+            Number of draws of each family, as in ``family_posterior(family, size, seed)``.
         seed : int
 
         Returns
@@ -287,9 +295,9 @@ class ParameterPlots(Estimates):
         Parameters
         ----------
         benchmarks : str or sequence of str, optional
-            One name gives one picture; several, by default all, a panel each.
+            One name gives a plot on ``ax``. Several names, by default all, give a panel for each.
         ax : matplotlib Axes, optional
-            For several benchmarks a sequence of axes, one each.
+            For several benchmarks a sequence of as many axes.
         skill : str, optional
             The horizontal axis; the linear predictor by default.
         alpha : float
@@ -317,5 +325,5 @@ class ParameterPlots(Estimates):
         return plot_curves(curves, points, self.asymptotes, ax, alpha, words, dots)
 
     def plot_starts(self, ax: Axes | None = None) -> Axes:
-        """Plot how far below the best one each start of the search ended; returns the matplotlib axes."""
+        """Plot by how much each start of the search ended below the best one; returns the matplotlib axes."""
         return plot_starts(self.starts, ax, self.converged)

@@ -1,4 +1,4 @@
-"""Parameters of a fit in long tables, one row for each thing that a picture shows."""
+"""The parameters of a fit in long tables, with a row for each point, bar or curve that a picture shows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 _TINY = 1e-300
 
 
-def _checked(alpha: float) -> float:
+def _normal_quantile(alpha: float) -> float:
+    """Return the normal quantile for two-sided intervals of level 1 - alpha, such as 1.96 for 0.05."""
     check_alpha(alpha)
     return stats.norm.isf(0.5 * alpha)
 
@@ -35,8 +36,8 @@ def _checked(alpha: float) -> float:
 def entry_table(
     fit: LatentSkillResults, kind: Kind, matrix: pd.DataFrame, names: Sequence[str], alpha: float
 ) -> pd.DataFrame:
-    """Estimates of a block (rows by columns) with intervals, fixed entries included; see ``loading_table``."""
-    # absent errors are NaN, and a parameter that constraints hold still has the error 0
+    """Return the entries of a matrix of parameters with intervals, fixed entries included; see ``loading_table``."""
+    # standard errors are NaN without a covariance, and 0 for a parameter that constraints hold fixed
     with np.errstate(divide="ignore", invalid="ignore"):
         free = fit.parameter_table(alpha)
     labels = [(row, column) for row in matrix.index for column in matrix.columns]
@@ -50,44 +51,48 @@ def entry_table(
 
 
 def correlation_table(fit: LatentSkillResults, alpha: float) -> pd.DataFrame:
-    """Correlations of family effects, one row per pair; see ``ParameterPlots.correlation_table``."""
-    _checked(alpha)
+    """Return the correlations of family effects, a row per pair; see ``ParameterPlots.correlation_table``."""
+    check_alpha(alpha)
     skills, everything = list(fit.model.skills), fit.model.table.all_parameters
     pairs = [(a, b) for place, b in enumerate(skills) for a in skills[:place]]
     corr, free = fit.skill_corr, fit.params.index
-    own, interval = fit.bse, fit.conf_int(alpha)
+    errors, interval = fit.bse, fit.conf_int(alpha)
     rows = []
     for first, second in pairs:
-        name, known = CORRELATION.name_of(first, second), corr.loc[first, second]
+        name, estimate = CORRELATION.name_of(first, second), corr.loc[first, second]
         if everything.get(name) is not None:
             fixed = name not in free
-            numbers = (np.nan,) * 3 if fixed else (own[name], *interval.loc[name])
+            numbers = (np.nan,) * 3 if fixed else (errors[name], *interval.loc[name])
         else:
-            fixed = COVARIANCE.name_of(first, second) not in free and known == 0.0
+            fixed = COVARIANCE.name_of(first, second) not in free and estimate == 0.0
             numbers = (np.nan,) * 3 if fixed else _correlation_interval(fit, skills, first, second, alpha)
-        rows.append((first, second, known, *numbers, fixed))
+        rows.append((first, second, estimate, *numbers, fixed))
     return pd.DataFrame(rows, columns=["first", "second", "estimate", "std_err", "ci_lower", "ci_upper", "fixed"])
 
 
 def _correlation_interval(
     fit: LatentSkillResults, skills: Sequence[str], first: str, second: str, alpha: float
 ) -> tuple[float, float, float]:
-    """Standard error by the delta method and interval on Fisher's z, where variances are free."""
+    """Return the standard error and the ends of the interval of a correlation that is no parameter of its own.
+
+    That is the case where variances and covariances are parameters. The standard error is by the delta method, and the
+    interval is computed on Fisher's z.
+    """
     i, j = skills.index(first), skills.index(second)
     if not np.isfinite(fit.bse[fit.parameters.are(COVARIANCE, VARIANCE)]).all():
         return (np.nan,) * 3
-    found = delta(
+    correlation = delta(
         lambda p: p.skill_cov[i, j] / (p.skill_cov[i, i] * p.skill_cov[j, j]) ** 0.5,
         fit.params, fit.cov_params(), fit.model.table,
     )  # fmt: skip
-    value, error = float(found.values[0]), float(found.bse.iloc[0])
-    half = _checked(alpha) * error / (1.0 - value**2)
+    value, error = float(correlation.values[0]), float(correlation.bse.iloc[0])
+    half = _normal_quantile(alpha) * error / (1.0 - value**2)
     return error, np.tanh(np.arctanh(value) - half), np.tanh(np.arctanh(value) + half)
 
 
 def family_effect_table(fit: LatentSkillResults, alpha: float) -> pd.DataFrame:
-    """Family effects with intervals, long; see ``ParameterPlots.family_effect_table``."""
-    quantile = _checked(alpha)
+    """Return family effects with intervals in a long table; see ``ParameterPlots.family_effect_table``."""
+    quantile = _normal_quantile(alpha)
     frame = fit.family_effects()
     frame["ci_lower"] = frame["mean"] - quantile * frame["sd"]
     frame["ci_upper"] = frame["mean"] + quantile * frame["sd"]
@@ -95,7 +100,7 @@ def family_effect_table(fit: LatentSkillResults, alpha: float) -> pd.DataFrame:
 
 
 def instruct_table(fit: LatentSkillResults, base_family: str, instruct: str) -> pd.DataFrame:
-    """Family effects of base families beside those of their instruct variants; see ``ParameterPlots``."""
+    """Return the effects of base families beside those of their instruct variants; see ``ParameterPlots``."""
     model = fit.model
     table = model.panel.table[model.rows.keep]
     missing = [name for name in (base_family, instruct) if name not in table.columns]
@@ -146,7 +151,7 @@ def _truth(column: pd.Series, name: str) -> np.ndarray:
 
 
 def curve_points(fit: LatentSkillResults, skill: str | None = None) -> pd.DataFrame:
-    """Observed scores at posterior means, long: llm, benchmark, at, score, boundary."""
+    """Return the observed scores with the LLMs' posterior means; see ``ParameterPlots.curve_points``."""
     model = fit.model
     theta = fit.skills().to_numpy()
     if skill is None:
@@ -169,27 +174,28 @@ def curve_points(fit: LatentSkillResults, skill: str | None = None) -> pd.DataFr
 def curve_table(
     fit: LatentSkillResults, skill: str | None = None, alpha: float = 0.05, points: int = 101
 ) -> pd.DataFrame:
-    """Characteristic curves with bands, long; see ``ParameterPlots.characteristic_curves``."""
-    quantile = _checked(alpha)
+    """Return characteristic curves with bands in a long table; see ``ParameterPlots.characteristic_curves``."""
+    quantile = _normal_quantile(alpha)
     check_whole("points", points, 2)
-    seen, theta = curve_points(fit, skill), fit.skills().to_numpy()
-    parts = []
+    observed, theta = curve_points(fit, skill), fit.skills().to_numpy()
+    curves = []
     for item, benchmark in enumerate(fit.model.benchmarks):
-        at = seen["at"][seen["benchmark"] == benchmark] if skill is None else seen["at"]
+        at = observed["at"][observed["benchmark"] == benchmark] if skill is None else observed["at"]
         room = 0.08 * max(at.max() - at.min(), 1e-6)
         grid = np.linspace(at.min() - room, at.max() + room, int(points))
         skills = None
         if skill is not None:
             skills = np.tile(theta.mean(axis=0), (len(grid), 1))
             skills[:, list(fit.model.skills).index(skill)] = grid
-        parts.append(_one_curve(fit, item, grid, skills, alpha, quantile).assign(benchmark=benchmark))
-    frame = pd.concat(parts, ignore_index=True)
+        curves.append(_one_curve(fit, item, grid, skills, alpha, quantile).assign(benchmark=benchmark))
+    frame = pd.concat(curves, ignore_index=True)
     return frame[["benchmark", *frame.columns.drop("benchmark")]]
 
 
 def _one_curve(
     fit: LatentSkillResults, item: int, grid: np.ndarray, skills: np.ndarray | None, alpha: float, quantile: float
 ) -> pd.DataFrame:
+    """Return the curve of one benchmark with its bands, on a grid of linear predictors or at given skills (n, K)."""
     structure = fit.structure
     eta = grid if skills is None else skills @ structure.loadings[item] + structure.intercepts[item]
     mean, gradient = curve_gradient(fit.model.table, structure, item, eta, skills)
@@ -198,7 +204,7 @@ def _one_curve(
     cov = fit.covariance.matrix[np.ix_(used, used)]
     if np.isfinite(cov).all():
         se = np.sqrt(np.maximum(np.einsum("np,pq,nq->n", gradient[:, used], cov, gradient[:, used]), 0.0))
-    # between fixed asymptotes the band lives, too; estimated ones leave [0, 1]
+    # the band is computed on the logit between the asymptotes if they are fixed, and otherwise between 0 and 1
     free = fit.model.table.free[[fit.model.table.layout.index(block)[item] for block in ("lower", "upper")]]
     low, high = (0.0, 1.0) if free.any() else (structure.lower[item], structure.upper[item])
     inside = np.clip(share_of_range(mean, low, high), _TINY, 1.0 - 1e-16)
@@ -214,30 +220,34 @@ def _one_curve(
 def curve_gradient(
     table: ParameterTable, structure: Structure, item: int, eta: npt.ArrayLike, skills: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The curve of a benchmark, and its derivatives in the free parameters.
+    """Return the expected scores of a benchmark, and their derivatives with respect to the free parameters.
 
     Parameters
     ----------
     table : ParameterTable
     structure : Structure
     item : int
+        Position of the benchmark.
     eta : array (n,)
+        Linear predictors.
     skills : array (n, K), optional
-        Skills that are held fixed; by default eta is.
+        With skills the derivatives are at fixed skills, so that eta changes with loadings and intercept; without, they
+        are at fixed eta.
 
     Returns
     -------
-    (array (n,), array (n, P))
+    mean : array (n,)
+    gradient : array (n, P)
     """
     layout = table.layout
-    own = Curve.of(structure.lower, structure.upper, structure.link, [item])
+    curve = Curve.of(structure.lower, structure.upper, structure.link, [item])
     shapes = "".join(name for name in layout.shapes if name != "p")
-    at = CurveAt(np.asarray(eta, dtype=float)[None], own, 1, shapes)
-    found = {name: values[0] for name, values in at.derivatives().items()}
-    full = np.zeros((len(found["e"]), layout.size))
+    at = CurveAt(np.asarray(eta, dtype=float)[None], curve, 1, shapes)
+    derivatives = {name: values[0] for name, values in at.derivatives().items()}
+    full = np.zeros((len(derivatives["e"]), layout.size))
     for name in shapes:
-        full[:, layout.shapes[name][item]] = found[name]
+        full[:, layout.shapes[name][item]] = derivatives[name]
     if skills is not None:
-        full[:, layout.index("loadings")[item]] = found["e"][:, None] * skills
-        full[:, layout.index("intercepts")[item]] = found["e"]
+        full[:, layout.index("loadings")[item]] = derivatives["e"][:, None] * skills
+        full[:, layout.index("intercepts")[item]] = derivatives["e"]
     return at.mu[0], full[:, table.free]

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class PredictionResults(Immutable):
-    """Predictions of the scores of LLMs, from joint draws. Immutable.
+    """Predicted scores of LLMs with their uncertainty, from joint draws over LLMs and benchmarks. Immutable.
 
     Attributes
     ----------
     draws : PredictiveDraws
     llm_name : str
-        How the index of LLMs is called.
+        Name of the index of LLMs in tables.
     """
 
     draws: PredictiveDraws
@@ -39,11 +39,11 @@ class PredictionResults(Immutable):
 
     @property
     def mean(self) -> pd.DataFrame:
-        """Expected scores at the estimate, DataFrame LLM x benchmark."""
+        """Expected scores at the estimates, DataFrame (n, J) of LLMs by benchmarks."""
         return pd.DataFrame(self.draws.mean, self.draws.llms, list(self.draws.benchmarks))
 
     def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Long table, one row per LLM and benchmark.
+        """Return expected scores and intervals in a long table, a row per LLM and benchmark.
 
         Parameters
         ----------
@@ -53,9 +53,10 @@ class PredictionResults(Immutable):
         Returns
         -------
         DataFrame
-            llm, benchmark, mean (expected score), mean_se, mean_ci_lower, mean_ci_upper (of the expected score, from
-            the uncertainty of parameters and families), obs_ci_lower, obs_ci_upper (of a score as a table records it),
-            all fractions; observed (the score that was conditioned on, if any).
+            llm, benchmark, mean (expected score), mean_se, mean_ci_lower and mean_ci_upper (standard error and interval
+            of the expected score, from the uncertainty of parameters and families), obs_ci_lower and obs_ci_upper
+            (interval of a score as a table would record it), observed (the score that was conditioned on, if any). All
+            are fractions.
         """
         check_alpha(alpha)
         draws = self.draws
@@ -77,22 +78,28 @@ class PredictionResults(Immutable):
     def calibration(
         self, scores: pd.DataFrame, rounding: Mapping[str, float] | pd.Series | None = None, seed: int = 0
     ) -> pd.DataFrame:
-        """How the predictions agree with scores that came true.
+        """Compare the predictions with scores that were observed later.
 
         Parameters
         ----------
         scores : DataFrame
             LLMs (index) by benchmarks, fractions, NaN where unknown.
         rounding : Series or dict, optional
-            Rounding units of the benchmarks (``panel.rounding``), for the logarithmic score.
+            Rounding units of the benchmarks (``panel.rounding``), which the logarithmic score needs.
         seed : int
-            Of the randomisation of PIT.
+            Seed of the randomised probability integral transform.
 
         Returns
         -------
         DataFrame
-            llm, benchmark, score, pit, crps (fraction), log_score (NaN without ``rounding``, or where the predictive
-            law has no formula); rows of unknown scores left out.
+            A row per observed score: llm, benchmark, score, pit (probability integral transform), crps (continuous
+            ranked probability score, a fraction), log_score (NaN without ``rounding``, and for predictions whose law
+            has no formula).
+
+        Raises
+        ------
+        DataError
+            If ``scores`` lacks a predicted LLM or benchmark.
         """
         draws = self.draws
         absent = [name for name in draws.benchmarks if name not in scores.columns]

@@ -1,4 +1,4 @@
-"""Curves, predictions and residuals as tables, and their pictures."""
+"""Scaling curves, predictions and residuals: long tables and pictures of them, as methods of the results of a fit."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class PredictionPlots(Estimates):
-    """What ``LatentSkillResults`` shows of scaling, predictions and residuals.
+    """Tables and plots of ``LatentSkillResults`` about scaling, predictions and residuals.
 
-    Every picture draws a table that a method beside it hands out.
+    Every plot draws a table that another of these methods returns.
     """
 
     def scaling_curve(
@@ -36,14 +36,14 @@ class PredictionPlots(Estimates):
         uncertainty: str | Sequence[str] = ("parameters", "family", "score"),
         columns: tuple[str, str] = ("params_b", "tokens_t"),
     ) -> pd.DataFrame:  # fmt: skip
-        """Expected score of a benchmark, or a skill, along size, tokens, FLOPs or another covariate, by family.
+        """Return expected scores of a benchmark, or a skill, along a covariate, family by family.
 
-        Each point is an LLM of the family that is not in the data, predicted as by ``get_prediction``. The other
-        columns of the scaling are held: as ``at`` says; else at the family's own value where its LLMs share one, else
-        at the family's median (columns that are no numbers: its most frequent value). An unseen family has the medians
-        of all LLMs. FLOPs are 6 times size times tokens: where the LLMs of a family share their tokens these stay, and
-        size carries the FLOPs; else both grow along the family's median tokens per parameter, and an unseen family's
-        along that of all LLMs. ``at`` may hold size or tokens instead.
+        Each point is an imagined LLM of the family, predicted as by ``get_prediction``. The other columns of the
+        scaling formula are held fixed: at the value in ``at``; else at the value that the LLMs of the family share;
+        else at the family's median, or its most frequent value where a column has no numbers. An unseen family gets the
+        medians of all LLMs. Along FLOPs, which are 6 times size times tokens, the tokens are held fixed where the LLMs
+        of a family share them, and size changes alone. Otherwise both change at the family's median number of tokens
+        per parameter, or for an unseen family at that of all LLMs. ``at`` may fix size or tokens instead.
 
         Parameters
         ----------
@@ -52,12 +52,13 @@ class PredictionPlots(Estimates):
         x : str
             A numeric column of the scaling, or ``"flops"``.
         families : str or sequence of str, optional
-            Families of the fit, and ``"unseen family"`` for one drawn from their distribution. By default the five with
-            most LLMs at different ``x``, and an unseen one.
+            Families of the fit, and ``"unseen family"`` for a family from their distribution. By default the five with
+            most LLMs at different ``x``, and an unseen family.
         at : dict, optional
             Values of other columns, such as ``{"tokens_t": 2.0}``.
         points : int
-            Of the grid, even in logarithms where ``x`` is positive; a family's own smallest and largest are added.
+            Number of points of the grid, which is even in logarithms where ``x`` is positive. The smallest and largest
+            ``x`` of each family are added.
         limits : (float, float), optional
             Ends of the grid; by default the range of the fit's LLMs. Along FLOPs points whose size or tokens leave
             their ranges are then left out.
@@ -66,20 +67,20 @@ class PredictionPlots(Estimates):
         size, seed, uncertainty
             As for ``get_prediction``.
         columns : (str, str)
-            Of size in billions of parameters, and tokens in trillions, for FLOPs.
+            Columns of size in billions of parameters and of tokens in trillions, from which FLOPs are computed.
 
         Returns
         -------
         DataFrame
-            family, the covariate, inside (whether within the range of the family's own LLMs), along FLOPs size and
-            tokens, mean, mean_se, mean_ci_lower, mean_ci_upper (of the expected score, or of the skill), obs_ci_lower,
+            family, the covariate, inside (whether within the range of the family's LLMs), along FLOPs size and tokens,
+            mean, mean_se, mean_ci_lower and mean_ci_upper (of the expected score or of the skill), obs_ci_lower and
             obs_ci_upper (of a score; NaN for skills).
 
         Raises
         ------
         DataError
-            For unknown targets, families and columns, if the parameters have no covariance, or for rotated skills,
-            whose parameters have no law of their own: take ``uncertainty="family"``.
+            For unknown targets, families and columns; if the parameters have no covariance; for rotated skills, whose
+            covariance is singular: ask for ``uncertainty="family"``.
 
         Examples
         --------
@@ -105,19 +106,20 @@ class PredictionPlots(Estimates):
         seed: int = 0,
         columns: tuple[str, str] = ("params_b", "tokens_t"),
     ) -> pd.DataFrame:
-        """A skill, or the expected score of a benchmark, over size and tokens.
+        """Return a skill, or the expected score of a benchmark, over a grid of size and tokens.
 
         Parameters
         ----------
         target : str
             A skill or a benchmark.
         family : str, optional
-            A family of the fit, whose posterior counts; by default the average over families, whose intervals hold the
-            uncertainty of the parameters alone.
+            A family of the fit, predicted from its posterior. By default the average over families, whose intervals
+            contain the uncertainty of the parameters alone.
         at : dict, optional
-            Values of other columns of the scaling, held as in ``scaling_curve``.
+            Values of other columns of the scaling, held fixed as in ``scaling_curve``.
         points : int
-            Of the grid a side, even in logarithms, a quarter beyond the LLMs of the fit.
+            Number of points on each side of the grid, which is even in logarithms and extends by a quarter beyond the
+            LLMs of the fit.
         alpha, size, seed, columns
             As for ``scaling_curve``.
 
@@ -125,12 +127,12 @@ class PredictionPlots(Estimates):
         -------
         DataFrame
             Size, tokens, inside (whether in the convex hull of the fit's LLMs, in logarithms), mean, mean_se,
-            mean_ci_lower, mean_ci_upper. Rows of the grid in order: all sizes at the fewest tokens first.
+            mean_ci_lower, mean_ci_upper. All sizes at the fewest tokens come first, and so on.
 
         Raises
         ------
         DataError
-            As ``scaling_curve``; and if the scaling lacks size or tokens.
+            As for ``scaling_curve``, and if the scaling lacks size or tokens.
         """
         return scaling_curves.scaling_surface(self._results, target, family, at, points, alpha, size, seed, columns)
 
@@ -142,13 +144,14 @@ class PredictionPlots(Estimates):
         size: int = 2000,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Prediction intervals beside the scores that came true.
+        """Return prediction intervals beside the observed scores.
 
         Parameters
         ----------
         data : table, optional
-            LLMs with scores, which are not conditioned on. By default the LLMs of the fit, whose scores the fit has
-            seen: their intervals hold more often than new ones will (``leave_family_out`` tells by how much).
+            LLMs with scores; the predictions do not use these scores. By default the LLMs of the fit. Their scores were
+            used to fit, so that their intervals cover more often than those of new LLMs will (``leave_family_out``
+            measures by how much).
         benchmark : str or sequence of str, optional
             All by default.
         alpha, size, seed
@@ -158,12 +161,12 @@ class PredictionPlots(Estimates):
         -------
         DataFrame
             One row per observed score: llm, family, benchmark, score, mean, obs_ci_lower, obs_ci_upper (fractions),
-            inside.
+            inside (whether the score lies in its interval).
         """
         return calibration_tables.prediction_table(self._results, data, benchmark, alpha, size, seed)
 
     def residual_table(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
-        """Residuals of the observed scores in a long table.
+        """Return the residuals of the observed scores in a long table.
 
         Parameters
         ----------
@@ -173,8 +176,8 @@ class PredictionPlots(Estimates):
         Returns
         -------
         DataFrame
-            One row per observed score: llm, family, benchmark, residual, fitted (the mean it is measured against, see
-            ``latentscale.prediction.residuals.fitted_scores``), and the columns of the scaling.
+            One row per observed score: llm, family, benchmark, residual, fitted (the expected score that belongs to the
+            residual, see ``latentscale.prediction.residuals.fitted_scores``), and the columns of the scaling.
         """
         return residual_tables.residual_table(self._results, kind, seed)
 
@@ -199,8 +202,8 @@ class PredictionPlots(Estimates):
             As for ``scaling_curve``.
         ax : matplotlib Axes, optional
         **options
-            Of ``scaling_curve``; ``size`` is 1,000 (4,000 where LLMs have residuals) and ``points`` 30 by
-            default.
+            Options of ``scaling_curve``; by default ``size`` is 1,000 (4,000 where LLMs have residual skills) and
+            ``points`` 30.
 
         Returns
         -------
@@ -210,7 +213,7 @@ class PredictionPlots(Estimates):
         columns = options.get("columns", ("params_b", "tokens_t"))
         families = scaling_curves.chosen_families(self._results, target, x, families, columns)
         sources = ("parameters", "family", *(("score",) if len(families) == 1 else ()))
-        # each imagined LLM has a residual of its own draws: their bands need more of them to be smooth
+        # the residual skills of imagined LLMs are drawn independently, so that smooth bands need more draws
         size = 4000 if len(levels_of(self.structure)) > 1 else 1000
         options = {"size": size, "points": 30, "uncertainty": sources, **options}
         table = self.scaling_curve(target, x, families, alpha=alpha, **options)
@@ -229,10 +232,10 @@ class PredictionPlots(Estimates):
         alpha: float = 0.05,
         **options: Any,
     ) -> Axes:
-        """Plot level curves of a skill or a benchmark over size and tokens, with the band of each level.
+        """Plot contours of a skill or a benchmark over size and tokens, with a band about each contour.
 
-        Skills are counted from the average family's LLM whose covariates are zero (with logarithms: one billion
-        parameters, one trillion tokens). That is a convention, and bands of the level 0 shrink to nothing there.
+        The zero of a skill is, by convention, that of the average family at covariates of zero (in logarithms: one
+        billion parameters and one trillion tokens). The band of the contour at level 0 therefore has no width there.
 
         Parameters
         ----------
@@ -242,7 +245,7 @@ class PredictionPlots(Estimates):
         family, alpha
             As for ``scaling_surface``.
         **options
-            Of ``scaling_surface``.
+            Options of ``scaling_surface``.
 
         Returns
         -------
@@ -264,7 +267,7 @@ class PredictionPlots(Estimates):
         alpha: float = 0.05,
         **options: Any,
     ) -> Axes:
-        """Plot prediction intervals against observed scores; the legend has the share of scores inside.
+        """Plot prediction intervals against observed scores; the legend says what share of the scores they contain.
 
         Parameters
         ----------
@@ -298,7 +301,7 @@ class PredictionPlots(Estimates):
         Parameters
         ----------
         kind : {"quantile", "pearson", "response"}
-            Quantile residuals are independent standard normals under the model; the others are not.
+            Only quantile residuals are independent and standard normal under the model.
         against : str
             ``"fitted"``, ``"qq"``, ``"benchmark"``, ``"family"`` or a column of the scaling.
         benchmark : str or sequence of str, optional
@@ -307,7 +310,7 @@ class PredictionPlots(Estimates):
         alpha : float
             One minus the level of the bands, which are pointwise.
         seed : int
-            Of the draws of quantile residuals; a pattern that another seed does not show is chance.
+            Seed of the draws of quantile residuals. A pattern that another seed does not show is due to chance.
 
         Returns
         -------
@@ -340,9 +343,10 @@ class PredictionPlots(Estimates):
     ) -> Axes:
         """Plot coverage of central intervals against their level, or the histogram of PIT values.
 
-        The PIT of a new LLM's score is its place in the predictive law. That of a score of the fit is the normal
-        probability of its quantile residual, uniform under the model: how well the fit describes its own scores, not
-        how well it predicts.
+        The probability integral transform (PIT) of the score of a new LLM is the predictive probability of a lower
+        score. For a score of the fit it is the normal distribution function of its quantile residual, which is uniform
+        under the model; this shows how well the model describes the scores that it was fitted to, not how well it
+        predicts.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Families, skills and expected scores."""
+"""Family effects, skills, predicted scores and residuals, as methods of the results of a fit."""
 
 from __future__ import annotations
 
@@ -29,14 +29,20 @@ if TYPE_CHECKING:
 
 
 class Predictions(Estimates):
-    """What ``LatentSkillResults`` says of families and LLMs."""
+    """Methods of ``LatentSkillResults`` about families and LLMs."""
 
     @cached_property
     def _posterior(self) -> FamilyPosterior:
         return family_posterior(self.structure, self.model.user_cells, self.estimate.rule)
 
     def family_effects(self) -> pd.DataFrame:
-        """Posterior of family effects alpha: DataFrame by (family, skill) with mean, sd, n_llms."""
+        """Return the posterior of family effects alpha at the estimates.
+
+        Returns
+        -------
+        DataFrame
+            By (family, skill): mean, sd, n_llms (LLMs of the family in the likelihood).
+        """
         model, posterior, k = self.model, self._posterior, len(self.model.skills)
         index = pd.MultiIndex.from_product([model.families, model.skills], names=["family", "skill"])
         counts = np.bincount(model.family_codes, minlength=model.n_families)
@@ -48,9 +54,13 @@ class Predictions(Estimates):
         return pd.DataFrame(values, index=index)
 
     def family_slopes(self) -> pd.DataFrame:
-        """Posterior of the families' slopes B + Delta_l: DataFrame by (family, term, skill) with mean, sd.
+        """Return the posterior of families' slopes B + Delta_l on the terms with random slopes.
 
-        Only terms with random slopes; the uncertainty of B itself is not in sd.
+        Returns
+        -------
+        DataFrame
+            By (family, term, skill): mean and sd. The sd is that of Delta_l at the estimates and leaves out the
+            uncertainty of B.
         """
         model, posterior, k = self.model, self._posterior, len(self.model.skills)
         names = [model.families, model.random_terms, model.skills]
@@ -64,17 +74,17 @@ class Predictions(Estimates):
         return pd.DataFrame(values, index=index)
 
     def skills(self) -> pd.DataFrame:
-        """Posterior means of skills theta_i, DataFrame (n, K), one row per LLM in the likelihood."""
+        """Return the posterior means of skills theta_i, DataFrame (n, K), a row per LLM in the likelihood."""
         model, (outer, *inner) = self.model, levels_of(self.structure)
         mean = self._posterior.mean[model.family_codes]
         theta = outer.added(self.structure, mean, model.random_design) + model.design.x @ self.structure.slopes
         for level in inner:
-            own = self._posterior.llm_means(model.family_codes, level.size(len(model.skills)))
-            theta = theta + level.added(self.structure, own, model.random_design)
+            effects = self._posterior.llm_means(model.family_codes, level.size(len(model.skills)))
+            theta = theta + level.added(self.structure, effects, model.random_design)
         return pd.DataFrame(theta, index=model.llms, columns=list(model.skills))
 
     def predict(self, data: IntoFrame | None = None) -> pd.DataFrame:
-        """Mean scores given the data, DataFrame LLM x benchmark.
+        """Return expected scores given the data, DataFrame of LLMs by benchmarks.
 
         Parameters
         ----------
@@ -106,30 +116,30 @@ class Predictions(Estimates):
         seed: int = 0,
         uncertainty: str | Sequence[str] = ("parameters", "family", "score"),
     ) -> PredictionResults:
-        """Expected scores and scores with their uncertainty.
+        """Predict expected scores and scores, with their uncertainty.
 
         Parameters
         ----------
         data : table, optional
-            As for ``predict``: LLMs of known families, which are predicted from p(alpha_l | y_l), and of unseen ones,
-            predicted from N(0, Sigma), in any mixture. By default the LLMs in the likelihood.
+            As for ``predict``. LLMs of families in the fit are predicted from p(alpha_l | y_l), LLMs of unseen
+            families from N(0, Sigma). By default the LLMs in the likelihood.
         observed : bool, optional
-            Whether to condition on the scores that ``data`` has in columns of the benchmarks, too. They count for all
+            Whether to condition also on the scores that ``data`` has in columns of the benchmarks. They count for all
             LLMs of the family in ``data``. An LLM of the fit that is named again counts once, with these scores.
         size : int
-            Draws. They are kept, some 50 bytes a draw for each LLM and benchmark (200 kB at 4,000): ask for very many
-            LLMs a few hundred at a time.
+            Number of draws. They stay in memory, some 50 bytes a draw for each LLM and benchmark (200 kB at 4,000
+            draws): ask for very many LLMs a few hundred at a time.
         seed : int
-            The draws of a family depend on the seed, its name and its scores alone.
+            The draws of a family depend only on the seed, its name and its scores.
         uncertainty : sequence of {"parameters", "family", "score"}
-            Sources to carry: the estimates' (delta method, with the covariance of the fit; a fit without one gets the
-            inverse expected information), that of families' effects and LLMs' residuals, and that of a score about its
-            expectation. What is left out stands still at its mean.
+            Sources of uncertainty to include: the estimates (by the delta method with the covariance of the fit, or
+            with the inverse expected information if the fit has none); family effects and residual skills of LLMs; the
+            variation of a score about its expectation. Sources that are left out are held at their means.
 
         Returns
         -------
         PredictionResults
-            ``summary_frame(alpha)``, ``mean``, ``calibration(scores)``, ``draws``.
+            It has ``summary_frame(alpha)``, ``mean``, ``calibration(scores)`` and ``draws``.
 
         Raises
         ------
@@ -140,7 +150,7 @@ class Predictions(Estimates):
         Warns
         -----
         UserWarning
-            If a positive covariate, such as a size, is more than ten times beyond those of the fit.
+            If a positive covariate, such as a size, is more than ten times beyond its range in the fit.
 
         Examples
         --------
@@ -157,15 +167,24 @@ class Predictions(Estimates):
         return PredictionResults(draws, self.model.panel.llm)
 
     def family_posteriors(self, draws: int = 4096, seed: int = 0) -> FamilyPosteriors:
-        """Posterior of every family's effects at the estimates, by importance sampling: FamilyPosteriors.
+        """Return the posterior of every family's effects at the estimates, by importance sampling.
 
-        ``moments()`` with effective sample sizes, ``correlation(family)``, ``quantiles(levels)``, ``draws(family)``,
-        ``to_arviz()``.
+        Parameters
+        ----------
+        draws : int
+            Weighted draws of each family, a power of two.
+        seed : int
+
+        Returns
+        -------
+        FamilyPosteriors
+            It has ``moments()`` with effective sample sizes, ``correlation(family)``, ``quantiles(levels)``,
+            ``draws(family)`` and ``to_arviz()``.
         """
         return FamilyPosteriors(self._results, draws, seed)
 
     def family_posterior(self, family: str, size: int = 4000, seed: int = 0) -> pd.DataFrame:
-        """Draws from p(alpha_l | y_l) of one family at the estimates, DataFrame (size, K) by skill."""
+        """Return draws from p(alpha_l | y_l) of one family at the estimates, DataFrame (size, K)."""
         check_whole("size", size, 1)
         return FamilyPosteriors(self._results, 4096, seed).draws(family, size)
 
@@ -179,16 +198,17 @@ class Predictions(Estimates):
         seed: int = 0,
         uncertainty: str | Sequence[str] = ("parameters", "family"),
     ) -> pd.DataFrame:
-        """By how much one family is better than another, skill by skill.
+        """Compare two families: the first minus the second, skill by skill.
 
         Parameters
         ----------
         first, second : str
             Families of the fit.
         at : dict or table, optional
-            Covariates of an LLM, such as ``{"params_b": 7, "tokens_t": 2}``, or one row for each family: benchmarks'
-            expected scores are then compared as well.
+            Covariates of an LLM, such as ``{"params_b": 7, "tokens_t": 2}``, or a row for each family. The expected
+            scores of such LLMs are then compared as well.
         alpha : float
+            One minus the level of the intervals.
         size, seed, uncertainty
             As for ``get_prediction``, without "score".
 
@@ -211,30 +231,35 @@ class Predictions(Estimates):
         target: str | Mapping[str, float] | DownstreamResults | None = None,
         **options: Any,
     ) -> NextEvaluation:
-        """Which benchmark's score would tell most about a target, for LLMs that lack some scores: NextEvaluation.
+        """Find the benchmark whose score would tell most about a target, for LLMs that lack some scores.
 
         Parameters
         ----------
         data : table, optional
             LLMs with the scores that are known; by default the LLMs in the likelihood that lack a score.
         target : str, dict or DownstreamResults
-            A skill, a benchmark, a weighted mix, or a regression on this fit's skills.
+            A skill, a benchmark, a weighted mean of these, or a regression on the skills of this fit.
         **options
             ``candidates``, ``costs``, ``size``, ``outcomes``, ``seed``, ``uncertainty``; see
             ``latentscale.planning.next_evaluation``.
+
+        Returns
+        -------
+        NextEvaluation
         """
         return next_evaluation(self._results, data, target, **options)
 
     def residuals(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
-        """Residuals of the observed scores, DataFrame (n, J), NaN where a score is missing.
+        """Return residuals of the observed scores, DataFrame (n, J), NaN where a score is missing.
 
         Parameters
         ----------
         kind : {"quantile", "pearson", "response"}
-            Quantile: standard normal under the model, from one draw per family of its effects given its scores.
-            Response: y - E[Y | data]; Pearson: the same over its standard deviation.
+            Quantile residuals are standard normal under the model; they are computed at one posterior draw of each
+            family's effects. Response residuals are y - E[Y | data], Pearson residuals these over their standard
+            deviation.
         seed : int
-            Of the draws of quantile residuals.
+            Seed of the draws of quantile residuals.
         """
         model = self.model
         return residuals(
@@ -242,13 +267,16 @@ class Predictions(Estimates):
         )
 
     def residual_tests(self, kind: str = "quantile", seed: int = 0) -> pd.DataFrame:
-        """Tests of the residuals, one row per benchmark and one overall; see ``residual_tests`` of the module."""
+        """Test the residuals, a row per benchmark and one overall; see ``prediction.residuals.residual_tests``."""
         model = self.model
         shared = (self.structure, model.user_cells, self.estimate.rule, model.llms, list(model.benchmarks), kind, seed)
         return residual_tests(residuals(*shared), fitted_scores(*shared))
 
     def _read_new(self, data: IntoFrame) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
-        """Index, family codes (-1 unknown), covariates and rows in the likelihood (-1 new) of a new table."""
+        """Return names (m,), family codes (m,), covariates (m, p) and rows in the likelihood (m,) of a new table.
+
+        The code of an unknown family and the row of a new LLM are -1.
+        """
         model = self.model
         index, families, x = read_new_llms(model, data)
         known = {family: code for code, family in enumerate(model.families)}

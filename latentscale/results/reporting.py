@@ -24,24 +24,25 @@ class Reports(Estimates):
         size: int = 1000,
         seed: int = 0,
     ) -> Path:
-        """Write one self-contained HTML file that shows this fit to a reader.
+        """Write one self-contained HTML file that presents this fit to a reader.
 
-        Question, data and what was left out, the model in words and formulas, summary, estimates, tests on slopes,
-        identification and diagnosis, pictures, families, predictions, and how to have the fit again. The file loads
-        nothing from outside, and names of the user's making cannot become markup. The same fit gives the same file.
+        It contains the question, the data and what was left out of them, the model in words and formulas, the summary,
+        estimates, tests of slopes, identification and diagnosis, pictures, families, predictions, and how to repeat the
+        fit. The file loads nothing from outside, and names in the data cannot become markup. The same fit gives the
+        same file.
 
         Parameters
         ----------
         path : str or Path
-            The file, which is replaced if it exists; it appears whole or not at all.
+            The file, which is replaced if it exists. It is only written if the whole report could be made.
         title, question : str, optional
-            Heading of the report, and what was asked of the data; made of the model by default.
+            Heading of the report, and the question that the analysis answers; by default derived from the model.
         alpha : float
             One minus the level of all intervals, in (0, 1).
         size : int
-            Draws behind the prediction intervals, at least 100.
+            Number of draws for the prediction intervals, at least 100.
         seed : int
-            Of these draws.
+            Seed of these draws.
 
         Returns
         -------

@@ -1,17 +1,17 @@
-"""Saving fits: one zip file of JSON and plain arrays, which executes nothing when read.
+"""Saving fits in one zip file of JSON and plain arrays; reading it executes no code from it.
 
-Format 4; 2 and 3 are read too. Members: ``fit.json`` (format, version of latentscale, the panel's options and table
-column by column, the model's class and specification, scalars and options of the estimate, kind of the covariance) and
-``arrays.npz`` (no pickled objects):
+This is format 4; formats 2 and 3 can be read too. The zip file has two members. ``fit.json`` has the format, the
+version of latentscale, the options of the panel and its table column by column, class and options of the model, scalars
+and options of the estimate, and the kind of the covariance. ``arrays.npz`` has arrays without pickled objects:
 
-- of a LatentSkillModel params, free, information, gradient, covariance, and where there are any params_se, the
-  restriction's matrix and value and the coordinates kept under it;
-- of a SlothModel or BenchmarkLaws for each problem solved, one or one a benchmark, ``vector_0`` (the optimiser's
-  coordinates), ``penalty_0`` (weights of the squares in the objective) and ``transform_0`` (of covariates).
+- For a LatentSkillModel params, free, information, gradient and covariance. After Monte Carlo integration also
+  params_se; under linear restrictions also their matrix and values, and the coordinates that remain free.
+- For a SlothModel, or for each benchmark of BenchmarkLaws, ``vector_0`` (the optimiser's coordinates), ``penalty_0``
+  (weights of the quadratic penalty) and ``transform_0`` (of the covariates); 1, 2, ... for further benchmarks.
 
-Reading (``latentscale.loading``) rebuilds the panel and the model from the table, with the same checks as for any table
-of a user, and attaches the estimate. Standard errors and rotations of Huber-loss fits are computed again. Formulas may
-only do arithmetic on columns (see ``latentscale.components.scaling``).
+Reading (``latentscale.loading``) makes the panel and the model anew from the table, with the same checks as for any
+table, and adds the estimate. Standard errors and rotations of Huber-loss fits are computed again. Formulas in the file
+can do nothing but arithmetic on columns (see ``latentscale.components.scaling``).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ESTIMATE_ARRAYS = ("params", "free", "information", "gradient")
 
 
 def save_fit(fit: LatentSkillResults, path: str | PathLike[str]) -> None:
-    """Write a fit; the file appears whole or not at all."""
+    """Write a fit to a file, which is only replaced once everything is written."""
     if hasattr(fit, "source"):
         raise DataError(
             "Rotated results are not saved: save the fit (rotated.source.save) and rotate it again; the same seed "
@@ -88,6 +88,7 @@ def save_fit(fit: LatentSkillResults, path: str | PathLike[str]) -> None:
 
 
 def write_fit(path: Path, content: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write JSON and arrays to one zip file, first under a temporary name, so that no partial file can remain."""
     head = {"format": FORMAT, "format_version": FORMAT_VERSION, "latentscale": __version__}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -102,21 +103,22 @@ def write_fit(path: Path, content: Mapping[str, Any], arrays: Mapping[str, Any])
 
 
 def plain(value: Any) -> Any:
-    """A number of numpy's as one of Python's."""
+    """Return a scalar of numpy as one of Python; other values unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def starts_content(starts: pd.DataFrame) -> dict[str, list[Any]]:
-    """Columns of a table of starts; JSON has no NaN."""
+    """Return the columns of a table of starts, with None for NaN, which JSON does not have."""
     return {name: [None if value != value else value for value in column.tolist()] for name, column in starts.items()}
 
 
 def or_null(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Return a number, None for NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)
 
 
 def panel_content(panel: BenchmarkPanel) -> dict[str, Any]:
+    """Return the table and the options of a panel as JSON."""
     table = panel.to_frame()
     return {
         "columns": [_column_content(table[name]) for name in table.columns],
@@ -130,7 +132,7 @@ def panel_content(panel: BenchmarkPanel) -> dict[str, Any]:
 
 
 def _column_content(column: pd.Series) -> dict[str, Any]:
-    """Name, kind and values of a column; JSON's doubles are exact."""
+    """Return name, kind and values of a column; floats are written so that they are read back exactly."""
     if pd.api.types.is_bool_dtype(column.dtype):
         return {"name": column.name, "kind": "bool", "values": column.tolist()}
     if pd.api.types.is_integer_dtype(column.dtype):
@@ -145,11 +147,12 @@ def _column_content(column: pd.Series) -> dict[str, Any]:
     return {
         "name": column.name,
         "kind": kind,
-        "values": [None if gone else value for value, gone in zip(values, missing, strict=True)],
+        "values": [None if is_missing else value for value, is_missing in zip(values, missing, strict=True)],
     }
 
 
 def _model_content(model: LatentSkillModel) -> dict[str, Any]:
+    """Return class and options of a model as JSON."""
     form = model.form
     if isinstance(form, Anchored):
         skills = {"form": "anchored", "anchors": form.anchors, "correlated": form.correlated}

@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
 _PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
 _MATRIX = {**fmt_params, "data_aligns": "r", "header_align": "r"}
-_WIDTH = 4  # significant decimals in tables
+_WIDTH = 4  # decimals in tables
 
 
 def _number(value: float, digits: int = _WIDTH) -> str:
+    """Return a number with its decimals, large ones in scientific notation; empty for NaN and infinity."""
     if not np.isfinite(value):
         return ""
     return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3e}"
 
 
 class SkillSummary(Summary):
-    """A statsmodels Summary that is safe and whole in every form.
+    """A statsmodels Summary that is safe and complete in every format.
 
-    statsmodels leaves the user's strings as they are in HTML and CSV, and in LaTeX pours tables of different widths
-    into one tabular.
+    statsmodels does not escape names in HTML and CSV, and in LaTeX puts tables of different widths into one tabular.
     """
 
     def as_csv(self) -> str:
-        """Rows of every table below its title, notes beneath; cells with commas or quotes are quoted."""
+        """Return CSV: each table below its title, then the notes; cells with commas or quotes are quoted."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         for table in self.tables:
@@ -56,22 +56,22 @@ class SkillSummary(Summary):
         return out.getvalue()
 
     def as_latex(self) -> str:
-        """One tabular per block, notes beneath; names of benchmarks, skills and terms cannot become commands."""
-        # statsmodels' own replacements leave backslashes and braces as they are
+        """Return LaTeX: a tabular per table, then the notes; names in the data cannot become commands."""
+        # the replacements that statsmodels makes do not escape backslashes and braces
         tables = [_map_cells(table, escape).as_latex_tabular(replacements={}) for table in self.tables]
         notes = " \\newline\n".join(map(escape, (self.extra_txt or "").split("\n")))
         return "\n\n".join([*tables, notes])
 
     def as_html(self) -> str:
-        """Tables as HTML; names of benchmarks, skills and terms cannot become markup."""
-        plain = [_map_cells(table, html.escape) for table in self.tables]
-        tables = [table.as_html() for table in plain]
+        """Return HTML: the tables, then the notes; names in the data cannot become markup."""
+        escaped = [_map_cells(table, html.escape) for table in self.tables]
+        tables = [table.as_html() for table in escaped]
         notes = html.escape(self.extra_txt or "").replace("\n", "<br/>\n")
         return "\n".join(tables) + ("<br/><br/>" + notes if notes else "")
 
 
 def _map_cells(table: SimpleTable, change: Callable[[str], str]) -> SimpleTable:
-    """A copy of a SimpleTable with every text changed."""
+    """Return a copy of a table with a function applied to its title and to every cell."""
     copied = copy.deepcopy(table)
     copied.title = change(copied.title or "")
     for row in copied:
@@ -81,7 +81,7 @@ def _map_cells(table: SimpleTable, change: Callable[[str], str]) -> SimpleTable:
 
 
 def summarise(fit: LatentSkillResults, alpha: float = 0.05) -> SkillSummary:
-    """Summary of LatentSkillResults; see ``LatentSkillResults.summary``."""
+    """Return the summary of a fit; see ``LatentSkillResults.summary``."""
     summary = SkillSummary()
     summary.tables.append(_header(fit))
     table = fit.parameter_table(alpha)
@@ -130,7 +130,7 @@ def _header(fit: LatentSkillResults) -> SimpleTable:
 
 
 def _special(model: LatentSkillModel) -> list[tuple[str, str]]:
-    """Lines of the header for options that are not the default."""
+    """Return names and values of the options that are not the default, for the header."""
     rows = []
     if model.link != "logistic":
         rows.append(("Link:", f"{model.link}, s.d. {model.link_sd:g}"))
@@ -148,7 +148,7 @@ def _special(model: LatentSkillModel) -> list[tuple[str, str]]:
 
 
 def _loadings(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
-    """Benchmarks by skills, standard errors beneath; fixed loadings say so."""
+    """Return the table of loadings, benchmarks by skills, with standard errors or "(fixed)" beneath."""
     model = fit.model
     free = np.isnan(model.pattern.fixed)
     rows, stubs = [], []
@@ -170,35 +170,36 @@ def _loadings(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
 def coefficient_tables(
     fit: NamedEstimates, table: pd.DataFrame, alpha: float, titles: dict[Kind, str] | None = None
 ) -> list[SimpleTable]:
-    """A list of estimates for each title that kinds of parameters have, in the order of the parameters.
+    """Return a table of estimates for each title that kinds of parameters have, in the order of the parameters.
 
     Parameters
     ----------
     fit : NamedEstimates
     table : DataFrame
-        Its ``parameter_table``.
+        ``fit.parameter_table(alpha)``.
     alpha : float
+        One minus the level of the intervals.
     titles : dict, optional
-        Kind -> title, where it is not that of the kind.
+        Titles of kinds, where they differ from ``Kind.title``.
     """
     return [coefficients(table[rows], title, alpha) for title, rows in fit.parameters.by_title(titles).items()]
 
 
-def coefficients(part: pd.DataFrame, title: str, alpha: float) -> SimpleTable:
-    """A list of estimates with standard errors, z, p and intervals."""
+def coefficients(estimates: pd.DataFrame, title: str, alpha: float) -> SimpleTable:
+    """Return a table of estimates with standard errors, z statistics, p-values and intervals."""
     header = ["coef", "std err", "z", "P>|z|", f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
     rows = [
         [
             _number(row["estimate"]), _number(row["std_err"]), _number(row["z"], 3), _number(row["p_value"], 3),
             _number(row["ci_lower"], 3), _number(row["ci_upper"], 3),
         ]
-        for _, row in part.iterrows()
+        for _, row in estimates.iterrows()
     ]  # fmt: skip
-    return SimpleTable(rows, header, list(part.index), title=title, txt_fmt=fmt_params)
+    return SimpleTable(rows, header, list(estimates.index), title=title, txt_fmt=fmt_params)
 
 
 def _benchmarks(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
-    """Per benchmark: observed scores, intercept, precision, asymptotes, with standard errors where estimated."""
+    """Return the table of benchmarks: numbers of scores, intercept, precision and asymptotes with standard errors."""
     model, structure = fit.model, fit.structure
 
     def cell(kind: Kind, benchmark: str, value: float) -> list[str]:
@@ -221,7 +222,7 @@ def _benchmarks(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
 
 
 def _links(fit: LatentSkillResults) -> SimpleTable:
-    """Slopes of the benchmarks' links about each centre."""
+    """Return the table of the links' slopes close to the centres of their splines."""
     rows = [[_number(value, 3) for value in row] for row in fit.links.to_numpy()]
     header = [f"{centre:g}" for centre in fit.links.columns]
     title = "Links: slope of logit F about eta (logistic: 1)"
@@ -229,6 +230,7 @@ def _links(fit: LatentSkillResults) -> SimpleTable:
 
 
 def _notes(fit: LatentSkillResults) -> list[str]:
+    """Return the lines of the numbered notes: warnings, integration, dropped LLMs, standard errors, penalties."""
     model, rows = fit.model, fit.model.rows
     notes = [f"WARNING: {problem.message}" for problem in fit.problems]
     notes.append(f"Integration: {fit.estimate.rule}; seed {fit.estimate.options['seed']}.")
@@ -244,9 +246,9 @@ def _notes(fit: LatentSkillResults) -> list[str]:
     notes += _special_notes(model)
     if fit.estimate.restriction is not None:
         notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
-    for one in model.effects:
-        penalised = _precision_note(model.score_law) if one.steadies_precision else ""
-        notes.append(" ".join(filter(None, [one.note, penalised])))
+    for effects in model.effects:
+        penalised = _precision_note(model.score_law) if effects.steadies_precision else ""
+        notes.append(" ".join(filter(None, [effects.note, penalised])))
     if model.between_only:
         notes.append(
             f"Constant within every family, so resting on differences between them: {list(model.between_only)}."
@@ -259,6 +261,7 @@ def _notes(fit: LatentSkillResults) -> list[str]:
 
 
 def _special_notes(model: LatentSkillModel) -> list[str]:
+    """Return notes on options that are not the default."""
     notes = []
     if model.link != "logistic":
         notes.append(
@@ -280,4 +283,5 @@ def _precision_note(law: ScoreLaw) -> str:
 
 
 def _wrapped(text: str, width: int = 100) -> list[str]:
+    """Return the lines of a note, the second and later ones indented."""
     return textwrap.wrap(text, width, subsequent_indent="    ")

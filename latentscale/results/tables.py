@@ -1,6 +1,6 @@
-"""Tables for papers: tidy frames of a fit, LaTeX with booktabs, and a view that maketables reads.
+"""Tables of a fit for papers and for other software: tidy data frames, LaTeX with booktabs, and maketables.
 
-Every number comes from the fit; nothing is estimated here.
+All numbers are taken from the fit; nothing is estimated here.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _KINDS = ("loadings", "slopes", "correlations", "benchmarks", "tests", "fit")
 
 
 class Tables(Estimates):
-    """Frames and LaTeX tables of a fit; reads what ``Estimates``, ``Tests`` and ``Predictions`` offer."""
+    """Methods of ``LatentSkillResults`` that return tidy data frames and LaTeX tables."""
 
     def tidy(self, alpha: float = 0.05) -> pd.DataFrame:
-        """One row per estimated parameter.
+        """Return a row per estimated parameter.
 
         Parameters
         ----------
@@ -47,9 +47,9 @@ class Tables(Estimates):
         -------
         DataFrame (P, 12)
             parameter (its name in ``params``), kind (such as loading, slope, corr, precision), benchmark, skill,
-            covariate and other_skill (of correlations) where they apply, estimate, std_error, statistic (z against
-            zero), p_value, conf_low, conf_high. The statistic and p-value of precisions, asymptotes, variances and
-            standard deviations are NaN: zero is no value that they could be tested against in this way.
+            covariate and other_skill (of correlations) where they apply, estimate, std_error, statistic (the Wald z
+            statistic against zero), p_value, conf_low, conf_high. The statistic and p-value of precisions, asymptotes,
+            variances and standard deviations are NaN, because zero is not inside the space of these parameters.
 
         Examples
         --------
@@ -63,7 +63,7 @@ class Tables(Estimates):
         return tidy(self._results, alpha)
 
     def glance(self) -> pd.DataFrame:
-        """One row of numbers about the fit as a whole.
+        """Return one row of numbers about the fit as a whole.
 
         Returns
         -------
@@ -74,26 +74,26 @@ class Tables(Estimates):
         return glance(self._results)
 
     def augment(self, columns: str | Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
-        """One row per observed score of the likelihood, with what the fit says of it.
+        """Return a row per observed score in the likelihood, with its fitted value and residuals.
 
         Parameters
         ----------
         columns : str or sequence of str
             Columns of the panel's table to carry along, such as ``"params_b"``.
         seed : int
-            Of the draws of the quantile residuals.
+            Seed of the draws of the quantile residuals.
 
         Returns
         -------
         DataFrame
-            llm, family, benchmark, the ``columns``, score (as recorded), observed (as the likelihood saw it, after
-            the policy for scores of 0 and 1), fitted (E[Y | data]), residual (observed - fitted), pearson_residual,
-            quantile_residual (standard normal under the model), precision (of the benchmark).
+            llm, family, benchmark, the ``columns``, score (as in the table), observed (as it enters the likelihood,
+            after the policy for scores of 0 and 1), fitted (E[Y | data]), residual (observed - fitted),
+            pearson_residual, quantile_residual (standard normal under the model), precision (of the benchmark).
 
         Raises
         ------
         DataError
-            If the panel lacks a column, or it has the name of one of those above.
+            If the panel lacks one of ``columns``, or it has the name of another column of this table.
         """
         return augment(self._results, columns, seed)
 
@@ -107,27 +107,29 @@ class Tables(Estimates):
         environment: bool = True,
         tests: HypothesisTest | Sequence[HypothesisTest] | None = None,
     ) -> str:
-        r"""A table for a paper, as LaTeX source that needs the package booktabs.
+        r"""Return a table for a paper as LaTeX source, which needs the package booktabs.
 
-        Estimates have their standard errors in parentheses beneath; entries that were fixed have none.
+        Standard errors stand in parentheses beneath the estimates; fixed entries have none.
 
         Parameters
         ----------
         kind : {"loadings", "slopes", "correlations", "benchmarks", "tests", "fit"}
-            Loadings: benchmarks by skills. Slopes: terms of the scaling by skills. Correlations: of family effects,
-            or their covariances. Benchmarks: intercepts, precisions and asymptotes. Tests: statistic, degrees of
-            freedom and p-value of each. Fit: the numbers of ``glance``.
+            ``"loadings"``: benchmarks by skills. ``"slopes"``: terms of the scaling by skills. ``"correlations"``: the
+            correlations of family effects, or their covariances where these are parameters. ``"benchmarks"``:
+            intercepts, precisions and asymptotes. ``"tests"``: statistic, degrees of freedom and p-value of each test.
+            ``"fit"``: the numbers of ``glance``.
         digits : int
-            Decimals of estimates.
+            Number of decimals of estimates, 0 to 12.
         stars : bool or sequence of float
-            Stars for p-values of loadings, slopes and correlations below .1, .05 and .01, or below these levels.
+            Whether p-values of loadings, slopes and correlations below .1, .05 and .01, or below the levels given, are
+            marked by stars.
         caption, label : str, optional
-            Of the table environment.
+            Caption and label of the table environment.
         environment : bool
-            Whether the tabular stands in a ``table`` with caption and notes.
+            Whether the tabular stands in a ``table`` environment with caption and notes.
         tests : HypothesisTest or sequence of them, optional
-            For ``kind="tests"``; by default Wald tests of no interaction, FLOPs sufficiency and equal slopes, as far
-            as the scaling has the terms.
+            The tests for ``kind="tests"``. By default the Wald tests of no interaction, FLOPs sufficiency and equal
+            slopes for which the scaling has the terms.
 
         Returns
         -------
@@ -136,7 +138,7 @@ class Tables(Estimates):
         Raises
         ------
         DataError
-            For an unknown kind, tests that are none, or a label that LaTeX does not allow.
+            For an unknown kind, ``tests`` that are not HypothesisTests, or a label that LaTeX does not allow.
 
         Examples
         --------
@@ -158,14 +160,15 @@ class Tables(Estimates):
         return latex_table(self._results, kind, digits, levels, tests).render(caption, label, environment)
 
     def to_maketables(self, kinds: str | Sequence[str] | None = None) -> MaketablesView:
-        """What maketables (``pip install maketables``) needs of this fit: ``ETable([fit.to_maketables(), ...])``.
+        """Return a view of this fit for maketables: ``maketables.ETable([fit.to_maketables(), ...])``.
 
-        Given the fit itself, maketables takes it for one of statsmodels' and mangles the names of parameters.
+        maketables would take the fit itself for results of statsmodels and garble the names of its parameters. It is
+        installed by ``pip install maketables``.
 
         Parameters
         ----------
         kinds : str or sequence of str, optional
-            Kinds of parameters, as in ``tidy``: slope, loading, ...; all by default.
+            Kinds of parameters to show, as in ``tidy``, such as slope and loading; all by default.
 
         Returns
         -------
@@ -189,7 +192,7 @@ class Tables(Estimates):
 
 
 class MaketablesView:
-    """A fit in the plug-in format of maketables; made by ``fit.to_maketables()``.
+    """A fit in the plug-in format of maketables, as ``fit.to_maketables()`` returns it.
 
     Parameters
     ----------
@@ -208,7 +211,7 @@ class MaketablesView:
             "estimate": "b", "std_error": "se", "statistic": "t", "p_value": "p", "conf_low": "ci95l",
             "conf_high": "ci95u",
         }  # fmt: skip
-        # brackets would be read as levels of categories
+        # maketables reads brackets in names as levels of categorical variables
         index = pd.Index(table["words"], name="Coefficient")
         self._table = table[list(names)].rename(columns=names).set_axis(index)
         self._row, self._cov_type = glance(fit).iloc[0], fit.cov_type
@@ -250,7 +253,7 @@ class MaketablesView:
 
 
 def tidy(fit: Fit, alpha: float = 0.05) -> pd.DataFrame:
-    """See ``Tables.tidy``; works for every fit with ``params``, ``bse`` and ``conf_int``."""
+    """Return a row per parameter, see ``Tables.tidy``; also for SlothResults."""
     interval = fit.conf_int(alpha)
     rows = pd.DataFrame([{"kind": parameter.kind.word, **parameter.parts} for parameter in fit.parameters])
     rows = rows.reindex(columns=["kind", "benchmark", "skill", "covariate", "other_skill"])
@@ -269,7 +272,7 @@ def tidy(fit: Fit, alpha: float = 0.05) -> pd.DataFrame:
 
 
 def glance(fit: Fit) -> pd.DataFrame:
-    """See ``Tables.glance``; what a fit lacks is NaN."""
+    """Return one row about a fit, see ``Tables.glance``; entries that SlothResults do not have are NaN."""
     model, estimate = fit.model, getattr(fit, "estimate", None)
     skills, rule, starts = list(getattr(model, "skills", ())), getattr(estimate, "rule", None), fit.starts
     row = {
@@ -294,7 +297,7 @@ def glance(fit: Fit) -> pd.DataFrame:
 
 
 def augment(fit: LatentSkillResults, columns: str | Sequence[str] = (), seed: int = 0) -> pd.DataFrame:
-    """See ``Tables.augment``."""
+    """Return a row per observed score, see ``Tables.augment``."""
     model = fit.model
     prepared = np.where(np.asarray(model.prepared.state) < 0, np.nan, model.prepared.y)
     i, j = np.nonzero(~np.isnan(prepared))
@@ -336,7 +339,7 @@ def latex_table(
     levels: Sequence[float],
     tests: HypothesisTest | Sequence[HypothesisTest] | None = None,
 ) -> LatexTable:
-    """LatexTable of one kind; see ``Tables.to_latex``."""
+    """Return a table of one kind as cells of LaTeX; see ``Tables.to_latex``."""
     check_one_of("kind", kind, _KINDS)
     check_whole("digits", digits, 0, 12)
     if tests is not None and kind != "tests":
@@ -351,11 +354,11 @@ def latex_table(
 
 
 def _matrix(fit: Fit, kind: str, digits: int, levels: Sequence[float]) -> LatexTable:
-    """Rows by skills of loadings, slopes or correlations."""
+    """Return the table of loadings, slopes or correlations, with a column for each skill."""
     skills = list(fit.model.skills)
     words: tuple[Kind, ...]
     if kind == "correlations":
-        # variances are parameters where a fixed loading sets a skill's unit; else all are one
+        # variances are parameters where a fixed loading sets the unit of a skill; otherwise all are one
         free = fit.parameters.are(COVARIANCE, VARIANCE).any()
         values = fit.skill_cov if free and isinstance(fit, Estimates) else fit.skill_corr
         words = (COVARIANCE, CORRELATION)
@@ -382,7 +385,7 @@ def _matrix(fit: Fit, kind: str, digits: int, levels: Sequence[float]) -> LatexT
 
 
 def _cells(table: pd.DataFrame, name: str, value: float, digits: int, levels: Sequence[float] = ()) -> list[str]:
-    """An estimate and its standard error; a fixed value as short as it is, and nothing beneath."""
+    """Return the cells of an estimate and of its standard error beneath, which is empty where the value is fixed."""
     if name not in table.index:
         return [f"${value:g}$" if value < 0 else f"{value:g}", ""]
     row = table.loc[name]
@@ -390,7 +393,7 @@ def _cells(table: pd.DataFrame, name: str, value: float, digits: int, levels: Se
 
 
 def _benchmarks(fit: Fit, digits: int) -> LatexTable:
-    """Benchmarks by intercept, precision and asymptotes."""
+    """Return the table of intercepts, precisions and asymptotes, with rows for each benchmark."""
     table, ends = tidy(fit).set_index("parameter"), fit.asymptotes
     values = {INTERCEPT: fit.intercepts, PRECISION: getattr(fit, "precision", None)}
     values |= {LOWER: ends["lower"], UPPER: ends["upper"]}
@@ -404,7 +407,7 @@ def _benchmarks(fit: Fit, digits: int) -> LatexTable:
 
 
 def _tests(fit: Fit, tests: HypothesisTest | Sequence[HypothesisTest] | None) -> LatexTable:
-    """A block per hypothesis, a row per part and method."""
+    """Return the table of tests, with a block per hypothesis and a row per part of it and method."""
     if tests is None:
         tests = _named_tests(fit)
     tests = [tests] if isinstance(tests, HypothesisTest) else list(tests)
@@ -430,20 +433,20 @@ def _tests(fit: Fit, tests: HypothesisTest | Sequence[HypothesisTest] | None) ->
 
 
 def _named_tests(fit: Fit) -> list[HypothesisTest]:
-    """Wald tests of the hypotheses that the scaling's terms allow."""
-    found, reasons = [], []
+    """Return the Wald tests of those named hypotheses for which the scaling has the terms."""
+    tests, reasons = [], []
     for name in ("test_no_interaction", "test_flops_sufficiency", "test_equal_slopes"):
         try:
-            found.append(getattr(fit, name)())
+            tests.append(getattr(fit, name)())
         except (DataError, AttributeError) as error:
             reasons.append(f"{name}: {error}")
-    if not found:
+    if not tests:
         raise DataError(f"No named test applies, so give tests=: {'; '.join(reasons)}")
-    return found
+    return tests
 
 
 def _fit(fit: Fit) -> LatexTable:
-    """The numbers of ``glance``, one below the other."""
+    """Return the table of the numbers of ``glance``, one below the other."""
     row = glance(fit).iloc[0]
     counts = {"Scores": "nobs", "LLMs": "n_llms", "Families": "n_families", "Benchmarks": "n_benchmarks"}
     words = {"Skills": "skills", "Identification": "identification", "Scaling": "scaling", "Asymptotes": "asymptotes"}
@@ -457,7 +460,7 @@ def _fit(fit: Fit) -> LatexTable:
 
 
 def _notes(fit: Fit, levels: Sequence[float], fixed: bool, errors: bool = True) -> list[str]:
-    """Sentences under a table: where its errors come from, and what a reader must know."""
+    """Return the notes under a table, as LaTeX: the kind of standard errors, fixed entries, stars, convergence."""
     notes = []
     if errors:
         source = getattr(fit.covariance, "description", fit.cov_type)

@@ -1,4 +1,4 @@
-"""Other covariances, intervals and derived quantities of a fit."""
+"""Other covariances of the estimates, bootstrap, profiles, the delta method and a diagnosis, as methods of results."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ if TYPE_CHECKING:
 
 
 class Uncertainty(Estimates):
-    """What ``LatentSkillResults`` does about uncertainty beyond the observed information."""
+    """Methods of ``LatentSkillResults`` about uncertainty, beyond the inverse observed information."""
 
     def get_robust(self, cov_type: str = "cluster", **options: Any) -> LatentSkillResults:
-        """New results with another covariance of the same estimates.
+        """Return new results with another covariance of the same estimates.
 
         Parameters
         ----------
         cov_type : {"cluster", "observed", "expected", "opg", "bootstrap", "none"}
-            ``"cluster"``: sandwich with families as clusters; ``"observed"``: inverse observed information;
-            ``"expected"``: inverse expected information, by simulation;
-            ``"opg"``: inverse outer product of the families' scores; ``"bootstrap"``: covariance of bootstrap
-            replicates.
+            ``"cluster"``: the sandwich with families as clusters. ``"observed"``: the inverse observed information.
+            ``"expected"``: the inverse expected information, by simulation. ``"opg"``: the inverse outer product of
+            the families' gradients of the log-likelihood. ``"bootstrap"``: the covariance of bootstrap replicates.
         **options
-            For ``"cluster"`` ``correction``: ``"leverage"`` (the default, Kauermann and Carroll 2001),
-            ``"jackknife"`` (Mancl and DeRouen 2001), ``"df"`` or ``"none"``. For ``"bootstrap"`` those of
+            For ``"cluster"`` the small-sample ``correction``: ``"leverage"`` (the default, Kauermann and Carroll 2001),
+            ``"jackknife"`` (Mancl and DeRouen 2001), ``"df"`` or ``"none"``. For ``"bootstrap"`` the options of
             ``bootstrap``, or ``results``, a BootstrapResults.
 
         Returns
@@ -58,15 +57,15 @@ class Uncertainty(Estimates):
         return type(self._results)(self.model, self.estimate, robust_covariance(self._results, cov_type, **options))
 
     def bootstrap(self, kind: str = "parametric", replications: int = 200, **options: Any) -> BootstrapResults:
-        """Bootstrap of the estimates.
+        """Bootstrap the estimates.
 
         Parameters
         ----------
         kind : {"parametric", "family"}
-            Scores simulated at the estimate, or families drawn with replacement.
+            Replicates have scores simulated from the model at the estimate, or families drawn with replacement.
         replications : int
         **options
-            ``seed``, ``n_jobs``, ``store`` (a file that an interrupted run goes on from), ``integration``,
+            ``seed``, ``n_jobs``, ``store`` (a file from which an interrupted run is resumed), ``integration``,
             ``progress``.
 
         Returns
@@ -78,7 +77,7 @@ class Uncertainty(Estimates):
         return bootstrap(self._results, kind, replications, **options)
 
     def profile(self, parameter: str | np.ndarray, alpha: float = 0.05, **options: Any) -> Profile:
-        """Profile likelihood of a parameter or a linear combination of parameters.
+        """Compute the profile likelihood of a parameter, or of a linear combination of parameters.
 
         Parameters
         ----------
@@ -91,19 +90,19 @@ class Uncertainty(Estimates):
         Returns
         -------
         Profile
-            ``interval``, ``table`` of the path, ``plot()``.
+            It has the ``interval``, a ``table`` of the path and ``plot()``.
         """
         return profile(self._results, parameter, alpha, **options)
 
     def delta(self, function: Callable[[ParameterView], Any]) -> DeltaResult:
-        """Delta method for any function of the parameters that autograd can differentiate.
+        """Apply the delta method to a function of the parameters that autograd can differentiate.
 
         Parameters
         ----------
         function : callable
-            Takes an object with parameters by name, ``p["slope[log(params_b),math]"]``, and as matrices,
-            ``p.loadings``, ``p.slopes``, ``p.skill_cov`` and so on; returns a number, several, or a dict of them.
-            Use ``autograd.numpy`` in it.
+            Its argument has the parameters by name, ``p["slope[log(params_b),math]"]``, and as matrices,
+            ``p.loadings``, ``p.slopes``, ``p.skill_cov`` and so on. It returns a number, several numbers, or a dict of
+            them, computed with ``autograd.numpy``.
 
         Returns
         -------
@@ -112,5 +111,5 @@ class Uncertainty(Estimates):
         return delta(function, self.params, self.cov_params(), self.model.table)
 
     def diagnose(self) -> Diagnosis:
-        """What is weak in this fit, and what to do about it: a printable Diagnosis."""
+        """Return a printable Diagnosis: what is weak in this fit, and what to do about it."""
         return diagnose(self._results)
