@@ -15,7 +15,7 @@ from .model import LatentSkillModel
 from .panel import BenchmarkPanel
 from .planning.allocation import compute_optimal
 from .planning.elasticities import scaling_elasticities
-from .results.coefficients import compare_coefficients
+from .results.coefficient_comparison import compare_coefficients
 from .results.comparison import compare
 from .sloth.model import BenchmarkLaws, SlothModel
 from .validation.component_laws import ComponentLaws

@@ -14,7 +14,7 @@ from ..checks import check_several_of
 from ..errors import ConvergenceWarning, DataError
 from ..inference.named_estimates import NamedEstimates
 from ..prediction.parameter_law import parameter_law
-from ..results.prediction import PredictionResults
+from ..results.prediction_results import PredictionResults
 from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
 from .draws import target_draws, target_joint, target_means
 from .target import carried, target_law

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..numerics.rotation import Rotation
     from ..parameters.table import ParameterTable
     from ..prediction.posterior import FamilyPosterior
-    from .prediction import PredictionResults
+    from .prediction_results import PredictionResults
     from .summary import SkillSummary
 
 

@@ -18,7 +18,7 @@ from ..prediction.predictive import predictive_draws
 from ..prediction.residuals import fitted_scores, residual_tests, residuals
 from .estimates import Estimates
 from .family_posterior import FamilyPosteriors, contrast_families
-from .prediction import PredictionResults
+from .prediction_results import PredictionResults
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoFrame

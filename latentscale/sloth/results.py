@@ -13,7 +13,7 @@ from ..inference.named_estimates import NamedEstimates
 from ..models.new_llms import read_new_llms
 from ..numerics.monotone import CENTRES
 from ..results.latex import read_stars
-from ..results.prediction import PredictionResults
+from ..results.prediction_results import PredictionResults
 from ..results.tables import glance, latex_table, tidy
 from .covariance import free_parameters, sloth_covariance
 from .fit import COV_TYPES

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import latentscale as ls
 from latentscale.plots.calibration import plot_calibration
 from latentscale.prediction.predictive import PredictiveDraws
-from latentscale.results.prediction import PredictionResults
+from latentscale.results.prediction_results import PredictionResults
 from latentscale.validation.split_store import LAW_SCORES, _read_law_scores, _with_nulls
 
 BENCHMARKS = ["a", "b"]
