@@ -182,8 +182,11 @@ def test_check_and_text_commands(tmp_path, monkeypatch, capsys):
 
 def test_machine_paths_are_stripped():
     folder = "/scratch/vignette123"
-    text = refresh._without_paths(f"{folder}/a.csv {refresh.HERE.parent}/latentscale/panel.py:3: Warning", folder)
-    assert text == "a.csv latentscale/panel.py:3: Warning"
+    notebook = _notebook(("code", "x = 1"))
+    text = f"{folder}/a.csv {refresh.HERE.parent}/latentscale/panel.py:3: Warning"
+    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text=text)]
+    refresh.tidied(notebook, "", folder)
+    assert notebook.cells[0].outputs[0].text == "a.csv latentscale/panel.py:3: Warning"
 
 
 def test_unknown_vignette_is_named():
