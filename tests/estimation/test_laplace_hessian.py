@@ -4,18 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import small_laws
 from numpy.testing import assert_allclose
 
 import latentscale.likelihood.laplace_hessian as room
-from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.complete import layout_of
-from latentscale.components.response import simulate_scores
 from latentscale.likelihood.laplace import laplace
 from latentscale.likelihood.laplace_hessian import laplace_hessian
 from latentscale.likelihood.modes import posterior_modes
 from latentscale.numerics.differences import jacobian
-from latentscale.parameters.structure import Structure
 
 SHAPES = "cd123456"
 # skills, random slopes, learned links, outliers, censored scores
@@ -32,24 +30,14 @@ CASES = {
 def case(request):
     """(structure, cells) with scores simulated from the law; a tenth of them is missing."""
     k, r, bent, outliers, censored = request.param
-    rng = np.random.default_rng(10 * k + r)
-    families, per, j, p = 7, 3, 5, 2
-    x = rng.standard_normal((families * per, p))
-    structure = Structure(
-        rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
-        np.where(np.eye(k) == 1, 1.2, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
-        scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k))}, link=0.5 * rng.standard_normal((j, 6 if bent else 0)),
-    )  # fmt: skip
-    code = np.repeat(np.arange(families), per)
-    random = x[:, :r] - x[:, :r].mean(axis=0)
-    theta = rng.standard_normal((families, k))[code] + x @ structure.slopes
-    eta = theta @ structure.loadings.T + structure.intercepts
-    law = Beta(outliers)
-    y = simulate_scores(law, rng, structure, eta)
-    state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
+    # seeds with which no predictor is within a step of its link's knots, where third derivatives jump
+    rng = np.random.default_rng(10 * k + r + 1)
+    family, x = np.repeat(np.arange(7), 3), rng.standard_normal((21, 2))
+    structure = small_laws.random_structure(rng, (2, 5, k, r), bent, variance=1.2)
+    law, y, state, random = small_laws.draw(rng, structure, family, x, outliers)
     if censored:
         state[:, 0] = np.where(y[:, 0] < np.quantile(y[:, 0], 0.3), 1, np.where(y[:, 0] > 0.6, 2, 0))
-    return structure, Cells.from_tables(law, y, state, np.full(j, 0.05), code, x, random)
+    return structure, Cells.from_tables(law, y, state, np.full(5, 0.05), family, x, random)
 
 
 @pytest.mark.parametrize("expected", [False, True], ids=["observed curvature", "expected curvature"])

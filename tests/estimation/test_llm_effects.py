@@ -6,20 +6,20 @@ import autograd
 import autograd.numpy as anp
 import numpy as np
 import pytest
+import small_laws
 from numpy.testing import assert_allclose, assert_array_equal
 
-from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.complete import fixed_part, layout_of
 from latentscale.components.levels import effect_loadings
-from latentscale.components.response import cell_parameters, cell_terms, simulate_scores
+from latentscale.components.response import cell_parameters, cell_terms
 from latentscale.likelihood.laplace import laplace, laplace_by_family
 from latentscale.likelihood.modes import posterior_modes
 from latentscale.likelihood.nested_curvature import NestedCurvature
 from latentscale.likelihood.objective import Objective
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.kinds import LLM_SD
-from latentscale.parameters.structure import ScaleBlock, Structure
+from latentscale.parameters.structure import ScaleBlock
 
 CASES = {
     "two skills": (2, 0, False),
@@ -32,26 +32,11 @@ FAMILY = np.array([0, 0, 0, 1, 2, 2, 2, 2, 3, 3, 1, 0])  # of unequal sizes, and
 def _make(k, r, bent, seed=0, precision=(10.0, 40.0)):
     """(structure, cells) with scores simulated with residual skills of LLMs; one LLM has no score."""
     rng = np.random.default_rng(10 * k + r + 100 * seed)
-    n, j, p = len(FAMILY), 4, 2
-    x = rng.standard_normal((n, p))
-    structure = Structure(
-        rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
-        np.where(np.eye(k) == 1, 1.3, 0.3), rng.uniform(*precision, j), np.full(j, 0.05), np.full(j, 0.97),
-        scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k)), "llm_sd": np.array([0.5])},
-        link=0.5 * rng.standard_normal((j, 6 if bent else 0)),
-    )  # fmt: skip
-    random = x[:, :r] - x[:, :r].mean(axis=0)
-    effects = rng.multivariate_normal(np.zeros(k), structure.skill_cov, 4)
-    own = rng.multivariate_normal(np.zeros(k), structure.skill_cov, n)
-    z = rng.standard_normal((4, r, k))
-    theta = effects[FAMILY] + 0.5 * own + x @ structure.slopes
-    theta += np.einsum("nr,rk,nrk->nk", random, structure.scales["slope_sd"], z[FAMILY])
-    eta = theta @ structure.loadings.T + structure.intercepts
-    law = Beta(0.15 * bent)
-    y = simulate_scores(law, rng, structure, eta)
-    state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
+    x = rng.standard_normal((len(FAMILY), 2))
+    structure = small_laws.random_structure(rng, (2, 4, k, r), bent, 1.3, precision, llm_sd=0.5)
+    law, y, state, random = small_laws.draw(rng, structure, FAMILY, x, 0.15 * bent)
     state[4] = -1
-    return structure, Cells.from_tables(law, y, state, np.full(j, 0.005), FAMILY, x, random)
+    return structure, Cells.from_tables(law, y, state, np.full(4, 0.005), FAMILY, x, random)
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)

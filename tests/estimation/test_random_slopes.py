@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import small_laws
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -12,7 +13,6 @@ from latentscale.components.cells import Cells
 from latentscale.components.complete import layout_of
 from latentscale.components.curve import mean_score
 from latentscale.components.levels import effect_loadings, family_effects, levels_of
-from latentscale.components.response import simulate_scores
 from latentscale.likelihood.adaptive_nodes import adaptive, adaptive_by_family
 from latentscale.likelihood.laplace import laplace, laplace_by_family
 from latentscale.likelihood.marginal import adapted_nodes, marginal
@@ -33,25 +33,10 @@ def case(request):
     """(structure, cells) with scores simulated from random slopes."""
     k, r, bent = request.param
     rng = np.random.default_rng(10 * k + r)
-    families, per, j, p = 6, 3, 4, 2
-    n = families * per
-    x = rng.standard_normal((n, p))
-    structure = Structure(
-        rng.uniform(0.3, 1.0, (j, k)), rng.uniform(-0.5, 0.5, j), rng.uniform(0.1, 0.5, (p, k)),
-        np.where(np.eye(k) == 1, 1.0, 0.3), rng.uniform(10.0, 40.0, j), np.full(j, 0.05), np.full(j, 0.97),
-        scales={"slope_sd": rng.uniform(0.3, 0.6, (r, k))}, link=0.5 * rng.standard_normal((j, 6 if bent else 0)),
-    )  # fmt: skip
-    code = np.repeat(np.arange(families), per)
-    random = x[:, :r] - x[:, :r].mean(axis=0)
-    effects = rng.multivariate_normal(np.zeros(k), structure.skill_cov, families)
-    z = rng.standard_normal((families, r, k))
-    theta = effects[code] + x @ structure.slopes
-    theta += np.einsum("nr,rk,nrk->nk", random, structure.scales["slope_sd"], z[code])
-    eta = theta @ structure.loadings.T + structure.intercepts
-    law = Beta(0.15 * bent)
-    y = simulate_scores(law, rng, structure, eta)
-    state = np.where(rng.random(y.shape) < 0.1, -1, 0).astype(np.int8)
-    return structure, Cells.from_tables(law, y, state, np.full(j, 0.005), code, x, random)
+    family, x = np.repeat(np.arange(6), 3), rng.standard_normal((18, 2))
+    structure = small_laws.random_structure(rng, (2, 4, k, r), bent)
+    law, y, state, random = small_laws.draw(rng, structure, family, x, 0.15 * bent)
+    return structure, Cells.from_tables(law, y, state, np.full(4, 0.005), family, x, random)
 
 
 def _differences(function, s):
