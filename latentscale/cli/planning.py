@@ -102,7 +102,9 @@ def plan(
         if out is not None:
             write_csv(found.table, out)
         if plot is not None:
-            import matplotlib
+            import matplotlib.figure
 
             matplotlib.use("agg")
-            found.plot().figure.savefig(plot, dpi=150)
+            figure = found.plot().figure
+            assert isinstance(figure, matplotlib.figure.Figure)
+            figure.savefig(plot, dpi=150)

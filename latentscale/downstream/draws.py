@@ -153,7 +153,7 @@ def target_means(
     if "parameters" in sources:
         assert root is not None
         change, q = _zeta_changes(joint, estimate, root, joint.seed), len(target.skills)
-        eta = eta + np.tensordot(joint.deviates, joint.moves.theta @ law.loadings, axes=1)
+        eta = eta + np.tensordot(joint.deviates, joint.sensitivities.theta @ law.loadings, axes=1)
         eta = eta + change[:, :q] @ middle[:, target.skills].T + change[:, [q]]
         if target.family_effect:
             eta = eta + np.sign(estimate.zeta[-1]) * change[:, [-1]] * joint.specific.mean(axis=0)

@@ -97,9 +97,9 @@ def joint_scores(joint: JointDraws, sources: Collection[str]) -> tuple[np.ndarra
     mu, log_phi = locations(structure, eta), np.log(structure.precision)[None]
     if "parameters" in sources:
         # skills, logits of locations and log precisions change together with the parameters
-        mu = special.expit(special.logit(mu) + np.tensordot(joint.deviates, joint.moves.logit_mean, axes=1))
-        log_phi = log_phi + joint.deviates @ joint.moves.log_precision
-        theta = theta + np.tensordot(joint.deviates, joint.moves.theta, axes=1)
+        mu = special.expit(special.logit(mu) + np.tensordot(joint.deviates, joint.sensitivities.logit_mean, axes=1))
+        log_phi = log_phi + joint.deviates @ joint.sensitivities.log_precision
+        theta = theta + np.tensordot(joint.deviates, joint.sensitivities.theta, axes=1)
     return mu, np.exp(log_phi), theta
 
 

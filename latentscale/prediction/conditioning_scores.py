@@ -69,7 +69,5 @@ def gather_conditioning_scores(
     if not rows:
         return ConditioningScores((), None, {})
     names, codes = np.unique([family for family, _ in rows], return_inverse=True)
-    cells = Cells.from_tables(
-        model.score_law, y, state, prepared.edge, codes, design, model.random_covariates(design)
-    )
+    cells = Cells.from_tables(model.score_law, y, state, prepared.edge, codes, design, model.random_covariates(design))
     return ConditioningScores(tuple(names.tolist()), cells, {key: row for row, key in enumerate(rows)})

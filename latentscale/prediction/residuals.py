@@ -1,5 +1,6 @@
 """Residuals of scores, draws from the posterior of family effects, and tests on residuals."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,23 +8,26 @@ import pandas as pd
 from scipy import special, stats
 
 from ..checks import check_one_of, check_seed, check_whole
+from ..components.cells import Cells
 from ..components.complete import fixed_part
 from ..components.curve import Curve
 from ..components.levels import effect_loadings, levels_of
 from ..errors import DataError
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
+from ..likelihood.rules import Rule
 from ..numerics.nodes import StandardNodes
+from ..parameters.structure import Structure
 from .importance_sampling import effect_draws
 from .posterior import family_posterior
 
 KINDS = ("quantile", "pearson", "response")
-# Draws come in rounds: a round resamples ROUND_DRAWS of PROPOSALS fresh proposals, so that memory stays bounded,
-# each draw has four proposals of its own, and the first draws are the same however many are asked for.
+# Draws come in rounds, each of which resamples ROUND_DRAWS of PROPOSALS new proposals. So memory stays bounded, there
+# are four proposals for each draw, and the first draws are the same however many are asked for.
 PROPOSALS = 4096
 ROUND_DRAWS = 1024
 PROPOSAL_DF = 5.0
-_MOST_SHAPIRO = 5000  # beyond this many values the p-values of Shapiro and Wilk's test are not known to be right
+_MOST_SHAPIRO = 5000  # for more values p-values of Shapiro and Wilk's test are not reliable
 
 
 @dataclass(frozen=True)
@@ -44,24 +48,24 @@ class CellResiduals:
 # --- draws from the posterior ------------------------------------------------------------------------------------
 
 
-def posterior_draws(structure, cells, size, seed=0):
-    """Draws of family effects from p(alpha_l | y_l) by sampling importance resampling (Rubin 1988).
+def posterior_draws(structure: Structure, cells: Cells, size: int, seed: int = 0) -> np.ndarray:
+    """Return draws of family effects from p(alpha_l | y_l), by sampling importance resampling (Rubin 1988).
 
-    Proposals follow a multivariate t with ``PROPOSAL_DF`` degrees of freedom about each family's mode, with the
-    curvature there; its tails are heavier than the posterior's, which are at most those of N(0, Sigma), so that
-    importance weights are bounded. Of every 4,096 proposals 1,024 are drawn with replacement, in proportion to
+    Proposals are from a multivariate t distribution with ``PROPOSAL_DF`` degrees of freedom at each family's mode, with
+    the curvature there. Its tails are heavier than those of the posterior, which are at most those of N(0, Sigma), so
+    that importance weights are bounded. Of every 4,096 proposals 1,024 are drawn with replacement, in proportion to
     their weights.
 
     Parameters
     ----------
     structure : Structure
     cells : Cells
-        In the same covariates as ``structure``.
+        With covariates in the same units as ``structure``.
     size : int
-        Draws a family, at least 1.
+        Draws of each family, at least 1.
     seed : int
-        Family l uses the l-th child of ``SeedSequence(seed)``: its draws depend on its own scores alone, and
-        draws m = 1, ..., n are the same whatever ``size`` >= n is.
+        Family l uses the l-th child of ``SeedSequence(seed)``: its draws depend on its own scores only, and draws
+        m = 1, ..., n are the same for every ``size`` >= n.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def posterior_draws(structure, cells, size, seed=0):
     rngs = [np.random.default_rng(child) for child in _children(seed, cells.n_families)]
     modes = posterior_modes(structure, cells)
     n_effects = modes.alpha.shape[1]
-    out = np.empty((cells.n_families, int(size), n_effects))
+    draws = np.empty((cells.n_families, int(size), n_effects))
     for first in range(0, int(size), ROUND_DRAWS):
         proposals, uniforms = zip(*[_proposals(rng, n_effects) for rng in rngs], strict=True)
         z = np.stack(proposals)
@@ -88,57 +92,66 @@ def posterior_draws(structure, cells, size, seed=0):
         last = min(first + ROUND_DRAWS, int(size))
         for family, (sums, uniform) in enumerate(zip(cumulated, uniforms, strict=True)):
             chosen = np.searchsorted(sums, uniform[: last - first] * sums[-1], side="right")
-            out[family, first:last] = nodes.alpha[family, np.minimum(chosen, PROPOSALS - 1)]
-    return out
+            draws[family, first:last] = nodes.alpha[family, np.minimum(chosen, PROPOSALS - 1)]
+    return draws
 
 
-def _proposals(rng, n_effects):
-    """Standard t proposals (PROPOSALS, D), and the uniforms that choose among them."""
+def _proposals(rng: np.random.Generator, n_effects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return standard t proposals (PROPOSALS, D), and the uniforms (ROUND_DRAWS,) that choose among them."""
     z = rng.standard_normal((PROPOSALS, n_effects))
     z *= np.sqrt(PROPOSAL_DF / rng.chisquare(PROPOSAL_DF, PROPOSALS))[:, None]
     return z, rng.random(ROUND_DRAWS)
 
 
-def _children(seed, families):
+def _children(seed: int, families: int) -> list[np.random.SeedSequence]:
+    """Return the seeds of the families, one child of ``seed`` for each."""
     return np.random.SeedSequence(check_seed(seed)).spawn(families)
 
 
 # --- residuals ---------------------------------------------------------------------------------------------------
 
 
-def residuals(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0):
-    """Residuals of all observed scores.
+def residuals(
+    structure: Structure,
+    cells: Cells,
+    rule: Rule,
+    llms: Sequence[str] | pd.Index,
+    benchmarks: Sequence[str] | pd.Index,
+    kind: str = "quantile",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return residuals of all observed scores.
 
     - ``"response"``: y_ij - E[Y_ij | data], in units of the score.
-    - ``"pearson"``: the same over sd(Y_ij | data), where Var(Y | data) = Var(E[Y | alpha] | data)
+    - ``"pearson"``: the same divided by sd(Y_ij | data), where Var(Y | data) = Var(E[Y | alpha] | data)
       + E[Var(Y | alpha) | data] for the posterior of the family effects.
     - ``"quantile"``: randomised quantile residuals (Dunn and Smyth 1996), Phi^-1(F(y_ij | alpha*_l)), with one
       draw alpha*_l per family from the posterior p(alpha_l | y_l).
 
-    Why a draw: if y comes from the model, then (alpha*, y) has the joint law of effects and scores,
-    p(y) p(alpha* | y) = p(alpha*) p(y | alpha*). Given alpha* all scores are then independent with distribution
-    functions F( . | alpha*), and the residuals are exactly independent standard normals at the true parameters.
-    The posterior mean has moved towards the very scores it is compared with, so that residuals about it would be
-    too small, and those of one family correlated. Response and Pearson residuals are of that sort: they are for
-    looking at sizes, not for tests. At estimated parameters quantile residuals are standard normal up to the error of
-    the estimates. Another ``seed`` gives another draw: a pattern that does not come back is chance.
+    Quantile residuals use a draw for this reason. If y comes from the model, (alpha*, y) has the joint distribution of
+    effects and scores, as p(y) p(alpha* | y) = p(alpha*) p(y | alpha*). Given alpha* all scores are then independent
+    with distribution functions F( . | alpha*), so that at the true parameters the residuals are exactly independent
+    standard normals. The posterior mean, by contrast, is pulled towards the very scores that it is compared with:
+    residuals about it are too small, and those of one family are correlated. Response and Pearson residuals are of that
+    kind; they show sizes and are not for tests. At estimated parameters quantile residuals are standard normal up to
+    the error of the estimates. Another ``seed`` gives another draw: a pattern that does not come back is chance.
 
-    Under ``boundary="censor"`` all that is known of a boundary score is that it lies at or beyond the edge e: its
-    quantile residual is that of a uniform draw from the tail probability, below F(e | alpha*) or above
-    F(1 - e | alpha*); its other residuals take the score to be at the edge. Under ``"squeeze"`` scores are those
-    after squeezing, which the likelihood saw.
+    Under ``boundary="censor"`` a boundary score is only known to lie at or beyond the edge e. Its quantile residual is
+    that of a uniform draw from the tail probability, below F(e | alpha*) or above F(1 - e | alpha*); its other
+    residuals take the score to be at the edge. Under ``"squeeze"`` scores are those after squeezing, as in the
+    likelihood.
 
     Parameters
     ----------
     structure : Structure
     cells : Cells
-        In the same covariates as ``structure``.
+        With covariates in the same units as ``structure``.
     rule : Rule
-        Of the fit; response and Pearson residuals average over its nodes, as ``predict`` does.
+        Integration rule of the fit; response and Pearson residuals average over its nodes, as ``predict`` does.
     llms, benchmarks : sequences of n and J labels
     kind : {"quantile", "pearson", "response"}
     seed : int
-        Of quantile residuals; family l uses the l-th child, so that families do not depend on each other.
+        For quantile residuals. Family l uses the l-th child, so that families do not depend on each other.
 
     Returns
     -------
@@ -150,28 +163,38 @@ def residuals(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0)
     DataError
         For an unknown kind or a seed that is no whole number.
     """
-    found = cell_residuals(structure, cells, rule, kind, seed)
-    return _as_frame(found.values, cells, llms, benchmarks)
+    by_cell = cell_residuals(structure, cells, rule, kind, seed)
+    return _as_frame(by_cell.values, cells, llms, benchmarks)
 
 
-def fitted_scores(structure, cells, rule, llms, benchmarks, kind="quantile", seed=0):
-    """Mean scores that residuals of a kind are measured against: DataFrame (n, J), NaN where a score is missing.
+def fitted_scores(
+    structure: Structure,
+    cells: Cells,
+    rule: Rule,
+    llms: Sequence[str] | pd.Index,
+    benchmarks: Sequence[str] | pd.Index,
+    kind: str = "quantile",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the mean scores that residuals of a kind are measured against: DataFrame (n, J), NaN for missing scores.
 
-    For quantile residuals E[Y_ij | alpha*_l] at the family's draw alpha*_l of the same ``seed``, of which they are
-    independent if the model holds; posterior means are not, for they depend on y_ij itself. For the other kinds
-    E[Y_ij | data].
+    For quantile residuals these are E[Y_ij | alpha*_l] at the family's draw alpha*_l of the same ``seed``, of which the
+    residuals are independent if the model holds. They are not independent of posterior means, which depend on y_ij
+    itself. For the other kinds fitted scores are E[Y_ij | data].
 
     Parameters
     ----------
     structure, cells, rule, llms, benchmarks, kind, seed
         As for ``residuals``.
     """
-    found = cell_residuals(structure, cells, rule, kind, seed)
-    return _as_frame(found.fitted, cells, llms, benchmarks)
+    by_cell = cell_residuals(structure, cells, rule, kind, seed)
+    return _as_frame(by_cell.fitted, cells, llms, benchmarks)
 
 
-def cell_residuals(structure, cells, rule, kind="quantile", seed=0):
-    """``residuals`` and ``fitted_scores`` in one pass, cell by cell: CellResiduals."""
+def cell_residuals(
+    structure: Structure, cells: Cells, rule: Rule, kind: str = "quantile", seed: int = 0
+) -> CellResiduals:
+    """Return ``residuals`` and ``fitted_scores`` of every cell, computed in one pass."""
     check_one_of("kind", kind, KINDS)
     if kind == "quantile":
         return _quantile(structure, cells, seed)
@@ -180,22 +203,26 @@ def cell_residuals(structure, cells, rule, kind="quantile", seed=0):
     return CellResiduals(raw / np.sqrt(variance) if kind == "pearson" else raw, mean)
 
 
-def _as_frame(values, cells, llms, benchmarks):
-    out = np.full((len(cells.design), cells.n_items), np.nan)
-    out[cells.row, cells.item] = values
-    return pd.DataFrame(out, index=pd.Index(llms), columns=list(benchmarks))
+def _as_frame(
+    values: np.ndarray, cells: Cells, llms: Sequence[str] | pd.Index, benchmarks: Sequence[str] | pd.Index
+) -> pd.DataFrame:
+    """Return values (C,) of the cells as a table (n, J), NaN where a score is missing."""
+    table = np.full((len(cells.design), cells.n_items), np.nan)
+    table[cells.row, cells.item] = values
+    return pd.DataFrame(table, index=pd.Index(llms), columns=list(benchmarks))
 
 
-def _locations(structure, eta, item):
-    """mu and 1 - mu, both without cancellation, for eta (C, M) of benchmarks ``item`` (C,)."""
+def _locations(structure: Structure, eta: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mu and 1 - mu, both without cancellation, at eta (C, M) for benchmarks ``item`` (C,)."""
     return Curve.of(structure.lower, structure.upper, structure.link, item).mean(eta)
 
 
-def _moments(structure, cells, rule):
-    """E[Y | data] and Var(Y | data) of every cell, (C,), on the nodes of the posterior."""
+def _moments(structure: Structure, cells: Cells, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Return E[Y | data] and Var(Y | data) of every cell, (C,), computed on the nodes of the posterior."""
     posterior = family_posterior(structure, cells, rule)
     outer, *inner = levels_of(structure)
-    loadings, own_loadings = effect_loadings(structure, cells, [outer]), _llm_loadings(structure, cells, inner)
+    loadings = effect_loadings(structure, cells, [outer])
+    llm_loadings = effect_loadings(structure, cells, inner) if inner else np.zeros((cells.n_cells, 0))
     _, base = fixed_part(structure, cells)
     mean, within, between = np.empty((3, cells.n_cells))
     for family in range(cells.n_families):
@@ -203,7 +230,7 @@ def _moments(structure, cells, rule):
         item, weight = cells.item[where], posterior.weight[family]
         eta = base[where, None] + loadings[where] @ posterior.alpha[family].T
         for cell in range(where.start, where.stop) if inner else ():
-            eta[cell - where.start] += posterior.by_llm[int(cells.row[cell])] @ own_loadings[cell]
+            eta[cell - where.start] += posterior.by_llm[int(cells.row[cell])] @ llm_loadings[cell]
         (mu, nu), phi = _locations(structure, eta, item), structure.precision[item, None]
         expected = cells.law.mean(mu, phi)
         mean[where] = expected @ weight
@@ -212,7 +239,8 @@ def _moments(structure, cells, rule):
     return mean, between + within
 
 
-def _quantile(structure, cells, seed):
+def _quantile(structure: Structure, cells: Cells, seed: int) -> CellResiduals:
+    """Return quantile residuals and their fitted scores."""
     _, base = fixed_part(structure, cells)
     eta = base + _drawn_effects(structure, cells, seed)
     mu, nu = (values[:, 0] for values in _locations(structure, eta[:, None], cells.item))
@@ -227,58 +255,55 @@ def _quantile(structure, cells, seed):
     return CellResiduals(values, cells.law.mean(mu, phi))
 
 
-def _drawn_effects(structure, cells, seed):
-    """What one draw of all effects adds to the linear predictor of every cell, (C,)."""
+def _drawn_effects(structure: Structure, cells: Cells, seed: int) -> np.ndarray:
+    """Return what one posterior draw of all effects adds to the linear predictor of every cell, (C,)."""
     outer, *inner = levels_of(structure)
     loadings = effect_loadings(structure, cells, [outer])
     if not inner:
         alpha = posterior_draws(structure, cells, 1, seed)[:, 0]
         return np.einsum("cd,cd->c", loadings, alpha[cells.family])
     rngs = [np.random.default_rng(child) for child in _children(seed, cells.n_families)]
-    found = effect_draws(structure, cells, range(cells.n_families), ROUND_DRAWS, seed)
-    chosen = [one.resampled(1, rng)[0] for one, rng in zip(found, rngs, strict=True)]
-    alpha = np.stack([one.alpha[place] for one, place in zip(found, chosen, strict=True)])
-    own_loadings = _llm_loadings(structure, cells, inner)
-    own = np.zeros((len(cells.design), own_loadings.shape[1]))
-    for one, place in zip(found, chosen, strict=True):
-        for row, draws in one.by_llm.items():
-            own[row] = draws[place]
+    families = effect_draws(structure, cells, range(cells.n_families), ROUND_DRAWS, seed)
+    chosen = [family.resampled(1, rng)[0] for family, rng in zip(families, rngs, strict=True)]
+    alpha = np.stack([family.alpha[draw] for family, draw in zip(families, chosen, strict=True)])
+    llm_loadings = effect_loadings(structure, cells, inner)
+    llm_effects = np.zeros((len(cells.design), llm_loadings.shape[1]))
+    for family, draw in zip(families, chosen, strict=True):
+        for row, draws in family.by_llm.items():
+            llm_effects[row] = draws[draw]
     shared = np.einsum("cd,cd->c", loadings, alpha[cells.family])
-    return shared + np.einsum("ck,ck->c", own_loadings, own[cells.row])
+    return shared + np.einsum("ck,ck->c", llm_loadings, llm_effects[cells.row])
 
 
-def _llm_loadings(structure, cells, inner):
-    """Loadings of the cells on their LLM's own effects, (C, D'); None where LLMs have none."""
-    return effect_loadings(structure, cells, inner) if inner else None
+def _censoring_uniforms(cells: Cells, seed: int) -> np.ndarray:
+    """Return one uniform number for each cell.
 
-
-def _censoring_uniforms(cells, seed):
-    """One uniform a cell, from a grandchild of the seed, so that they are independent of the family's draw."""
-    out = np.empty(cells.n_cells)
+    Generators come from grandchildren of the seed, so that the numbers are independent of the family's posterior draw.
+    """
+    uniforms = np.empty(cells.n_cells)
     for family, child in enumerate(_children(seed, cells.n_families)):
         where = slice(cells.bounds[family], cells.bounds[family + 1])
         rng = np.random.default_rng(child.spawn(1)[0])
-        out[where] = rng.random(where.stop - where.start)
-    return np.clip(out, 2.0**-54, 1.0 - 2.0**-53)
+        uniforms[where] = rng.random(where.stop - where.start)
+    return np.clip(uniforms, 2.0**-54, 1.0 - 2.0**-53)
 
 
 # --- tests -------------------------------------------------------------------------------------------------------
 
 
-def residual_tests(residuals, fitted=None):
-    """Moments and tests of residuals, per benchmark and for all of them.
+def residual_tests(residuals: pd.DataFrame, fitted: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return moments and tests of residuals, for each benchmark and for all of them.
 
-    Meant for quantile residuals, which are independent standard normals if the model holds. ``p_normal`` is the
-    test of Shapiro and Wilk: of the usual tests it finds most departures in shape, and it leaves location and
-    scale free, as it must, because every benchmark has an intercept and a precision of its own that were fitted to
-    these scores; against N(0, 1) itself a test of Kolmogorov or of Anderson and Darling would hardly ever
-    reject. (Beyond 5,000 values, where its p-values are not reliable, D'Agostino and Pearson's test of skewness
-    and kurtosis.) Location and scale are to be read off ``mean`` and ``sd``, and for the same reason ``p_mean`` is
-    on the safe side.
+    They are meant for quantile residuals, which are independent standard normals if the model holds. ``p_normal`` is
+    the test of Shapiro and Wilk, which has power against most departures in shape and leaves location and scale free.
+    It must, since every benchmark has an intercept and a precision that were fitted to the same scores; against N(0, 1)
+    itself a test of Kolmogorov or of Anderson and Darling would hardly ever reject. (Beyond 5,000 values, where its
+    p-values are not reliable, it is D'Agostino and Pearson's test of skewness and kurtosis.) Location and scale are
+    described by ``mean`` and ``sd``; ``p_mean`` is conservative for the same reason.
 
-    Dependence on fitted values is measured by Spearman's rank correlations, which no outlier decides and no monotone
-    transformation of the scores changes: ``trend`` with the residuals (a wrong link or asymptote), ``spread`` with
-    their absolute values (a precision that is not constant). With J benchmarks one p-value in twenty is below 0.05
+    Dependence on fitted values is measured by Spearman's rank correlations, which are robust to outliers and invariant
+    under monotone transformations of the scores: ``trend`` with the residuals (a wrong link or asymptote), ``spread``
+    with their absolute values (a precision that is not constant). With J benchmarks one p-value in twenty is below 0.05
     by chance.
 
     Parameters
@@ -320,7 +345,8 @@ def residual_tests(residuals, fitted=None):
     return pd.DataFrame(rows, index=[*residuals.columns, "(all)"])
 
 
-def _one_test(values, against):
+def _one_test(values: np.ndarray, against: np.ndarray) -> dict[str, float]:
+    """Return the row of ``residual_tests`` of some residuals and the fitted scores that go with them."""
     seen = np.isfinite(values)
     values, against = values[seen], against[seen]
     n = len(values)

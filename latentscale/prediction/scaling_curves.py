@@ -4,7 +4,7 @@ Each point is an imagined LLM, predicted as any new LLM is (``get_prediction``).
 the parameters and of the family's effects.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -410,7 +410,7 @@ def _predict(
     alpha: float,
     size: int,
     seed: int,
-    sources: Collection[str],
+    sources: Iterable[str],
 ) -> pd.DataFrame:
     """Return mean, mean_se and the ends of intervals of one skill or benchmark, with the index of ``table``.
 
@@ -428,7 +428,7 @@ def _predict(
         drawn = skill_draws(fit, request, size=size, seed=seed, uncertainty=sources).theta[..., position]
         mean, scores = _skill_means(fit, request)[:, position], None
     else:
-        draws = predictive_draws(unrotated(fit), request, size=size, seed=seed, uncertainty=sources)
+        draws = predictive_draws(unrotated(fit), request, size=size, seed=seed, uncertainty=tuple(sources))
         drawn, mean = draws.mu[..., position], draws.mean[:, position]
         scores = draws.scores[..., position] if "score" in sources else None
     levels = [0.5 * alpha, 1.0 - 0.5 * alpha]

@@ -1,13 +1,16 @@
-"""How predictions move with the parameters: the delta method for skills and expected scores.
+"""How predictions change with the parameters: the delta method for skills and expected scores.
 
-Draws of all parameters from their normal law are no way to predictions: with a hundred parameters the law holds along
-each direction, but points a hundred standard errors away in all of them together have log-likelihoods far below what it
-says, and predictions there are biased. So predictions are linearised instead, as the delta method does: skills as they
-are, expected scores on the logit scale, precisions on the log scale. A family's effects move with the parameters, as
-its scores are held fixed: by the implicit function theorem at the mode of p(v | y_l; xi).
+Predictions are not computed at draws of all parameters from their normal law. That law holds along each direction, but
+with a hundred parameters a typical draw lies far from the estimate in all directions together, its log-likelihood is
+far below what the law says, and predictions there are biased. So predictions are linearised, as the delta method does:
+skills as they are, locations of scores on the logit scale, precisions on the log scale.
+
+A family's scores are fixed, so its effects change with the parameters. The implicit function theorem gives that change
+at the mode of p(v | y_l; xi).
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logit
@@ -16,22 +19,30 @@ from ..components.complete import fixed_part
 from ..components.levels import levels_of
 from ..components.response import cell_parameters, cell_terms, locations
 from ..likelihood.modes import posterior_modes
+from ..models.latent_skill import LatentSkillLaw
+from ..parameters.structure import Structure
+from .conditioning_scores import ConditioningScores
 from .importance_sampling import family_targets
+from .parameter_law import ParameterLaw
 
-_STEP = 0.05  # of a standard deviation of the parameters' law
+if TYPE_CHECKING:
+    from .skill_draws import Request
+
+_STEP = 0.05  # step of differences, in standard deviations of the parameters' law
 
 
 @dataclass(frozen=True)
 class Sensitivities:
-    """Derivatives in the d standardised directions of the parameters' law.
+    """Derivatives of predictions along the d standardised directions of the parameters' law.
 
     Attributes
     ----------
     theta : array (d, n, K)
-        Of the LLMs' skills, in the coordinates of the fit.
+        Of the skills of the LLMs, in the axes of the fit.
     logit_mean : array (d, n, J)
-        Of logit mu_ij, mu_ij being the location of the law of a score.
+        Of logit mu_ij, where mu_ij is the location of the law of a score.
     log_precision : array (d, J)
+        Of log phi_j.
     """
 
     theta: np.ndarray
@@ -39,39 +50,44 @@ class Sensitivities:
     log_precision: np.ndarray
 
 
-def sensitivities(law, model, request, conditioning):
-    """Derivatives of what is predicted for the LLMs of a request.
+def sensitivities(
+    law: ParameterLaw, model: LatentSkillLaw, request: "Request", conditioning: ConditioningScores
+) -> Sensitivities:
+    """Return the derivatives of what is predicted for the LLMs of a request, by central differences.
 
     Parameters
     ----------
     law : ParameterLaw
-    model : LatentSkillModel
+    model : LatentSkillLaw
     request : Request
     conditioning : ConditioningScores
+        Scores that the predictions condition on.
     """
-    at = _Modes(law, model, request, conditioning)
-    n, (j, k) = len(request), at.centre.loadings.shape
+    modes = _Modes(law, model, request, conditioning)
+    n, (j, k) = len(request), modes.centre.loadings.shape
     d = law.root.shape[1]
-    out = Sensitivities(np.empty((d, n, k)), np.empty((d, n, j)), np.empty((d, j)))
+    derivatives = Sensitivities(np.empty((d, n, k)), np.empty((d, n, j)), np.empty((d, j)))
     for number, direction in enumerate(law.root.T):
         up, down = (law.structure(law.centre + sign * _STEP * direction) for sign in (1.0, -1.0))
-        step = at.movement(up, down)
-        ends = [at.predicted(structure, step, sign) for structure, sign in ((up, 0.5), (down, -0.5))]
-        out.theta[number], out.logit_mean[number], out.log_precision[number] = (
-            (one - other) / (2.0 * _STEP) for one, other in zip(*ends, strict=True)
+        change = modes.change(up, down)
+        ends = [modes.predicted(structure, change, sign) for structure, sign in ((up, 0.5), (down, -0.5))]
+        derivatives.theta[number], derivatives.logit_mean[number], derivatives.log_precision[number] = (
+            (above - below) / (2.0 * _STEP) for above, below in zip(*ends, strict=True)
         )
-    out.theta[:] = out.theta @ law.turn.T
-    return out
+    derivatives.theta[:] = derivatives.theta @ law.turn.T
+    return derivatives
 
 
 class _Modes:
-    """Modes of the effects of the families of the conditioning scores at the centre of the law, and how they move.
+    """Modes of the effects of all units with scores at the centre of the law, and how these change with the parameters.
 
-    Effects are kept level by level: of families in the order of the conditioning scores, of LLMs by their rows in the
-    design of these. The last effect of each level is that of unseen units: zero.
+    Effects are kept level by level: those of families in the order of the conditioning scores, those of LLMs by their
+    rows in the design of these. The last row of each level, zero, stands for unseen units.
     """
 
-    def __init__(self, law, model, request, conditioning):
+    def __init__(
+        self, law: ParameterLaw, model: LatentSkillLaw, request: "Request", conditioning: ConditioningScores
+    ) -> None:
         self.request, self.cells, self.centre = request, conditioning.cells, law.structure(law.centre)
         self.levels, self.k = levels_of(self.centre), len(self.centre.skill_cov)
         codes = {family: code for code, family in enumerate(conditioning.families)}
@@ -81,8 +97,9 @@ class _Modes:
         counts = {"family": len(conditioning.families), "llm": llms}
         self.places = [np.array(places[level.name]) for level in self.levels]
         self.effects = [np.zeros((counts[level.name] + 1, level.size(self.k))) for level in self.levels]
-        self.curvatures, self.members = [], []
-        if conditioning.cells is None:
+        self.curvatures: list[np.ndarray] = []
+        self.members: list[np.ndarray] = []
+        if self.cells is None:
             return
         start = posterior_modes(self.centre, self.cells).alpha
         for family, target in enumerate(family_targets(self.centre, self.cells)):
@@ -91,15 +108,19 @@ class _Modes:
             self.curvatures.append(curvature)
             self.members.append(target.rows)
 
-    def _place(self, effects, family, rows, v):
-        """Put a family's effects and those of its LLMs, one vector v, where they belong."""
+    def _place(self, effects: list[np.ndarray], family: int, rows: np.ndarray, v: np.ndarray) -> None:
+        """Write v, the effects of a family and then of its LLMs, to their rows of ``effects``."""
         d = effects[0].shape[1]
         effects[0][family] = v[:d]
-        for one in effects[1:]:
-            one[rows] = v[d:].reshape(len(rows), -1)
+        for level_effects in effects[1:]:
+            level_effects[rows] = v[d:].reshape(len(rows), -1)
 
-    def _gradient(self, structure):
-        """Of log p(y, v) in all effects, held still, level by level: arrays (L, D) and (N, D)."""
+    def _gradient(self, structure: Structure) -> list[np.ndarray]:
+        """Return the gradient of log p(y, v) in all effects at the modes, for other parameters than those of the modes.
+
+        It is a list of arrays, families (L, D) and LLMs (N, D').
+        """
+        assert self.cells is not None
         cells, lambdas = self.cells, structure.loadings[self.cells.item]
         of_cell, places = {"family": cells.family, "llm": cells.row}, {"family": slice(None), "llm": cells.llm_rows}
         by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in self.levels]
@@ -107,30 +128,39 @@ class _Modes:
         for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
             eta = eta + np.einsum("cd,cd->c", loadings, effects[of_cell[level.name]])
         e = cell_terms(eta[:, None], cell_parameters(structure, cells), cells, slice(None), 1)["e"]
-        out = []
+        gradients = []
         for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
             gradient = -effects[:-1] @ np.linalg.inv(level.covariance(structure))
             gradient[places[level.name]] += cells.units(level.name).sum_cells(e * loadings)
-            out.append(gradient)
-        return out
+            gradients.append(gradient)
+        return gradients
 
-    def movement(self, up, down):
-        """Change of all effects between two parameter points, level by level, as ``effects``."""
-        moved = [np.zeros_like(effects) for effects in self.effects]
+    def change(self, up: Structure, down: Structure) -> list[np.ndarray]:
+        """Return the change of all modes between two parameter points, level by level, as ``effects``.
+
+        At the mode the gradient g is zero, so that dv = H^-1 dg, with H the curvature and dg the difference between the
+        gradients at fixed effects.
+        """
+        changes = [np.zeros_like(effects) for effects in self.effects]
         if self.cells is not None:
             ends = zip(self._gradient(up), self._gradient(down), strict=True)
-            shared, *inner = [one - other for one, other in ends]
+            shared, *inner = [above - below for above, below in ends]
             for family, (curvature, rows) in enumerate(zip(self.curvatures, self.members, strict=True)):
-                right = np.concatenate([shared[family], *(change[rows].ravel() for change in inner)])
-                self._place(moved, family, rows, np.linalg.solve(curvature, right))
-        return moved
+                right = np.concatenate([shared[family], *(difference[rows].ravel() for difference in inner)])
+                self._place(changes, family, rows, np.linalg.solve(curvature, right))
+        return changes
 
-    def predicted(self, structure, change, sign):
-        """Skills, logit of expected scores and log precision at parameters, effects moved by ``sign`` ``change``."""
+    def predicted(
+        self, structure: Structure, change: list[np.ndarray], sign: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return skills, logits of locations and log precisions at a Structure.
+
+        ``sign`` times ``change`` is added to the effects.
+        """
         theta = self.request.x @ structure.slopes
-        for level, effects, moves, places in zip(self.levels, self.effects, change, self.places, strict=True):
-            theta = theta + level.added(structure, (effects + sign * moves)[places], self.request.random)
+        for level, effects, changes, places in zip(self.levels, self.effects, change, self.places, strict=True):
+            theta = theta + level.added(structure, (effects + sign * changes)[places], self.request.random)
         eta = theta @ structure.loadings.T + structure.intercepts
-        # nearer to 0 or 1 doubles have no logit
+        # nearer to 0 or 1 the logit of a double is too coarse or infinite
         location = np.clip(locations(structure, eta), 1e-12, 1.0 - 1e-12)
         return theta, logit(location), np.log(structure.precision)

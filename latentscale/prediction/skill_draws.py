@@ -287,7 +287,7 @@ class JointDraws:
         return level.draws(rng, structure, size)
 
     @cached_property
-    def moves(self) -> Sensitivities:
+    def sensitivities(self) -> Sensitivities:
         """Changes of predictions along each standardised direction of the parameters' law: Sensitivities."""
         return sensitivities(self.law, self.fit.model, self.request, self.conditioning)
 
@@ -295,7 +295,7 @@ class JointDraws:
     def deviates(self) -> np.ndarray:
         """Standard normal draws along the directions of the parameters' law, (S, d)."""
         rng = np.random.default_rng([self.seed, 1])
-        return rng.standard_normal((self.size, len(self.moves.theta)))
+        return rng.standard_normal((self.size, len(self.sensitivities.theta)))
 
     def skills(self, sources: Collection[str]) -> np.ndarray:
         """Return draws of skills (S, n, K) with the sources of uncertainty that are wanted."""
@@ -303,7 +303,7 @@ class JointDraws:
         if "family" not in sources:
             theta = np.broadcast_to(theta.mean(axis=0), theta.shape).copy()
         if "parameters" in sources:
-            theta = theta + np.tensordot(self.deviates, self.moves.theta, axes=1)
+            theta = theta + np.tensordot(self.deviates, self.sensitivities.theta, axes=1)
         return theta
 
 
