@@ -206,6 +206,13 @@ def refuse_boundary(scores: np.ndarray, benchmarks: tuple[str, ...], llms: tuple
         raise DataError(f'scores of exactly 0 or 1: {some(found)}; use boundary="squeeze" or "censor"')
 
 
-def inside(y: np.ndarray) -> np.ndarray:
-    """Replace simulated scores that were rounded to exactly 0 or 1 by the nearest double inside (0, 1)."""
-    return np.clip(y, np.finfo(float).tiny, 1.0 - np.finfo(float).epsneg)
+def inside(y: np.ndarray, below_one: float = np.finfo(float).epsneg) -> np.ndarray:
+    """Replace simulated scores that were rounded to 0 or 1 by doubles next to these ends, inside (0, 1).
+
+    Parameters
+    ----------
+    y : array
+    below_one : float
+        How far below 1 the largest score may be; by default the spacing of doubles there.
+    """
+    return np.clip(y, np.finfo(float).tiny, 1.0 - below_one)

@@ -138,8 +138,8 @@ class Level:
         return np.hstack(parts)
 
 
-def simulated_skills(rng, structure, family_codes, random):
-    """What simulated effects of all levels add to the skills of n LLMs, array (n, K).
+def simulated_skills(rng, structure, family_codes, mean, random):
+    """Skills of n LLMs with simulated effects of all levels, array (n, K).
 
     Parameters
     ----------
@@ -147,14 +147,17 @@ def simulated_skills(rng, structure, family_codes, random):
     structure : Structure
     family_codes : int array (n,)
         Every family from 0 to the largest code has an LLM.
+    mean : array (n, K)
+        B' x_i.
     random : array (n, r)
         Covariates of random slopes.
     """
-    units, out = {"family": family_codes, "llm": np.arange(len(family_codes))}, None
+    codes, out = {"family": family_codes, "llm": np.arange(len(family_codes))}, mean
     for level in levels_of(structure):
-        codes = units[level.name]
-        part = level.added(structure, level.draws(rng, structure, int(codes.max()) + 1)[codes], random)
-        out = part if out is None else out + part
+        of_llm = codes[level.name]
+        effects = level.draws(rng, structure, int(of_llm.max()) + 1)[of_llm]
+        for term, where in level.slices(mean.shape[1]):
+            out = out + term.multiplied(structure, effects[:, where], random)
     return out
 
 

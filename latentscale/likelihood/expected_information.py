@@ -15,9 +15,10 @@ from .laplace import laplace_by_family
 
 def simulated_cells(model, structure, rng):
     """Cells with scores simulated at a Structure in users' covariates, without censoring."""
-    skill = simulated_skills(rng, structure, model.family_codes, model.random_design)
-    eta = (skill + model.design.x @ structure.slopes) @ structure.loadings.T + structure.intercepts
-    y = inside(simulate_scores(model.score_law, rng, structure, eta))  # a draw may round to 0 or 1
+    mean = model.design.x @ structure.slopes
+    skill = simulated_skills(rng, structure, model.family_codes, mean, model.random_design)
+    eta = skill @ structure.loadings.T + structure.intercepts
+    y = inside(simulate_scores(model.score_law, rng, structure, eta), np.finfo(float).eps)  # a draw may round to 0 or 1
     state = np.where(model.prepared.state >= 0, 0, -1).astype(np.int8)
     edge, codes = model.prepared.edge, model.family_codes
     return Cells.from_tables(model.score_law, y, state, edge, codes, model.design.x, model.random_design)

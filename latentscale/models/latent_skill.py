@@ -191,8 +191,8 @@ class LatentSkillLaw(PanelModel):
         """
         structure = self.table.structure(self.table.read(params))
         rng = np.random.default_rng(seed if isinstance(seed, np.random.SeedSequence) else check_seed(seed))
-        skill = simulated_skills(rng, structure, self.family_codes, self.random_design)
-        skill = skill + self.design.x @ structure.slopes
+        mean = self.design.x @ structure.slopes
+        skill = simulated_skills(rng, structure, self.family_codes, mean, self.random_design)
         eta = skill @ structure.loadings.T + structure.intercepts
         y = simulate_scores(self.score_law, rng, structure, eta)
         out = self.panel.to_frame()[self.rows.keep].reset_index(drop=True)

@@ -122,7 +122,7 @@ class _Modes:
         """
         assert self.cells is not None
         cells, lambdas = self.cells, structure.loadings[self.cells.item]
-        of_cell, places = {"family": cells.family, "llm": cells.row}, {"family": slice(None), "llm": cells.llm_rows}
+        of_cell = {"family": cells.family, "llm": cells.row}
         by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in self.levels]
         _, eta = fixed_part(structure, cells)
         for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
@@ -131,7 +131,10 @@ class _Modes:
         gradients = []
         for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
             gradient = -effects[:-1] @ np.linalg.inv(level.covariance(structure))
-            gradient[places[level.name]] += cells.units(level.name).sum_cells(e * loadings)
+            if level.name == "family":  # whose cells are consecutive
+                gradient += cells.sum_by_family(e * loadings)
+            else:
+                np.add.at(gradient, of_cell[level.name], e * loadings)
             gradients.append(gradient)
         return gradients
 

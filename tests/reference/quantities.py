@@ -14,7 +14,8 @@ A quantity is a number, a text, or a table of numbers and texts by labels. Numbe
 Matrices that go with parameters (covariance, Hessian) are recorded as their diagonal and as some rows divided by the
 roots of the diagonal, with scale 1. Of long tables every so-many-th row is recorded, and the sums of their columns with
 the sum of absolute values as scale. Texts, whole numbers, truth values, labels and the places of NaN agree when they
-are the same.
+are the same. Numbers that differ by less than ``ROUNDING`` agree whatever their scale (unless ``rtol`` is 0): a
+standard error that should be zero comes out as some 1e-14.
 """
 
 import math
@@ -25,6 +26,9 @@ import pandas as pd
 
 LONG = 24
 """Rows of a long table that are recorded, about."""
+
+ROUNDING = 1e-16
+"""Differences below this are rounding, also between numbers that would be zero but for rounding."""
 
 WHOLE = 120
 """Entries up to which a vector of parameters is recorded whole."""
@@ -127,7 +131,7 @@ def _column_differences(old, new, labels, least, rtol):
     found = []
     for label, kind, a, b in zip(labels, kinds, old, new, strict=True):
         if _is_float(a) and _is_float(b) and math.isfinite(a) and math.isfinite(b):
-            if abs(a - b) > rtol * scales[kind]:
+            if abs(a - b) > max(rtol * scales[kind], ROUNDING if rtol else 0.0):
                 relative = abs(a - b) / scales[kind] if scales[kind] else math.inf
                 words = f"{a!r} was {b!r} now: {relative:.1e} of the scale {scales[kind]:.6g}"
                 found.append((relative, f"{label}: {words}"))
