@@ -21,8 +21,9 @@ from .panel import BenchmarkPanel
 from .parameters.restrictions import Restriction
 from .results.latent_skill import LatentSkillResults
 from .results.saving import FORMAT, FORMAT_VERSION, MODEL_OPTIONS
-from .sloth.fit import SlothEstimate, check_options, law_pieces, model_piece, user_parts
+from .sloth.fit import SlothEstimate, check_options, user_arrays
 from .sloth.model import BenchmarkLaws, SlothModel
+from .sloth.problems import law_pieces, model_piece
 from .sloth.results import SlothResults
 from .sloth.storage import SCALARS, mean_loss, stored_array, stored_piece
 
@@ -94,7 +95,7 @@ def _sloth_from(content: dict[str, Any], arrays: dict[str, np.ndarray], panel: B
     if not np.isclose(loss, stored["loss"], rtol=_SAME_LOSS, atol=0.0):
         raise DataError(f"the mean Huber loss at its estimate is {loss:.6g}, not the {stored['loss']:.6g} it states")
     starts = pd.DataFrame(stored["starts"])
-    effects, slopes, loadings, intercepts, phi = user_parts(model, pieces)
+    effects, slopes, loadings, intercepts, phi = user_arrays(model, pieces)
     estimate = SlothEstimate(
         effects, slopes, loadings, intercepts, phi, **{name: stored[name] for name in SCALARS},
         runaway=tuple((family, benchmark) for family, benchmark in stored["runaway"]),

@@ -1,7 +1,13 @@
-"""Fit Sloth: starts, the search with a small ridge, and whether the loss has a minimum without it."""
+"""The fit of Sloth: a search from several starts with a small ridge, then minimisation without ridge.
+
+Without ridge the loss need not have a minimum: scores at or beyond an asymptote may draw expected scores towards it for
+ever. The ridge is then kept.
+"""
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,29 +16,34 @@ from threadpoolctl import threadpool_limits
 from ..checks import check_number, check_one_of, check_positive, check_seed, check_whole
 from ..estimation.progress import Progress
 from ..workers import run
-from .newton import SMALLEST_DAMPING, descend, minimise
+from .newton import SMALLEST_DAMPING, End, descend, minimise
 from .objective import SlothObjective
+from .problems import LINK_SD, Piece, law_pieces, model_piece, penalised
 from .starts import start_kinds, starting_law, starting_vector
 
+if TYPE_CHECKING:
+    from .model import HuberModel
+
+Cells = tuple[tuple[int, ...], ...]
+"""Cells of a problem, each as a row and a benchmark."""
+
 COV_TYPES = ("cluster", "llm", "none")
-SCORE_SCALE = 0.02  # penalties take the loss for minus a Laplace log-density of this mean absolute error
-RIDGE = 1e-3  # default weight: normal laws of standard deviation (SCORE_SCALE / RIDGE)^(1/2) = 4.5
-LINK_SD = 1.0  # of the spline's coordinates about the logistic link
-SAME_MINIMUM = 1e-6  # relative
-_POLISHED, _WORTH_POLISHING = 3, 1.01
+RIDGE = 1e-3  # default weight; it corresponds to normal laws of standard deviation (SCORE_SCALE / RIDGE)^(1/2) = 4.5
+SAME_MINIMUM = 1e-6  # losses that differ by less than this, relatively, belong to one minimum
+_POLISHED, _WORTH_POLISHING = 3, 1.01  # ends that are minimised without ridge: at most 3, within 1% of the best loss
 _SATURATED = 7.0  # beyond this logit an expected score is within a thousandth of its range of an asymptote
-_GONE = 36.0  # beyond this one it is that asymptote, to the precision of a double, and the loss feels it no more
-_TRIED, _MOVED = 40, 0.3  # steps without ridge, and by how many logits they may move a saturated cell
+_GONE = 36.0  # beyond this logit it equals the asymptote in double precision, and the loss does not change any more
+_TRIED, _MOVED = 40, 0.3  # steps without ridge, and logits by which a saturated cell moves if it tends to infinity
 
 
 @dataclass(frozen=True, eq=False)
 class SlothEstimate:
-    """What a fit found out, in the user's covariates and before any standardisation of skills.
+    """The estimates of a fit in the user's covariates, before skills are standardised.
 
     Attributes
     ----------
     effects : array (L, K) or None
-        Family intercepts a; None where they are shared. NaN for a law's family without scores.
+        Family intercepts a; None if they are shared. NaN for a law's family without scores.
     slopes : array (p, K)
     loadings : array (J, K)
     intercepts : array (J,)
@@ -41,14 +52,23 @@ class SlothEstimate:
     loss, penalised : float
         Mean Huber loss without and with penalties.
     gradient : float
-        Largest derivative of the penalised loss at the end, in whitened covariates.
+        Largest absolute derivative of the penalised loss at the estimate, in whitened covariates.
     converged : bool
     runaway : tuple of (family, benchmark)
-        Cells whose expected score runs to an asymptote without a ridge.
+        Cells whose expected scores tend to an asymptote if there is no ridge.
     ridge : float
-        Weight used; ``automatic`` says whether it was put in because the loss has no minimum.
+        Weight of the ridge.
+    automatic : bool
+        Whether the ridge was added because the loss has no minimum.
+    starts : DataFrame
+        One row for each start.
     pieces : tuple of Piece
-        The problems that were solved, for inference: one, or one a benchmark.
+        The problems that were solved: one, or one for each benchmark.
+    options : dict
+        Options of the fit.
+    iterations : int
+        Number of Hessians computed.
+    seconds : float
     """
 
     effects: np.ndarray | None
@@ -60,73 +80,52 @@ class SlothEstimate:
     penalised: float
     gradient: float
     converged: bool
-    runaway: tuple
+    runaway: tuple[tuple[str, str], ...]
     ridge: float
     automatic: bool
     starts: pd.DataFrame
-    pieces: tuple
-    options: dict
+    pieces: tuple[Piece, ...]
+    options: dict[str, Any]
     iterations: int
     seconds: float = field(default=np.nan, compare=False)
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """A problem as the optimiser sees it, and the way back.
-
-    Attributes
-    ----------
-    objective : SlothObjective
-    vector : array (P,) or None
-        The estimate.
-    rows : int array (n,)
-        The model's LLM of each row.
-    items : int array (J,)
-        The model's benchmarks.
-    families : int array (L,)
-        The model's family of each family here.
-    transform : array (p, p)
-        z = (x - centre) T, centre the family's mean, or that of all LLMs where intercepts are shared.
-    centres : array (L or 1, p)
-    """
-
-    objective: SlothObjective
-    vector: np.ndarray | None
-    rows: np.ndarray
-    items: np.ndarray
-    families: np.ndarray
-    transform: np.ndarray
-    centres: np.ndarray
-
-
 def fit_sloth(
-    model, delta=0.01, starts=10, seed=0, n_jobs=None, progress=False, cov_type="cluster", ridge=None, link_sd=LINK_SD
-):
+    model: "HuberModel",
+    delta: float = 0.01,
+    starts: int = 10,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    cov_type: str = "cluster",
+    ridge: float | None = None,
+    link_sd: float = LINK_SD,
+) -> SlothEstimate:
     """Minimise the mean Huber loss of a SlothModel or BenchmarkLaws.
 
     Parameters
     ----------
     model : SlothModel or BenchmarkLaws
     delta : float
-        Where the loss goes over into the absolute value.
+        Residual in (0, 1) beyond which the loss is linear.
     starts : int
-        The first from the data, every other one from randomly weighted data, the others at random. Laws per
-        benchmark always take the one from the data.
+        Number of starts. The first is computed from the data, the others alternately from randomly weighted data and at
+        random. Laws of single benchmarks always have only the first.
     seed : int
-        Of the starts; the same numbers whatever ``n_jobs`` is.
+        Seed of the starts; the numbers do not depend on ``n_jobs``.
     n_jobs : int, optional
-        Starts in parallel; by default one, or what a surrounding ``ls.parallel`` says.
+        Number of starts that run in parallel; by default one, or as a surrounding ``ls.parallel`` says.
     progress : bool
-        Report on the standard error stream.
+        Whether to report progress on the standard error stream.
     cov_type : {"cluster", "llm", "none"}
-        Read by the results.
+        The covariance that the results compute.
     ridge : float, optional
         Weight of the ridge on intercepts, slopes (of whitened covariates) and loadings: the objective is the mean loss
-        + ridge / (2 n) times their sum of squares, n the number of scores. None: 0 if the loss has a minimum, else
-        ``RIDGE``.
+        + ridge / (2 n) times their sum of squares, where n is the number of scores. By default 0 if the loss has a
+        minimum, else ``RIDGE``.
     link_sd : float
-        Standard deviation by which the spline's coordinates are shrunk: penalty ``SCORE_SCALE`` / (2 n link_sd^2)
-        times their sum of squares.
+        Standard deviation of the law to which the spline's coordinates are shrunk, with the penalty
+        ``SCORE_SCALE`` / (2 n link_sd^2) times their sum of squares.
 
     Returns
     -------
@@ -135,13 +134,13 @@ def fit_sloth(
     Raises
     ------
     DataError
-        For options that make no sense.
+        If an option cannot be used.
     """
     began = time.perf_counter()
+    check_options(delta, starts, seed, cov_type, ridge, link_sd)
     options = {"delta": delta, "starts": starts, "seed": seed, "cov_type": cov_type, "ridge": ridge, "link_sd": link_sd}
-    check_options(**options)
     shown = Progress(progress, starts)
-    with threadpool_limits(1):  # small matrices, on which threads cost more than they bring
+    with threadpool_limits(1):  # matrices are so small that several threads would be slower
         if model.per_benchmark:
             solved = [_solve_law(piece, delta, ridge, link_sd) for piece in law_pieces(model)]
         else:
@@ -149,8 +148,8 @@ def fit_sloth(
     return _assembled(model, solved, options, time.perf_counter() - began)
 
 
-def check_options(delta, starts, seed, cov_type, ridge, link_sd):
-    """Raise a DataError for options of ``fit_sloth`` that make no sense."""
+def check_options(delta: float, starts: int, seed: int, cov_type: str, ridge: float | None, link_sd: float) -> None:
+    """Raise a `DataError` if an option of ``fit_sloth`` cannot be used."""
     check_number("delta", delta, "a number between 0 and 1, as scores are", 0.0, 1.0, inner=True)
     check_whole("starts", starts, 1)
     check_seed(seed)
@@ -160,94 +159,55 @@ def check_options(delta, starts, seed, cov_type, ridge, link_sd):
     check_positive("link_sd", link_sd)
 
 
-# --- problems ------------------------------------------------------------------------------------------------------
-
-
-def model_piece(model):
-    """The one problem of a SlothModel."""
-    return _piece(model, np.arange(model.n_llms), np.arange(len(model.benchmarks)), model.n_skills)
-
-
-def law_pieces(model):
-    """A problem a benchmark, over the LLMs that have its score."""
-    seen = ~np.isnan(model.y)
-    return [_piece(model, np.flatnonzero(seen[:, item]), np.array([item]), 1) for item in range(len(model.benchmarks))]
-
-
-def _piece(model, rows, items, k):
-    order = rows[np.argsort(model.family_codes[rows], kind="stable")]
-    families, first = np.unique(model.family_codes[order], return_index=True)
-    if not model.family_intercepts:
-        families, first = families[:0], None
-    x = model.design.x[order]
-    centres, centred = _centred(x, first)
-    transform = _coding(centred, model.positive)
-    y = model.y[np.ix_(order, items)]
-    seen = ~np.isnan(y)
-    response = model.response.only(items)
-    a, b = len(families) * k, x.shape[1] * k
-    size = a + b + len(items) * (k + 1 + response.size)
-    held = positive = None
-    if model.per_benchmark:
-        held = np.zeros(size - a, dtype=bool)
-        held[b] = True
-        held[b + 1] = bool(a)
-    if model.positive is not None:
-        positive = np.repeat(model.positive[:, None], k, axis=1)
-    objective = SlothObjective(
-        np.where(seen, y, 0.5), seen / seen.sum(), centred @ transform, first, k, response,
-        np.zeros(size), np.zeros(size), held, positive,
-    )  # fmt: skip
-    return Piece(objective, None, order, items, families, transform, centres)
-
-
-def _centred(x, first):
-    if first is None:
-        centre = x.mean(axis=0)
-        return centre[None], x - centre
-    counts = np.diff(np.append(first, len(x)))
-    centres = np.add.reduceat(x, first) / counts[:, None]
-    return centres, x - np.repeat(centres, counts, axis=0)
-
-
-def _coding(centred, positive):
-    """T of z = x T: whitened; only scaled where the signs of slopes are restricted, which rotation would mix."""
-    if positive is not None:
-        return np.diag(1.0 / np.sqrt(np.mean(centred**2, axis=0)))
-    scale = np.sqrt(np.mean(centred**2, axis=0))
-    _, r = np.linalg.qr(centred / scale)
-    return np.linalg.inv(r) * np.sqrt(len(centred)) / scale[:, None]
-
-
-def penalised(objective, ridge, link_sd=LINK_SD, asymptote_sd=2.0):
-    """The objective with its penalties; see ``fit_sloth``."""
-    a, b = objective.sizes
-    response, k = objective.response, objective.n_skills
-    n = np.count_nonzero(objective.weight)
-    weight = np.full(len(objective.penalty), ridge / n)
-    centre = np.zeros(len(weight))
-    if response.size:
-        of_rows, at = (part[a + b :].reshape(-1, objective.row_length) for part in (weight, centre))
-        of_rows[:, k + 1 :] = SCORE_SCALE / (n * asymptote_sd**2)
-        of_rows[:, k + 1 : k + 1 + response.n_link] = SCORE_SCALE / (n * link_sd**2)
-        at[:, k + 1 :] = response.centre
-    return replace(objective, penalty=weight, centre=centre)
-
-
 # --- search --------------------------------------------------------------------------------------------------------
 
 
-def _climb(objective, delta, kind, child):
+class Solution(NamedTuple):
+    """The solution of a problem.
+
+    Attributes
+    ----------
+    piece : Piece
+        The problem with its estimate.
+    end : End
+    runaway : tuple of (row, benchmark)
+        Cells whose expected scores tend to an asymptote if there is no ridge.
+    ridge : float
+        Weight of the ridge.
+    starts : DataFrame
+    iterations : int
+        Number of Hessians computed for all starts.
+    """
+
+    piece: Piece
+    end: End
+    runaway: Cells
+    ridge: float
+    starts: pd.DataFrame
+    iterations: int
+
+
+def _from_start(objective: SlothObjective, delta: float, kind: str, child: np.random.SeedSequence) -> End:
+    """Minimise from one start of a kind, with the random numbers of a seed."""
     return minimise(objective, starting_vector(objective, kind, np.random.default_rng(child)), delta)
 
 
-def _solve(piece, delta, starts, seed, n_jobs, ridge, link_sd, shown):
-    """(piece with estimate, end, runaway cells, ridge, table of starts)."""
+def _solve(
+    piece: Piece,
+    delta: float,
+    starts: int,
+    seed: int,
+    n_jobs: int | None,
+    ridge: float | None,
+    link_sd: float,
+    shown: Progress,
+) -> Solution:
+    """Solve the problem of a SlothModel."""
     weight = RIDGE if ridge is None or ridge == 0.0 else ridge
     search = penalised(piece.objective, weight, link_sd)
     children = np.random.SeedSequence(seed).spawn(starts)
     kinds = start_kinds(starts)
-    ends = list(run(_climb, zip(kinds, children, strict=True), (search, delta), n_jobs))
+    ends = list(run(_from_start, zip(kinds, children, strict=True), (search, delta), n_jobs))
     best = min(end.value for end in ends)
     table = pd.DataFrame(
         {
@@ -262,61 +222,79 @@ def _solve(piece, delta, starts, seed, n_jobs, ridge, link_sd, shown):
     chosen = _distinct(ends)
     used = sum(end.iterations for end in ends)
     if ridge is not None and ridge > 0.0:
-        return replace(piece, objective=search, vector=chosen[0].vector), chosen[0], (), ridge, table, used
+        solved = replace(piece, objective=search, vector=chosen[0].vector)
+        return Solution(solved, chosen[0], (), ridge, table, used)
     return _without_ridge(piece, search, chosen, delta, ridge, link_sd, table, used)
 
 
-def _distinct(ends):
-    """The best ends with different values, best first."""
-    chosen = []
+def _distinct(ends: Iterable[End]) -> list[End]:
+    """Return the best ends with different values, best first."""
+    chosen: list[End] = []
     for end in sorted(ends, key=lambda end: end.value):
         if not chosen or end.value > chosen[-1].value * (1.0 + SAME_MINIMUM):
             chosen.append(end)
     return [end for end in chosen if end.value <= chosen[0].value * _WORTH_POLISHING][:_POLISHED]
 
 
-def _without_ridge(piece, search, chosen, delta, ridge, link_sd, table, used):
-    """Go on from ends of the search with no ridge; back to the ridge if that runs away and it is ours to choose."""
-    bare = penalised(piece.objective, 0.0, link_sd)
-    polished = [_polish(bare, end.vector, delta, forced=ridge == 0.0) for end in chosen]
+def _without_ridge(
+    piece: Piece,
+    search: SlothObjective,
+    chosen: list[End],
+    delta: float,
+    ridge: float | None,
+    link_sd: float,
+    table: pd.DataFrame,
+    used: int,
+) -> Solution:
+    """Minimise without ridge from ends of the search with ridge.
+
+    If that has no minimum and the user gave no ridge, the solution is that with the ridge.
+    """
+    no_ridge = penalised(piece.objective, 0.0, link_sd)
+    polished = [_polish(no_ridge, end.vector, delta, forced=ridge == 0.0) for end in chosen]
     best = min(range(len(chosen)), key=lambda number: polished[number][0].value)
     end, runaway = polished[best]
-    used += sum(end.iterations for end, _ in polished)
+    used += sum(one.iterations for one, _ in polished)
     if len(runaway) and ridge is None:
-        return replace(piece, objective=search, vector=chosen[0].vector), chosen[0], runaway, RIDGE, table, used
-    return replace(piece, objective=bare, vector=end.vector), end, runaway, 0.0, table, used
+        solved = replace(piece, objective=search, vector=chosen[0].vector)
+        return Solution(solved, chosen[0], runaway, RIDGE, table, used)
+    return Solution(replace(piece, objective=no_ridge, vector=end.vector), end, runaway, 0.0, table, used)
 
 
-def _polish(bare, vector, delta, forced):
-    """Minimise without ridge from an end of the search: End, and the cells that run away."""
-    first, damping = descend(bare, vector, delta, 1e-9, _TRIED, 1e-4)
+def _polish(objective: SlothObjective, vector: np.ndarray, delta: float, forced: bool) -> tuple[End, Cells]:
+    """Minimise without ridge from an end of the search, and return the cells that tend to an asymptote.
+
+    Unless it is ``forced``, the minimisation stops as soon as there are such cells.
+    """
+    first, damping = descend(objective, vector, delta, 1e-9, _TRIED, 1e-4)
     if first.converged:
-        return first, _undecided(bare, first.vector, delta)
-    further, damping = descend(bare, first.vector, delta, 1e-9, _TRIED, damping)
-    runaway = () if further.converged else _running(bare, first.vector, further.vector)
+        return first, _undecided(objective, first.vector, delta)
+    further, damping = descend(objective, first.vector, delta, 1e-9, _TRIED, damping)
+    runaway = () if further.converged else _running(objective, first.vector, further.vector)
     if further.converged:
-        runaway = _undecided(bare, further.vector, delta)
+        runaway = _undecided(objective, further.vector, delta)
     if further.converged or (len(runaway) and not forced):
         return replace(further, iterations=first.iterations + further.iterations), runaway
-    last, _ = descend(bare, further.vector, delta, 1e-9, 300, damping)
+    last, _ = descend(objective, further.vector, delta, 1e-9, 300, damping)
     used = first.iterations + further.iterations + last.iterations
-    moving = _undecided(bare, last.vector, delta) if last.converged else _running(bare, further.vector, last.vector)
-    return replace(last, iterations=used), moving or (() if last.converged else runaway)
+    if last.converged:
+        return replace(last, iterations=used), _undecided(objective, last.vector, delta)
+    return replace(last, iterations=used), _running(objective, further.vector, last.vector) or runaway
 
 
-def _running(objective, before, after):
-    """Observed cells (row, benchmark) at an asymptote that moved further out."""
+def _running(objective: SlothObjective, before: np.ndarray, after: np.ndarray) -> Cells:
+    """Return the observed cells near an asymptote whose logits moved further towards it between two vectors."""
     old, new = (objective.response.predictor(*objective.predictor(vector)) for vector in (before, after))
     out = (np.abs(old) > _SATURATED) & (np.abs(new) > np.abs(old) + _MOVED) & (objective.weight > 0.0)
     return tuple(map(tuple, np.argwhere(out)))
 
 
-def _undecided(objective, vector, delta):
-    """Cells that a next Newton step would move further out, however little the loss would gain.
+def _undecided(objective: SlothObjective, vector: np.ndarray, delta: float) -> Cells:
+    """Return the cells that the next Newton step would move further towards an asymptote.
 
-    At a minimum that step is nothing. Where the loss falls like an exponential of eta it is one logit, and half of one
-    where it falls like the square of an exponential, however flat the loss has become. What has gone so far that there
-    is nothing left to gain is past deciding: it has run away.
+    At a minimum that step is zero. If the loss falls like an exponential of eta the step is one logit, and half a logit
+    if it falls like the square of an exponential, however small the decrease of the loss has become. Cells that are so
+    near to an asymptote that the loss does not change any more are returned too.
     """
     at = np.abs(objective.response.predictor(*objective.predictor(vector)))
     gone = (at > _GONE) & (objective.weight > 0.0)
@@ -328,7 +306,8 @@ def _undecided(objective, vector, delta):
     return () if step is None else _running(objective, vector, vector + step)
 
 
-def _solve_law(piece, delta, ridge, link_sd):
+def _solve_law(piece: Piece, delta: float, ridge: float | None, link_sd: float) -> Solution:
+    """Solve the problem of one benchmark's law."""
     weight = RIDGE if ridge is None or ridge == 0.0 else ridge
     search = penalised(piece.objective, weight, link_sd)
     end = minimise(search, starting_law(search), delta)
@@ -336,15 +315,18 @@ def _solve_law(piece, delta, ridge, link_sd):
         {"kind": ["data"], "penalised": [end.value], "gradient": [end.gradient], "iterations": [end.iterations]}
     ).assign(reached_best=True)
     if ridge is not None and ridge > 0.0:
-        return replace(piece, objective=search, vector=end.vector), end, (), ridge, table, end.iterations
+        solved = replace(piece, objective=search, vector=end.vector)
+        return Solution(solved, end, (), ridge, table, end.iterations)
     return _without_ridge(piece, search, [end], delta, ridge, link_sd, table, end.iterations)
 
 
-# --- back to the user ----------------------------------------------------------------------------------------------
+# --- estimates in the user's covariates ----------------------------------------------------------------------------
 
 
-def user_parts(model, pieces):
-    """Family intercepts, slopes, loadings, intercepts and phi of solved problems, as in SlothEstimate."""
+def user_arrays(
+    model: "HuberModel", pieces: Sequence[Piece]
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return family intercepts, slopes, loadings, intercepts and phi of solved problems, as in SlothEstimate."""
     laws = model.per_benchmark
     n_items, p = len(model.benchmarks), len(model.terms)
     k = n_items if laws else model.n_skills
@@ -352,9 +334,9 @@ def user_parts(model, pieces):
     slopes, loadings = np.zeros((p, k)), np.eye(n_items) if laws else np.zeros((n_items, k))
     intercepts, phi = np.zeros(n_items), np.zeros((n_items, model.response.size))
     for piece in pieces:
-        a_part, b_part, rows = piece.objective.split(piece.vector)
+        family_intercepts, z_slopes, rows = piece.objective.split(piece.vector)
         columns = piece.items if laws else np.arange(k)
-        by_x = piece.transform @ b_part
+        by_x = piece.transform @ z_slopes
         slopes[:, columns] = by_x
         inner = rows[:, : piece.objective.n_skills]
         intercepts[piece.items], phi[piece.items] = rows[:, -1 - phi.shape[1]], rows[:, inner.shape[1] + 1 :]
@@ -364,32 +346,45 @@ def user_parts(model, pieces):
         if effects is None:
             intercepts[piece.items] -= inner @ shift[0]
         else:
-            effects[np.ix_(piece.families, columns)] = a_part - shift
+            effects[np.ix_(piece.families, columns)] = family_intercepts - shift
     return effects, slopes, loadings, intercepts, phi
 
 
-def _assembled(model, solved, options, seconds):
-    runaway = [cell for piece, _, running, *_ in solved for cell in _named(model, piece, running)]
-    counts = np.array([np.count_nonzero(piece.objective.weight) for piece, *_ in solved])
+def _assembled(
+    model: "HuberModel", solved: Sequence[Solution], options: dict[str, Any], seconds: float
+) -> SlothEstimate:
+    """Return the estimate from the solutions of all problems."""
+    pieces, ends = tuple(one.piece for one in solved), [one.end for one in solved]
+    runaway = [cell for one in solved for cell in _named(model, one.piece, one.runaway)]
+    counts = np.array([np.count_nonzero(piece.objective.weight) for piece in pieces])
     share = counts / counts.sum()
-    ridges = [ridge for *_, ridge, _, _ in solved]
+    ridge = max(one.ridge for one in solved)
     return SlothEstimate(
-        *user_parts(model, [piece for piece, *_ in solved]),
-        float(share @ [end.loss for _, end, *_ in solved]), float(share @ [end.value for _, end, *_ in solved]),
-        max(end.gradient for _, end, *_ in solved), all(end.converged for _, end, *_ in solved),
-        tuple(dict.fromkeys(runaway)), max(ridges),
-        options["ridge"] is None and max(ridges) > 0.0, _starts_table(model, solved),
-        tuple(piece for piece, *_ in solved), options, sum(used for *_, used in solved), seconds,
-    )  # fmt: skip
+        *user_arrays(model, pieces),
+        loss=float(share @ [end.loss for end in ends]),
+        penalised=float(share @ [end.value for end in ends]),
+        gradient=max(end.gradient for end in ends),
+        converged=all(end.converged for end in ends),
+        runaway=tuple(dict.fromkeys(runaway)),
+        ridge=ridge,
+        automatic=options["ridge"] is None and ridge > 0.0,
+        starts=_starts_table(model, solved),
+        pieces=pieces,
+        options=options,
+        iterations=sum(one.iterations for one in solved),
+        seconds=seconds,
+    )
 
 
-def _named(model, piece, cells):
+def _named(model: "HuberModel", piece: Piece, cells: Cells) -> list[tuple[str, str]]:
+    """Return the names of the family and the benchmark of each cell."""
     families = model.families[model.family_codes[piece.rows]]
     return [(str(families[row]), model.benchmarks[piece.items[item]]) for row, item in cells]
 
 
-def _starts_table(model, solved):
-    tables = [table for *_, table, _ in solved]
+def _starts_table(model: "HuberModel", solved: Sequence[Solution]) -> pd.DataFrame:
+    """Return one row for each start, indexed by benchmark and start for laws of single benchmarks."""
+    tables = [one.starts for one in solved]
     if not model.per_benchmark:
         return tables[0]
     return pd.concat(tables, keys=model.benchmarks, names=["benchmark", "start"])

@@ -4,14 +4,14 @@ import numpy as np
 from scipy.special import ndtr
 
 
-def huber_loss(residual, delta):
-    """rho(r), nearly the absolute value for a small delta.
+def huber_loss(residual: np.ndarray, delta: float) -> np.ndarray:
+    """Return rho(r), which is nearly the absolute value if delta is small.
 
     Parameters
     ----------
     residual : array
     delta : float
-        Positive; where the parabola goes over into straight lines.
+        A positive number; rho is quadratic for |r| < delta and linear beyond.
 
     Examples
     --------
@@ -23,8 +23,8 @@ def huber_loss(residual, delta):
     return inner * (size - 0.5 * inner) * (1.0 / delta)
 
 
-def huber_derivatives(residual, delta):
-    """rho, psi = rho' and psi' (1 / delta inside, 0 outside), arrays of the shape of ``residual``.
+def huber_derivatives(residual: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rho, psi = rho' and psi' (1 / delta for |r| <= delta, else 0), arrays of the shape of ``residual``.
 
     Examples
     --------
@@ -37,17 +37,18 @@ def huber_derivatives(residual, delta):
     return loss, psi, (residual == inner) * (1.0 / delta)
 
 
-def smoothed_curvature(residual, delta, bandwidth):
-    """Kernel estimate of E psi'(r): (P(-delta < r + bandwidth Z < delta)) / delta, Z standard normal.
+def smoothed_curvature(residual: np.ndarray, delta: float, bandwidth: float) -> float:
+    """Return a kernel estimate of E psi'(r), the mean of P(-delta < r + bandwidth Z < delta) / delta over residuals.
 
-    psi' is an indicator, whose mean over a sample jumps with single residuals; smearing each residual by a normal
-    kernel gives an estimate that is smooth and positive, as estimates of the sparsity in quantile regression do.
+    Z is standard normal. psi' is an indicator times 1 / delta, whose mean over a sample jumps with single residuals.
+    Smoothing by a normal kernel makes the estimate smooth and positive, as in estimates of the sparsity in quantile
+    regression.
 
     Parameters
     ----------
     residual : array (n,)
     delta, bandwidth : float
-        Positive.
+        Positive numbers, in the unit of the residuals.
 
     Returns
     -------
@@ -57,8 +58,10 @@ def smoothed_curvature(residual, delta, bandwidth):
     return float(np.mean(upper - ndtr((-delta - residual) / bandwidth)) / delta)
 
 
-def kernel_bandwidth(residual):
-    """Silverman's rule .9 min(sd, IQR / 1.349) n^(-1/5); 0 where all residuals are one.
+def kernel_bandwidth(residual: np.ndarray) -> float:
+    """Return the bandwidth of Silverman's rule, .9 min(sd, IQR / 1.349) n^(-1/5).
+
+    It is 0 if all residuals are equal.
 
     Parameters
     ----------
@@ -73,6 +76,6 @@ def kernel_bandwidth(residual):
         return 0.0
     low, high = np.quantile(residual, [0.25, 0.75])
     spread = float(np.std(residual))
-    # more than half of the residuals may be the same, as where scores are zero
+    # more than half of the residuals may be equal, for instance if scores are zero
     width = min(spread, (high - low) / 1.349) if high > low else spread
     return 0.9 * width * n**-0.2

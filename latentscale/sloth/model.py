@@ -2,6 +2,7 @@
 
 import warnings
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +19,25 @@ from .fit import fit_sloth
 from .results import SlothResults
 
 COMPUTE = "log(params_b * tokens_t)"
+"""The logarithm of training FLOPs up to a constant."""
 
 
-class _HuberModel(PanelModel):
-    """What SlothModel and BenchmarkLaws share: rows, covariates, families, response."""
+class HuberModel(PanelModel):
+    """The common base of SlothModel and BenchmarkLaws: scores, covariates, families, links and asymptotes."""
 
     per_benchmark = False
+    n_skills: int
+    skills: tuple[str, ...]
 
-    def __init__(self, panel, scaling, family_intercepts, link, asymptotes, positive_slopes):
+    def __init__(
+        self,
+        panel: BenchmarkPanel,
+        scaling: str,
+        family_intercepts: bool,
+        link: str,
+        asymptotes: str,
+        positive_slopes: bool,
+    ) -> None:
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"{type(self).__name__} takes a BenchmarkPanel, not {type(panel).__name__}.")
         self.panel, self.scaling = panel, scaling
@@ -48,18 +60,18 @@ class _HuberModel(PanelModel):
         self._check_families()
 
     @property
-    def n_llms(self):
-        """LLMs in the loss."""
+    def n_llms(self) -> int:
+        """Number of LLMs in the loss."""
         return len(self.y)
 
     @property
-    def nobs(self):
-        """Observed scores in the loss."""
+    def nobs(self) -> int:
+        """Number of observed scores in the loss."""
         return int(np.count_nonzero(~np.isnan(self.y)))
 
     @cached_property
-    def thin_families(self):
-        """Families with intercepts of their own and scores on fewer benchmarks than there are skills, tuple of str."""
+    def thin_families(self) -> tuple[str, ...]:
+        """Names of families that have intercepts of their own, but scores on fewer benchmarks than there are skills."""
         if not self.family_intercepts:
             return ()
         seen = np.zeros((self.n_families, len(self.benchmarks)), dtype=bool)
@@ -67,12 +79,13 @@ class _HuberModel(PanelModel):
         return tuple(map(str, self.families[seen.sum(axis=1) < self.n_skills]))
 
     @cached_property
-    def positive(self):
-        """Which slopes may not be negative, bool (p,); None if all may: products of terms always may."""
+    def positive(self) -> np.ndarray | None:
+        """Whether each term's slopes may not be negative (p,); None if all may. Slopes of products always may."""
         products = self.design.interactions
         return np.array([term not in products for term in self.terms]) if self.positive_slopes else None
 
-    def _check_scores(self):
+    def _check_scores(self) -> None:
+        """Raise a `DataError` if a benchmark has no score."""
         seen = np.count_nonzero(~np.isnan(self.y), axis=0)
         empty = [name for name, count in zip(self.benchmarks, seen, strict=True) if count == 0]
         if empty:
@@ -80,7 +93,8 @@ class _HuberModel(PanelModel):
                 f"The benchmarks {empty} have no score among the {self.n_llms} LLMs with covariates; leave them out."
             )
 
-    def _check_families(self):
+    def _check_families(self) -> None:
+        """Raise an `IdentificationError` if slopes cannot be told from family intercepts."""
         if not self.family_intercepts:
             return
         flat = within_family_constants(self.design.x, self.terms, self.family_codes)
@@ -92,8 +106,8 @@ class _HuberModel(PanelModel):
             )
         self._check_within(np.arange(self.n_llms), "")
 
-    def _check_within(self, rows, where):
-        """Covariates about their family means must have full rank over these LLMs."""
+    def _check_within(self, rows: np.ndarray, where: str) -> None:
+        """Raise an `IdentificationError` unless covariates minus their family means have full rank over these LLMs."""
         x, codes = self.design.x[rows], self.family_codes[rows]
         _, codes = np.unique(codes, return_inverse=True)
         means = np.zeros((codes.max() + 1, x.shape[1]))
@@ -113,43 +127,43 @@ class _HuberModel(PanelModel):
         )
 
 
-class SlothModel(_HuberModel):
-    """Sloth: benchmark scores from a few skills that grow with size and tokens, families with intercepts of their own.
+class SlothModel(HuberModel):
+    """Sloth: benchmark scores depend on a few skills, which grow with size and tokens from an intercept of the family.
 
     For LLM i of family l and benchmark j::
 
         mu_ij = c_j + (d_j - c_j) F_j(lambda_j' theta_i + b_j),  theta_i = a_l + B' x_i,
 
-    with fixed a_l, fitted by the least mean Huber loss of y_ij - mu_ij over the observed scores, as they are (scores of
-    0 and 1 are not moved).
+    with fixed effects a_l. The parameters minimise the mean Huber loss of y_ij - mu_ij over the observed scores, in
+    which scores of 0 and 1 are not changed.
 
     Parameters
     ----------
     panel : BenchmarkPanel
-        LLMs lacking a covariate of ``scaling``, or every score, are dropped; the summary counts them.
+        LLMs that lack a covariate of ``scaling`` or have no score are dropped; the summary gives their number.
     scaling : str
         Formula of the covariates x in the panel's columns; the default is the translog production function.
     n_skills : int
-        K, from 1 to the number of benchmarks.
+        Number K of skills, from 1 to the number of benchmarks.
     family_intercepts : bool
-        Whether each family has its own intercepts a_l; if not, all share one, which the b_j carry.
+        Whether each family has its own intercepts a_l. If not, all families share one, which is part of the b_j.
     link : {"logistic", "monotone"}
-        F_j the logistic function, or the logistic function of a monotone spline of each benchmark's own
+        Whether F_j is the logistic function, or the logistic function of a monotone spline, one for each benchmark
         (``latentscale.numerics.monotone``).
     asymptotes : {"chance", "lower", "both"}
-        ``"chance"``: c_j the guessing level and d_j = 1. ``"lower"``: c_j estimated. ``"both"``: c_j and d_j
-        estimated. Estimated asymptotes are weakly penalised: logit c_j about logit max(chance, .005), logit d_j about
-        3.5, with standard deviation 2, the loss taken for minus the log-density of a Laplace law of mean absolute
-        error .02.
+        With "chance" c_j is the guessing level and d_j = 1. With "lower" c_j is estimated, with "both" c_j and d_j are.
+        Estimated asymptotes are weakly penalised, as by normal laws of logit c_j about logit max(chance, .005) and of
+        logit d_j about 3.5, both with standard deviation 2, where the loss counts as minus the log-density of a Laplace
+        law with mean absolute error .02.
     positive_slopes : bool
-        Keep the slopes of main effects (terms that are no products) from being negative, in the axes fitted.
+        Whether the slopes of main effects (terms that are not products) may not be negative, in the axes of the fit.
 
     Raises
     ------
     DataError
         If the table or an option cannot be used; the message says what to do.
     IdentificationError
-        If slopes are not determined, as for a covariate that is constant within every family.
+        If slopes are not determined, for instance because a covariate is constant within every family.
 
     References
     ----------
@@ -167,16 +181,16 @@ class SlothModel(_HuberModel):
     """
 
     def __init__(
-        self, panel, scaling=TRANSLOG, n_skills=3, family_intercepts=True, link="logistic", asymptotes="chance",
-        positive_slopes=False,
-    ):  # fmt: skip
+        self, panel: BenchmarkPanel, scaling: str=TRANSLOG, n_skills: int=3, family_intercepts: bool=True, link:
+        str="logistic", asymptotes: str="chance", positive_slopes: bool=False,
+    ) -> None:  # fmt: skip
         super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
         self.n_skills = check_whole("n_skills", n_skills, 1, len(self.benchmarks))
         if self.n_llms <= self.n_skills:
             raise DataError(f"{self.n_skills} skills need more than {self.n_llms} LLMs; take fewer skills.")
         self.skills = tuple(f"skill{number + 1}" for number in range(self.n_skills))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         skills = "1 skill" if self.n_skills == 1 else f"{self.n_skills} skills"
         shared = "" if self.family_intercepts else ", shared intercepts"
         return (
@@ -184,25 +198,27 @@ class SlothModel(_HuberModel):
             f"{skills}, {self.link} link{shared}>"
         )
 
-    def fit(self, **options):
+    def fit(self, **options: Any) -> SlothResults:
         """Minimise the mean Huber loss; ``latentscale.sloth.fit.fit_sloth`` lists all options.
 
         Parameters
         ----------
         delta : float
-            Where the loss goes over from square to absolute value; .01 by default, one percentage point.
+            Residual beyond which the loss is linear and no more quadratic; .01 by default, one percentage point.
         starts : int
-            10 by default: one from the data, the others from randomly weighted data and at random.
+            Number of starts, 10 by default: one from the data, the others from randomly weighted data or at random.
         seed : int
+            Seed of the starts.
         n_jobs : int, optional
-            Starts in parallel; the numbers do not depend on it. By default one, or what a surrounding ``ls.parallel``
-            says.
+            Number of starts that run in parallel; the numbers do not depend on it. By default one, or as a surrounding
+            ``ls.parallel`` says.
         progress : bool
+            Whether to report progress on the standard error stream.
         cov_type : {"cluster", "llm", "none"}
-            Sandwich covariance with families (the default) or LLMs as independent units.
+            Sandwich covariance with families (the default) or LLMs as independent units, or none.
         ridge : float, optional
-            Weight of a ridge on intercepts, loadings and slopes of whitened covariates. By default none if the loss has
-            a minimum; else a small one, which the summary states and a warning explains. 0 forces none.
+            Weight of a ridge on intercepts, loadings and slopes of whitened covariates. By default there is none if the
+            loss has a minimum, else a small one, which the summary states and a warning explains. 0 is always no ridge.
 
         Returns
         -------
@@ -211,36 +227,36 @@ class SlothModel(_HuberModel):
         Raises
         ------
         DataError
-            For options that make no sense.
+            If an option cannot be used.
 
         Warns
         -----
         ConvergenceWarning
-            If the loss has no minimum, naming families and benchmarks, or if it was not reached.
+            If the loss has no minimum (the message names families and benchmarks), or if it was not reached.
         """
         return _fitted(self, options)
 
 
-class BenchmarkLaws(_HuberModel):
-    """A scaling law for each benchmark alone: mu_ij = c_j + (d_j - c_j) F_j(a_lj + B_j' x_i).
+class BenchmarkLaws(HuberModel):
+    """A separate scaling law for each benchmark, mu_ij = c_j + (d_j - c_j) F_j(a_lj + B_j' x_i).
 
-    The case of Sloth in which each benchmark is its own skill. Laws are fitted one by one; with the default scaling
-    they are the FLOPs-only laws, with ``"log(params_b) * log(tokens_t)"`` laws in size and tokens.
+    This is Sloth with each benchmark as a skill of its own. Laws are fitted one by one. With the default scaling they
+    are laws in FLOPs, with ``"log(params_b) * log(tokens_t)"`` laws in size and tokens.
 
     Parameters
     ----------
     panel : BenchmarkPanel
     scaling : str
-        Formula of the covariates; the default is the log of 6 s t up to a constant.
+        Formula of the covariates; by default the logarithm of training FLOPs up to a constant.
     family_intercepts : bool
-        An intercept for each family and benchmark, or one for each benchmark.
+        Whether there is an intercept for each family and benchmark, or one for each benchmark.
     link, asymptotes : str
         As for ``SlothModel``.
 
     Raises
     ------
     DataError, IdentificationError
-        As ``SlothModel`` does; for every benchmark covariates must vary within the families it was seen in.
+        As for ``SlothModel``; for every benchmark, covariates must vary within the families that have its scores.
 
     Examples
     --------
@@ -252,16 +268,17 @@ class BenchmarkLaws(_HuberModel):
     per_benchmark = True
 
     def __init__(
-        self, panel, scaling=COMPUTE, family_intercepts=True, link="logistic", asymptotes="chance",
-        positive_slopes=False,
-    ):  # fmt: skip
+        self, panel: BenchmarkPanel, scaling: str=COMPUTE, family_intercepts: bool=True, link: str="logistic",
+        asymptotes: str="chance", positive_slopes: bool=False,
+    ) -> None:  # fmt: skip
         super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
         self.skills = self.benchmarks
         self.n_skills = len(self.benchmarks)
         for item, benchmark in enumerate(self.benchmarks):
             self._check_law(benchmark, np.flatnonzero(~np.isnan(self.y[:, item])))
 
-    def _check_law(self, benchmark, rows):
+    def _check_law(self, benchmark: str, rows: np.ndarray) -> None:
+        """Raise an `IdentificationError` if the LLMs with a score on a benchmark do not determine its slopes."""
         if self.family_intercepts:
             self._check_within(rows, f" among the LLMs with a score on {benchmark}")
             return
@@ -274,17 +291,17 @@ class BenchmarkLaws(_HuberModel):
                 "take a simpler scaling, or leave the benchmark out."
             )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shared = "" if self.family_intercepts else ", shared intercepts"
         return (
             f"<BenchmarkLaws: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} benchmarks, "
             f"{self.link} link{shared}>"
         )
 
-    def fit(self, **options):
-        """Minimise the mean Huber loss of every benchmark; options as for ``SlothModel.fit``.
+    def fit(self, **options: Any) -> SlothResults:
+        """Minimise the mean Huber loss of every benchmark; the options are those of ``SlothModel.fit``.
 
-        Every law starts from its data only: ``starts``, ``seed`` and ``n_jobs`` change nothing.
+        Every law has one start, from its data: ``starts``, ``seed`` and ``n_jobs`` make no difference.
 
         Returns
         -------
@@ -293,7 +310,8 @@ class BenchmarkLaws(_HuberModel):
         return _fitted(self, options)
 
 
-def _fitted(model, options):
+def _fitted(model: HuberModel, options: dict[str, Any]) -> SlothResults:
+    """Fit a model, and warn of the problems of the fit."""
     results = SlothResults(model, fit_sloth(model, **options))
     for problem in results.problems:
         warnings.warn(problem.message, problem.category, stacklevel=3)

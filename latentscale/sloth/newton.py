@@ -1,31 +1,35 @@
-"""Damped Newton steps on the Huber loss of Sloth: continuation in delta, bounds on slopes, and how it ended."""
+"""Minimisation of the Huber loss of Sloth by damped Newton steps, with continuation in delta and bounds on slopes."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-LADDER = (10.0, 3.0)  # the loss is smoothed by these multiples of delta on the way down
-ROUGH = 1e-4  # relative decrease at which a rung of the ladder is left
-NO_LOSS = 1e-16  # mean loss of residuals of 1e-8, as far as doubles tell: declines are no longer relative to it
-FLAT = 1e-6  # derivative, in whitened covariates, at which steps without a gain count as an end
+from .objective import SlothObjective
+
+LADDER = (10.0, 3.0)  # the loss is first minimised with these multiples of delta, which make it smoother
+ROUGH = 1e-4  # relative decrease at which each of these minimisations ends
+NO_LOSS = 1e-16  # decreases are relative to the loss, or to this if that is smaller (residuals below about 1e-8)
+FLAT = 1e-6  # largest derivative, in whitened covariates, at which steps without a decrease count as convergence
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-13, 1e8
 
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """Where a minimisation ended.
+    """The point at which a minimisation ended.
 
     Attributes
     ----------
     vector : array (P,)
+        The parameters.
     value, loss : float
-        Penalised and plain mean Huber loss.
+        Mean Huber loss with and without penalties.
     gradient : float
-        Largest derivative of the penalised loss, that of slopes held at zero by their sign left out.
-    promise : float
-        Decrease that the last Newton step promised, relative to the loss.
+        Largest absolute derivative of the penalised loss, without those of slopes at their bound.
+    predicted_decrease : float
+        Decrease that the quadratic model predicted for the last Newton step, relative to the loss.
     iterations : int
-        Hessians computed.
+        Number of Hessians computed.
     converged : bool
     """
 
@@ -33,25 +37,33 @@ class End:
     value: float
     loss: float
     gradient: float
-    promise: float
+    predicted_decrease: float
     iterations: int
     converged: bool
 
 
-def minimise(objective, start, delta, tolerance=1e-9, max_iterations=300, ladder=LADDER):
-    """Minimise from one start.
+def minimise(
+    objective: SlothObjective,
+    start: np.ndarray,
+    delta: float,
+    tolerance: float = 1e-9,
+    max_iterations: int = 300,
+    ladder: Sequence[float] = LADDER,
+) -> End:
+    """Minimise the penalised loss from one start.
 
     Parameters
     ----------
     objective : SlothObjective
     start : array (P,)
     delta : float
+        Where the Huber loss becomes linear.
     tolerance : float
-        Relative decrease of the loss that a nearly undamped Newton step must promise less than.
+        The minimisation has converged when the predicted relative decrease of a nearly undamped Newton step is smaller.
     max_iterations : int
-        For each rung of the ladder.
+        Largest number of iterations for each delta.
     ladder : sequence of float
-        Multiples of delta to begin with.
+        Multiples of delta with which to minimise first.
 
     Returns
     -------
@@ -62,21 +74,32 @@ def minimise(objective, start, delta, tolerance=1e-9, max_iterations=300, ladder
         end, damping = descend(objective, vector, factor * delta, ROUGH, max_iterations, damping)
         vector, used = end.vector, used + end.iterations
     end, _ = descend(objective, vector, delta, tolerance, max_iterations, damping)
-    return End(end.vector, end.value, end.loss, end.gradient, end.promise, used + end.iterations, end.converged)
+    return replace(end, iterations=used + end.iterations)
 
 
-def descend(objective, vector, delta, tolerance, max_iterations, damping=1e-3):
-    """Damped Newton method (Levenberg and Marquardt) at one delta.
+def descend(
+    objective: SlothObjective,
+    vector: np.ndarray,
+    delta: float,
+    tolerance: float,
+    max_iterations: int,
+    damping: float = 1e-3,
+) -> tuple[End, float]:
+    """Minimise the penalised loss for one delta by a damped Newton method (Levenberg and Marquardt).
+
+    The parameters are those of ``minimise``; ``damping`` is the first multiple of the identity that is added to the
+    Hessian.
 
     Returns
     -------
-    End, float
-        And the last damping.
+    end : End
+    damping : float
+        The last damping.
     """
     used, slow, growth = 0, 0, 2.0
     vector = _clipped(objective, vector.copy())
     blocks = objective.blocks(vector, delta)
-    converged, promise = False, np.inf
+    converged, relative = False, np.inf
     while used < max_iterations:
         held = _held(objective, vector, blocks.gradient)
         step = blocks.step(damping, held)
@@ -89,8 +112,8 @@ def descend(objective, vector, delta, tolerance, max_iterations, damping=1e-3):
         step = trial - vector
         decline = -float(np.dot(blocks.gradient, step))
         predicted = decline - 0.5 * float(np.dot(step, blocks.product(step)))
-        promise = predicted / max(blocks.value, NO_LOSS)
-        if promise < tolerance and (damping <= 1e-3 or promise < 1e-3 * tolerance):
+        relative = predicted / max(blocks.value, NO_LOSS)
+        if relative < tolerance and (damping <= 1e-3 or relative < 1e-3 * tolerance):
             converged = True
             break
         gain = blocks.value - objective.value(trial, delta)
@@ -112,12 +135,15 @@ def descend(objective, vector, delta, tolerance, max_iterations, damping=1e-3):
     if held is not None:
         gradient[objective.sizes[0] :][held] = 0.0
     steepest = float(np.abs(gradient).max())
-    converged = converged or (promise < 1e2 * tolerance and steepest < FLAT)
-    return End(vector, blocks.value, blocks.loss, steepest, promise, used, converged), damping
+    converged = bool(converged or (relative < 1e2 * tolerance and steepest < FLAT))
+    return End(vector, blocks.value, blocks.loss, steepest, relative, used, converged), damping
 
 
-def _held(objective, vector, gradient):
-    """Shared parameters at rest: those that are fixed, and slopes at zero that would fall below it."""
+def _held(objective: SlothObjective, vector: np.ndarray, gradient: np.ndarray) -> np.ndarray | None:
+    """Return the shared parameters (S,) that must not move: fixed ones, and slopes at zero that would become negative.
+
+    None if all may move.
+    """
     if objective.positive is None:
         return objective.held
     a, b = objective.sizes
@@ -127,7 +153,8 @@ def _held(objective, vector, gradient):
     return held
 
 
-def _clipped(objective, vector):
+def _clipped(objective: SlothObjective, vector: np.ndarray) -> np.ndarray:
+    """Set negative slopes to zero where they may not be negative; the vector is changed in place and returned."""
     if objective.positive is None:
         return vector
     a, b = objective.sizes

@@ -1,12 +1,14 @@
-"""The Huber loss of Sloth with gradient and Hessian, in the parameters' block structure.
+"""The Huber loss of Sloth with gradient and Hessian, whose blocks follow from the structure of the parameters.
 
-A parameter vector is A (L, K), family by family; B (p, K); and for each benchmark a row (lambda_j, b_j, phi_j). The
-Hessian of A is block diagonal by family, so that a Newton step costs little more than one in the shared parameters
-(B and the rows of benchmarks) alone.
+A parameter vector has P entries: the family intercepts A (L, K), the slopes B (p, K), and for each benchmark a row
+(lambda_j, b_j, phi_j) of loadings, intercept and curve parameters. B and the rows of benchmarks are the S shared
+parameters. The block of the Hessian in A is block diagonal by family, so that a Newton step takes little more time than
+one in the shared parameters alone.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack
@@ -22,11 +24,14 @@ class Blocks:
     Attributes
     ----------
     value, loss : float
-        With and without penalty.
+        The mean loss with and without penalty.
     gradient : array (P,)
     family : array (L, K, K)
+        The block of the Hessian in each family's intercepts.
     cross : array (L, K, S)
+        The blocks of the Hessian in each family's intercepts and the shared parameters.
     shared : array (S, S)
+        The block of the Hessian in the shared parameters.
     """
 
     value: float
@@ -36,8 +41,8 @@ class Blocks:
     cross: np.ndarray
     shared: np.ndarray
 
-    def dense(self):
-        """The whole Hessian (P, P)."""
+    def dense(self) -> np.ndarray:
+        """Return the whole Hessian (P, P)."""
         n_families, k, _ = self.cross.shape
         a, size = n_families * k, len(self.gradient)
         out = np.zeros((size, size))
@@ -48,8 +53,12 @@ class Blocks:
         out[a:, a:] = self.shared
         return out
 
-    def step(self, damping, held):
-        """Minus (H + damping I)^-1 gradient with held shared parameters at rest; None if that is indefinite."""
+    def step(self, damping: float, held: np.ndarray | None) -> np.ndarray | None:
+        """Return the Newton step -(H + damping I)^-1 gradient (P,), or None if the matrix is not positive definite.
+
+        Shared parameters that are ``held``, a boolean array (S,), do not move. The step in the other shared parameters
+        comes from the Schur complement of the families' blocks.
+        """
         n_families, k, _ = self.cross.shape
         a = n_families * k
         right = self.gradient[a:]
@@ -81,8 +90,8 @@ class Blocks:
             out[:a] = -(inverse @ (local + (flat @ move).reshape(n_families, k, 1))).ravel()
         return out
 
-    def product(self, vector):
-        """H v."""
+    def product(self, vector: np.ndarray) -> np.ndarray:
+        """Return the product of the Hessian with a vector (P,)."""
         n_families, k, _ = self.cross.shape
         a = n_families * k
         out = np.empty(len(vector))
@@ -92,8 +101,8 @@ class Blocks:
         return out
 
 
-def _inverse(blocks):
-    """Inverses of a stack of symmetric matrices, None unless all are positive definite."""
+def _inverse(blocks: np.ndarray) -> np.ndarray | None:
+    """Return the inverses of a stack of symmetric matrices, or None unless all are positive definite."""
     if blocks.shape[-1] == 1:
         return 1.0 / blocks if (blocks > 0.0).all() else None
     try:
@@ -105,27 +114,29 @@ def _inverse(blocks):
 
 @dataclass(frozen=True, eq=False)
 class SlothObjective:
-    """Mean Huber loss over the observed cells plus a quadratic penalty.
+    """The mean Huber loss over the observed cells plus a quadratic penalty.
 
     Attributes
     ----------
     y : array (n, J)
-        Scores, anything finite where missing; rows sorted by family.
+        Scores of LLMs that are sorted by family, with any finite number where a score is missing.
     weight : array (n, J)
-        1 / number of observed cells, 0 where missing.
+        1 / number of observed cells, 0 where a score is missing.
     z : array (n, p)
-        Internal covariates.
+        Covariates, whitened or scaled.
     family_starts : int array (L,) or None
-        First row of each family; None for shared intercepts.
+        First row of each family; None if families share their intercepts.
     n_skills : int
     response : FreeCurves
+        Links and asymptotes, whose parameters are the phi_j.
     penalty : array (P,)
-        Weight of each parameter's squared distance from ``centre``, halved.
+        The penalty is the sum of penalty (parameter - centre)^2 / 2.
     centre : array (P,)
+        The values towards which parameters are shrunk.
     held : bool array (S,) or None
-        Shared parameters that stay where they are.
+        Shared parameters that are fixed; None if there are none.
     positive : bool array (p, K) or None
-        Slopes that may not be negative.
+        Slopes that may not be negative; None if all may.
     """
 
     y: np.ndarray
@@ -140,90 +151,106 @@ class SlothObjective:
     positive: np.ndarray | None = None
 
     @cached_property
-    def n_families(self):
+    def n_families(self) -> int:
+        """Number L of families with intercepts of their own; 0 if intercepts are shared."""
         return 0 if self.family_starts is None else len(self.family_starts)
 
     @cached_property
-    def row_length(self):
-        """Parameters of a benchmark, K + 1 + q."""
+    def row_length(self) -> int:
+        """Number of parameters in a benchmark's row, K + 1 + q."""
         return self.n_skills + 1 + self.response.size
 
     @cached_property
-    def sizes(self):
+    def sizes(self) -> tuple[int, int]:
         """Numbers of parameters in A and B."""
         return self.n_families * self.n_skills, self.z.shape[1] * self.n_skills
 
     @cached_property
-    def family(self):
-        """Family of each row, (n,)."""
+    def family(self) -> np.ndarray:
+        """Number of each LLM's family (n,)."""
+        if self.family_starts is None:
+            raise ValueError("families share their intercepts")
         counts = np.diff(np.append(self.family_starts, len(self.y)))
         return np.repeat(np.arange(self.n_families), counts)
 
     @cached_property
-    def _squares(self):
+    def _squares(self) -> np.ndarray:
+        """Products of pairs of covariates (n, p^2)."""
         p = self.z.shape[1]
         return (self.z[:, :, None] * self.z[:, None, :]).reshape(-1, p * p)
 
-    def split(self, vector):
-        """A (L, K) or None, B (p, K), rows of benchmarks (J, K + 1 + q): views."""
+    def split(self, vector: np.ndarray) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+        """Return views of A (L, K) or None, B (p, K), and the rows of benchmarks (J, K + 1 + q)."""
         a, b = self.sizes
         k = self.n_skills
         effects = vector[:a].reshape(-1, k) if self.n_families else None
         return effects, vector[a : a + b].reshape(-1, k), vector[a + b :].reshape(-1, self.row_length)
 
-    def join(self, effects, slopes, rows):
-        """The parameter vector of its parts."""
-        parts = [slopes.ravel(), rows.ravel()]
-        return np.concatenate([effects.ravel(), *parts] if self.n_families else parts)
+    def join(self, effects: np.ndarray | None, slopes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the parameter vector (P,) of A, B and the rows of benchmarks, see ``split``."""
+        shared = [slopes.ravel(), rows.ravel()]
+        return np.concatenate(shared if effects is None else [effects.ravel(), *shared])
 
-    def skills(self, vector):
-        """theta, array (n, K)."""
+    def skills(self, vector: np.ndarray) -> np.ndarray:
+        """Return the skills theta (n, K)."""
         effects, slopes, _ = self.split(vector)
         theta = self.z @ slopes
         return theta if effects is None else theta + effects[self.family]
 
-    def predictor(self, vector):
-        """eta (n, J) and phi (J, q)."""
+    def predictor(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the linear predictor eta (n, J) and the curve parameters phi (J, q)."""
         rows, k = self.split(vector)[2], self.n_skills
         return self.skills(vector) @ rows[:, :k].T + rows[:, k], rows[:, k + 1 :]
 
-    def residuals(self, vector):
-        """y - mu, array (n, J); meaningless where a score is missing."""
+    def residuals(self, vector: np.ndarray) -> np.ndarray:
+        """Return y - mu (n, J), which has no meaning where a score is missing."""
         return self.y - self.response.mean(*self.predictor(vector))
 
-    def penalty_value(self, vector):
+    def penalty_value(self, vector: np.ndarray) -> float:
+        """Return the penalty."""
         away = vector - self.centre
         return 0.5 * float(np.dot(self.penalty * away, away))
 
-    def value(self, vector, delta):
-        """Penalised loss."""
+    def value(self, vector: np.ndarray, delta: float) -> float:
+        """Return the penalised loss."""
         loss = huber_loss(self.residuals(vector), delta)
         return float(np.vdot(self.weight, loss)) + self.penalty_value(vector)
 
-    def cell_derivatives(self, vector, delta):
-        """Residuals' loss, and derivatives of the weighted loss at each cell, as ``blocks`` sums them."""
+    def cell_derivatives(self, vector: np.ndarray, delta: float) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+        """Return the expected scores with their derivatives, and the losses of the cells with theirs.
+
+        Returns
+        -------
+        curves : CellCurves
+            Expected scores mu and their derivatives.
+        loss : array (n, J)
+            Losses of the cells, without weights.
+        pull, curvature : arrays (n, J)
+            First and second derivatives of the weighted losses in mu.
+        """
         eta, phi = self.predictor(vector)
         curves = self.response.cells(eta, phi)
         loss, psi, psi1 = huber_derivatives(self.y - curves.mu, delta)
         return curves, loss, -self.weight * psi, self.weight * psi1
 
-    def gradient(self, vector, delta):
-        """Of the penalised loss, (P,)."""
+    def gradient(self, vector: np.ndarray, delta: float) -> np.ndarray:
+        """Return the gradient (P,) of the penalised loss."""
         curves, _, pull, _ = self.cell_derivatives(vector, delta)
         return self._gradient(vector, curves, pull)
 
-    def _gradient(self, vector, curves, pull):
+    def _gradient(self, vector: np.ndarray, curves: Any, pull: np.ndarray) -> np.ndarray:
+        """Return the gradient (P,) of the penalised loss from the derivatives of the cells."""
         by_llm, by_item = self.llm_gradients(vector, curves, pull)
         out = self.penalty * (vector - self.centre)
         a, b = self.sizes
-        if a:
+        if self.family_starts is not None:
             out[:a] += np.add.reduceat(by_llm, self.family_starts).ravel()
         out[a : a + b] += (self.z.T @ by_llm).ravel()
         out[a + b :] += by_item.ravel()
         return out
 
-    def llm_gradients(self, vector, curves, pull):
-        """Derivative in each LLM's theta (n, K), and in the rows of benchmarks (J, K + 1 + q)."""
+    def llm_gradients(self, vector: np.ndarray, curves: Any, pull: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the derivatives of the loss in skills of LLMs (n, K) and in rows of benchmarks (J, K + 1 + q)."""
         rows, k = self.split(vector)[2], self.n_skills
         e = pull * curves.d1
         by_item = np.empty_like(rows)
@@ -233,16 +260,25 @@ class SlothObjective:
             by_item[:, k + 1 :] = np.einsum("ij,ijq->jq", pull, curves.phi)
         return e @ rows[:, :k], by_item
 
-    def blocks(self, vector, delta):
-        """Value, gradient and Hessian (of the piecewise quadratic, between its kinks)."""
+    def blocks(self, vector: np.ndarray, delta: float) -> Blocks:
+        """Return value, gradient and Hessian of the penalised loss.
+
+        The Huber loss is piecewise quadratic or linear in mu; the Hessian is that between the points where the pieces
+        meet.
+        """
         curves, loss, pull, curvature = self.cell_derivatives(vector, delta)
         gradient = self._gradient(vector, curves, pull)
         base = float(np.vdot(self.weight, loss))
         family, cross, shared = self.second(vector, curves, pull, curvature)
         return Blocks(base + self.penalty_value(vector), base, gradient, family, cross, shared)
 
-    def second(self, vector, curves, pull, curvature):
-        """Hessian blocks from the cells' first and second derivatives in mu (pull and curvature)."""
+    def second(
+        self, vector: np.ndarray, curves: Any, pull: np.ndarray, curvature: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the Hessian's blocks ``family``, ``cross`` and ``shared``, see ``Blocks``.
+
+        ``curves``, ``pull`` and ``curvature`` are what ``cell_derivatives`` returns, or replace it.
+        """
         k, q = self.n_skills, self.response.size
         n, p = self.z.shape
         (_, _, rows), theta = self.split(vector), self.skills(vector)
@@ -251,7 +287,8 @@ class SlothObjective:
         h, e = slope * curves.d1 + pull * curves.d2, pull * curves.d1
         x = np.ones((n, k + 1))
         x[:, :k] = theta
-        local = np.empty((n, len(rows), k + 1 + q))  # of eta and the parameters of its row
+        # second derivatives of each cell's loss in eta and in the parameters of its benchmark's row
+        local = np.empty((n, len(rows), k + 1 + q))
         np.multiply(h[:, :, None], x[:, None, :], out=local[:, :, : k + 1])
         if q:
             local[:, :, k + 1 :] = slope[:, :, None] * curves.phi + pull[:, :, None] * curves.phi1
@@ -271,7 +308,7 @@ class SlothObjective:
         shared[b:, :b] = shared[:b, b:].T
         shared[b:, b:] = within
         shared[np.arange(b + m), np.arange(b + m)] += self.penalty[a:]
-        if not a:
+        if self.family_starts is None:
             return np.empty((0, k, k)), np.empty((0, k, b + m)), shared
         family = np.add.reduceat(q_llm, self.family_starts)
         family[:, np.arange(k), np.arange(k)] += self.penalty[:a].reshape(-1, k)
@@ -279,8 +316,10 @@ class SlothObjective:
         both = np.concatenate([by_slopes, c_llm], axis=2)
         return family, np.add.reduceat(both, self.family_starts), shared
 
-    def _within(self, x, local, curves, pull, curvature):
-        """Block diagonal (J m, J m) of second derivatives within the rows of benchmarks."""
+    def _within(
+        self, x: np.ndarray, local: np.ndarray, curves: Any, pull: np.ndarray, curvature: np.ndarray
+    ) -> np.ndarray:
+        """Return the block diagonal matrix (J m, J m) of second derivatives within the rows of benchmarks."""
         _, n_items, m = local.shape
         k1, q = x.shape[1], self.response.size
         tall = local.transpose(1, 2, 0)

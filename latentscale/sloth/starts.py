@@ -1,14 +1,18 @@
-"""Starts for Sloth: a low-rank fit of logits, the same with benchmarks weighted at random, and random parameters."""
+"""Starts for the fit of Sloth.
+
+They are a low-rank fit of the logits of scores, the same with random weights of benchmarks, and random parameters.
+"""
 
 import numpy as np
 
 from ..components.curve import rough_predictor
+from .objective import SlothObjective
 
-_ROUNDS = 4  # of imputing missing logits
+_ROUNDS = 4  # of the imputation of missing logits
 
 
-def start_kinds(starts):
-    """The kind of each start: the data's, then in turn randomly weighted data and random parameters.
+def start_kinds(starts: int) -> list[str]:
+    """Return the kind of each start: first the data, then alternately randomly weighted data and random parameters.
 
     Examples
     --------
@@ -18,13 +22,14 @@ def start_kinds(starts):
     return ["data", *(("weighted", "random")[number % 2] for number in range(starts - 1))]
 
 
-def starting_vector(objective, kind, rng):
-    """One start.
+def starting_vector(objective: SlothObjective, kind: str, rng: np.random.Generator) -> np.ndarray:
+    """Return the parameters of one start.
 
     Parameters
     ----------
     objective : SlothObjective
     kind : {"data", "weighted", "random"}
+        See ``start_kinds``.
     rng : numpy.random.Generator
 
     Returns
@@ -58,8 +63,11 @@ def starting_vector(objective, kind, rng):
     return objective.join(effects, slopes, rows)
 
 
-def starting_law(objective):
-    """The start of a law with fixed loadings, which only has slopes and intercepts: regression of the logits."""
+def starting_law(objective: SlothObjective) -> np.ndarray:
+    """Return the start (P,) of a law of one benchmark, from the regression of the logits of its scores.
+
+    Its loading is fixed, so that it has only slopes and intercepts.
+    """
     logits, seen = _logits(objective)
     fitted = _filled(objective, logits, seen)
     row = np.concatenate([np.ones(1), np.zeros(1), objective.response.centre[0]])[None]
@@ -69,14 +77,15 @@ def starting_law(objective):
     return objective.join(None, _coefficients(objective, fitted - fitted.mean())[1], row)
 
 
-def _logits(objective):
+def _logits(objective: SlothObjective) -> tuple[np.ndarray, np.ndarray]:
+    """Return the logits of scores (n, J) between their asymptotes, and which scores there are (n, J)."""
     response, seen = objective.response, objective.weight > 0.0
     low, high = response.lower(response.centre), response.upper(response.centre)
     return rough_predictor(objective.y, low, high), seen
 
 
-def _filled(objective, logits, seen):
-    """Logits with missing ones imputed by the regression on families and covariates."""
+def _filled(objective: SlothObjective, logits: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return logits (n, J) in which missing ones are imputed by regression on families and covariates."""
     if seen.all():
         return logits
     means = np.sum(np.where(seen, logits, 0.0), axis=0) / seen.sum(axis=0)
@@ -87,18 +96,22 @@ def _filled(objective, logits, seen):
     return filled
 
 
-def _coefficients(objective, values):
-    """Family means and slopes of values (n, K) on families and covariates, which are orthogonal."""
+def _coefficients(objective: SlothObjective, values: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the intercepts (L, K), or None, and the slopes (p, K) of the regression of values (n, K).
+
+    The regression is on families and covariates, which are orthogonal to each other.
+    """
     z = objective.z
     slopes = np.linalg.lstsq(z, values, rcond=None)[0]
-    if not objective.n_families:
+    if objective.family_starts is None:
         return None, slopes
     totals = np.add.reduceat(values - z @ slopes, objective.family_starts)
     counts = np.diff(np.append(objective.family_starts, len(values)))
     return totals / counts[:, None], slopes
 
 
-def _projected(objective, values):
+def _projected(objective: SlothObjective, values: np.ndarray) -> np.ndarray:
+    """Return the fitted values (n, K) of the regression on families and covariates."""
     effects, slopes = _coefficients(objective, values)
     fitted = objective.z @ slopes
     return fitted if effects is None else fitted + effects[objective.family]

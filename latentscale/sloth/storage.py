@@ -1,20 +1,32 @@
-"""What is saved of a Huber-loss fit, and the same fit made of what was saved."""
+"""Saving of a Huber-loss fit, and the solved problems of a saved fit."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..results.saving import or_null, panel_content, plain, starts_content, write_fit
-from .fit import penalised
+from .problems import Piece, penalised
+
+if TYPE_CHECKING:
+    from .results import SlothResults
 
 SPECIFICATION = ("scaling", "family_intercepts", "link", "asymptotes", "positive_slopes")
 SCALARS = ("loss", "penalised", "gradient", "converged", "ridge", "automatic", "iterations")
 
 
-def save_sloth(fit, path):
-    """Write a fit of a SlothModel or BenchmarkLaws; the file appears whole or not at all."""
+def save_sloth(fit: "SlothResults", path: str | PathLike[str]) -> None:
+    """Write a fit of a SlothModel or BenchmarkLaws to a file, which appears complete or not at all.
+
+    Raises
+    ------
+    DataError
+        If the results are rotated.
+    """
     if fit.rotated:
         raise DataError(
             "Rotated results are not saved: save the fit before rotation and rotate it again; the same seed gives the "
@@ -24,7 +36,7 @@ def save_sloth(fit, path):
     specification = {"class": type(model).__name__, **{name: getattr(model, name) for name in SPECIFICATION}}
     if not model.per_benchmark:
         specification["n_skills"] = model.n_skills
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for number, piece in enumerate(estimate.pieces):
         arrays |= {
             f"vector_{number}": piece.vector,
@@ -46,8 +58,25 @@ def save_sloth(fit, path):
     write_fit(Path(path), content, arrays)
 
 
-def stored_piece(bare, arrays, number, link_sd):
-    """A problem of the rebuilt model, with what was stored of its solution."""
+def stored_piece(bare: Piece, arrays: Mapping[str, np.ndarray], number: int, link_sd: float) -> Piece:
+    """Return a problem of the rebuilt model with its stored solution.
+
+    Parameters
+    ----------
+    bare : Piece
+        The problem of the rebuilt model.
+    arrays : mapping of str to array
+        The arrays in the file.
+    number : int
+        Number of the problem.
+    link_sd : float
+        As for ``fit_sloth``.
+
+    Raises
+    ------
+    DataError
+        If an array has the wrong shape or impossible entries.
+    """
     size, p = len(bare.objective.penalty), len(bare.transform)
     vector, penalty = (finite_array(arrays, f"{name}_{number}", (size,)) for name in ("vector", "penalty"))
     if (penalty < 0.0).any():
@@ -59,8 +88,8 @@ def stored_piece(bare, arrays, number, link_sd):
     return replace(bare, objective=objective, vector=vector, transform=transform)
 
 
-def mean_loss(pieces, delta):
-    """Mean Huber loss over all cells, without penalties."""
+def mean_loss(pieces: Sequence[Piece], delta: float) -> float:
+    """Return the mean Huber loss over the cells of all problems, without penalties."""
     cells = [np.count_nonzero(piece.objective.weight) for piece in pieces]
     values = [
         piece.objective.value(piece.vector, delta) - piece.objective.penalty_value(piece.vector) for piece in pieces
@@ -68,13 +97,17 @@ def mean_loss(pieces, delta):
     return float(np.dot(cells, values) / sum(cells))
 
 
-def stored_array(arrays, name, shape, kind=np.float64):
+def stored_array(
+    arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], kind: Any = np.float64
+) -> np.ndarray:
+    """Return a stored array, after checking its shape and its dtype."""
     if arrays[name].shape != shape or arrays[name].dtype != kind:
         raise DataError(f"the array {name!r} has the wrong shape")
     return arrays[name]
 
 
-def finite_array(arrays, name, shape):
+def finite_array(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a stored array of doubles, after checking its shape and that its entries are finite."""
     if not np.isfinite(stored_array(arrays, name, shape)).all():
         raise DataError(f"the array {name!r} has entries that are not finite")
     return arrays[name]

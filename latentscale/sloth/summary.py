@@ -1,15 +1,21 @@
-"""The summary of a Sloth fit: a statsmodels Summary in blocks."""
+"""The summary of a Sloth fit, a statsmodels Summary in blocks."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from statsmodels.iolib.table import SimpleTable
 
 from ..parameters.kinds import CORRELATION, INTERCEPT, LOADING, LOWER, SLOPE, UPPER
 from ..results.summary import _MATRIX, _PAIRS, SkillSummary, _number, _wrapped, coefficient_tables
-from .fit import SCORE_SCALE
+from .problems import SCORE_SCALE
+
+if TYPE_CHECKING:
+    from .results import SlothResults
 
 
-def summarise_sloth(fit, alpha=0.05):
-    """Summary of SlothResults; see ``SlothResults.summary``."""
+def summarise_sloth(fit: "SlothResults", alpha: float = 0.05) -> SkillSummary:
+    """Return the summary of a fit; see ``SlothResults.summary``."""
     summary, table = SkillSummary(), fit.parameter_table(alpha)
     summary.tables.append(_header(fit))
     laws = fit.model.per_benchmark
@@ -20,15 +26,16 @@ def summarise_sloth(fit, alpha=0.05):
         titles[SLOPE] = "Slopes of benchmarks"
     summary.tables += coefficient_tables(fit, table, alpha, titles)
     summary.tables.append(_benchmarks(fit, table))
-    if fit.model.link == "monotone":
-        summary.tables.append(_links(fit))
+    if fit.link_table is not None:
+        summary.tables.append(_links(fit.link_table))
     summary.add_extra_txt(
         [line for number, note in enumerate(_notes(fit), 1) for line in _wrapped(f"[{number}] {note}")]
     )
     return summary
 
 
-def _header(fit):
+def _header(fit: "SlothResults") -> SimpleTable:
+    """Return the block that describes model and fit."""
     model, estimate, starts = fit.model, fit.estimate, fit.starts
     name = "laws of single benchmarks" if model.per_benchmark else f"Sloth, K = {model.n_skills}"
     rotation = fit.report.rotation
@@ -56,19 +63,19 @@ def _header(fit):
     return SimpleTable(rows, title="Huber-loss scaling model", txt_fmt=_PAIRS)
 
 
-def _loadings(fit, table):
-    """Benchmarks by skills, standard errors beneath."""
+def _loadings(fit: "SlothResults", table: pd.DataFrame) -> SimpleTable:
+    """Return the block of loadings, benchmarks by skills, with standard errors below."""
     rows, stubs = [], []
     for benchmark in fit.model.benchmarks:
-        part = table.loc[[LOADING.name_of(benchmark, skill) for skill in fit.model.skills]]
-        rows.append([_number(value) for value in part["estimate"]])
-        rows.append([f"({_number(value)})" if np.isfinite(value) else "( )" for value in part["std_err"]])
+        loadings = table.loc[[LOADING.name_of(benchmark, skill) for skill in fit.model.skills]]
+        rows.append([_number(value) for value in loadings["estimate"]])
+        rows.append([f"({_number(value)})" if np.isfinite(value) else "( )" for value in loadings["std_err"]])
         stubs += [benchmark, ""]
     return SimpleTable(rows, list(fit.model.skills), stubs, title="Loadings (standard errors)", txt_fmt=_MATRIX)
 
 
-def _benchmarks(fit, table):
-    """Per benchmark: scores, mean absolute residual, intercept and asymptotes."""
+def _benchmarks(fit: "SlothResults", table: pd.DataFrame) -> SimpleTable:
+    """Return the block of benchmarks, with number of scores, mean absolute residual, intercept and asymptotes."""
     model, ends, residuals = fit.model, fit.asymptotes, fit.residuals()
     header = ["scores", "mean |residual|", "intercept", "s.e.", "lower", "s.e.", "upper", "s.e."]
     rows = []
@@ -86,15 +93,16 @@ def _benchmarks(fit, table):
     return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
 
 
-def _links(fit):
-    frame = fit.link_table
+def _links(frame: pd.DataFrame) -> SimpleTable:
+    """Return the block of the slopes of monotone links, from ``SlothResults.link_table``."""
     rows = [[_number(value, 3) for value in row] for row in frame.to_numpy()]
     header = [f"{centre:g}" for centre in frame.columns]
     title = "Slopes of links about eta ="
     return SimpleTable(rows, header, list(frame.index), title=title, txt_fmt=_MATRIX)
 
 
-def _notes(fit):
+def _notes(fit: "SlothResults") -> list[str]:
+    """Return the notes below the blocks, the problems of the fit first."""
     model, rows, estimate = fit.model, fit.model.rows, fit.estimate
     notes = [f"WARNING: {problem.message}" for problem in fit.problems]
     dropped = len(rows.no_covariate) + len(rows.no_score)

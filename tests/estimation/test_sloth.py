@@ -14,8 +14,9 @@ from scipy.special import expit
 
 import latentscale as ls
 from latentscale.numerics.differences import jacobian
-from latentscale.sloth.fit import fit_sloth, law_pieces, model_piece, penalised
+from latentscale.sloth.fit import fit_sloth
 from latentscale.sloth.newton import descend
+from latentscale.sloth.problems import law_pieces, model_piece, penalised
 from latentscale.sloth.starts import start_kinds, starting_vector
 
 CASES = [

@@ -15,16 +15,15 @@ from latentscale.sloth.covariance import (
     _jacobian,
     cell_jacobian,
     curvature_and_noise,
-    free_parameters,
-    skill_freedom,
     sloth_covariance,
 )
-from latentscale.sloth.fit import SlothEstimate, _assembled
-from latentscale.sloth.standardised import (
-    Report,
+from latentscale.sloth.degrees_of_freedom import free_parameters, skill_freedom
+from latentscale.sloth.fit import SlothEstimate, Solution, _assembled
+from latentscale.sloth.reported_skills import (
+    ReportedSkills,
     _recoded,
-    _turned,
-    raw_parts,
+    _rotated_arrays,
+    fitted_arrays,
     report_parameters,
     report_values,
     rotated_report,
@@ -54,16 +53,16 @@ def moved(fit, vector):
         loss = value = gradient = 0.0
         converged = True
 
-    return _assembled(fit.model, [(piece, End, (), 0.0, None, 0)], fit.estimate.options, 0.0)
+    return _assembled(fit.model, [Solution(piece, End, (), 0.0, None, 0)], fit.estimate.options, 0.0)
 
 
 def reported(fit, vector):
     """The reported parameters there, on the branch of the rotation of the fit."""
     estimate = moved(fit, vector)
-    parts = raw_parts(estimate)
+    parts = fitted_arrays(estimate)
     mean, root = skill_root(fit.model, parts)
     rotation = follow(parts.loadings @ root, fit.report.rotation)
-    return report_values(fit.model, _turned(parts, mean, root, rotation, fit.report.signs))
+    return report_values(fit.model, _rotated_arrays(parts, mean, root, rotation, fit.report.signs))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -82,7 +81,7 @@ def test_derivative_of_a_report_without_rotation():
     vector = fit.estimate.pieces[0].vector
 
     def values(v):
-        parts = raw_parts(moved(fit, v))
+        parts = fitted_arrays(moved(fit, v))
         theta = fit.model.design.x @ parts.slopes + parts.effects[fit.model.family_codes]
         sd = theta.std(axis=0)
         scaled = _recoded(parts, theta.mean(axis=0), np.diag(1.0 / sd), np.diag(sd))
@@ -106,10 +105,10 @@ def test_derivative_of_laws(families):
             converged = True
 
         solved = [
-            (replace(piece, vector=part), End, (), 0.0, fit.starts.loc[name], 0)
+            Solution(replace(piece, vector=part), End, (), 0.0, fit.starts.loc[name], 0)
             for name, piece, part in zip(fit.model.benchmarks, pieces, parts, strict=True)
         ]
-        return report_values(fit.model, raw_parts(_assembled(fit.model, solved, fit.estimate.options, 0.0)))
+        return report_values(fit.model, fitted_arrays(_assembled(fit.model, solved, fit.estimate.options, 0.0)))
 
     vector = np.concatenate([piece.vector for piece in pieces])
     numeric = jacobian(values, vector, np.full(len(vector), 1e-3))
@@ -170,7 +169,7 @@ def test_covariance_does_not_depend_on_the_axes_of_the_fit(families):
         estimate = replace(moved(fit, vector), pieces=(replace(bare, vector=vector),))
         report = rotated_report(fit.model, estimate, "geomin", starts=10)
         matrices.append(sloth_covariance(fit.model, estimate, report, "cluster").matrix)
-        assert_allclose(report_values(fit.model, report.parts), fit.params, rtol=1e-6, atol=1e-8)
+        assert_allclose(report_values(fit.model, report.arrays), fit.params, rtol=1e-6, atol=1e-8)
     assert_allclose(matrices[0], matrices[1], atol=1e-6 * np.abs(matrices[0]).max())
 
 
@@ -214,8 +213,8 @@ def test_coverage_of_slopes_and_loadings():
                 (), 0.0, False, None, (), {}, 0,
             )  # fmt: skip
             report = rotated_report(model, exact, "geomin", starts=20)
-            assert isinstance(report, Report)
-            wanted, names = report_values(model, report.parts), np.array(report_parameters(model, report).names)
+            assert isinstance(report, ReportedSkills)
+            wanted, names = report_values(model, report.arrays), np.array(report_parameters(model, report).names)
         interval = fit.conf_int().to_numpy()
         hits.append((interval[:, 0] <= wanted) & (wanted <= interval[:, 1]))
     share = np.mean(hits, axis=0)

@@ -11,16 +11,10 @@ from scipy.special import expit, logit
 
 import latentscale as ls
 from latentscale.numerics.differences import jacobian
-from latentscale.sloth.covariance import (
-    Sandwich,
-    free_parameters,
-    freed_by_llm,
-    freed_residuals,
-    sandwich,
-    sandwiches,
-    several,
-)
-from latentscale.sloth.fit import user_parts
+from latentscale.sloth.covariance import Sandwich, sandwich, sandwiches
+from latentscale.sloth.degrees_of_freedom import free_parameters
+from latentscale.sloth.fit import user_arrays
+from latentscale.sloth.leverage import inflated_by_llm, inflated_residuals, several
 from latentscale.sloth.newton import descend
 from latentscale.sloth.predictive import angle, draw_scores, expected_law, predictor, score_errors, sloth_draws
 
@@ -55,7 +49,7 @@ def fit(fits):
 def at(fit, vectors):
     """The estimate at other points of the optimiser's coordinates."""
     pieces = tuple(replace(piece, vector=v) for piece, v in zip(fit.estimate.pieces, vectors, strict=True))
-    effects, slopes, loadings, intercepts, phi = user_parts(fit.model, pieces)
+    effects, slopes, loadings, intercepts, phi = user_arrays(fit.model, pieces)
     return replace(
         fit.estimate, effects=effects, slopes=slopes, loadings=loadings, intercepts=intercepts, phi=phi, pieces=pieces
     )
@@ -125,10 +119,10 @@ def test_given_back_residuals_are_those_of_leaving_out():
     fit = model.fit(starts=2, ridge=1e-6, delta=delta)
     piece, objective = fit.estimate.pieces[0], fit.estimate.pieces[0].objective
     part = sandwich(objective, piece.vector, delta, fit.df_model, np.arange(model.n_llms))
-    leverage = part.curvature * np.einsum("njj->nj", part.reach)
+    leverage = part.curvature * np.einsum("njj->nj", part.hat)
     assert_allclose(leverage.sum(), fit.df_model, rtol=1e-4)  # the ridge takes a little
     residuals = objective.residuals(piece.vector)
-    half = freed_residuals(residuals, part.reach, part.curvature, delta)
+    half = inflated_residuals(residuals, part.hat, part.curvature, delta)
     assert_allclose(half, residuals / np.sqrt(1.0 - leverage), rtol=1e-12)
 
     def without(cells):
@@ -140,9 +134,9 @@ def test_given_back_residuals_are_those_of_leaving_out():
     for cell in ((0, 0), (3, 2), (10, 5)):
         # up to the curvature of the logistic function over the change
         assert_allclose((residuals / (1.0 - leverage))[cell], without(cell), rtol=5e-3)
-    by_llm = freed_by_llm(residuals, part.reach, part.curvature, delta)
+    by_llm = inflated_by_llm(residuals, part.hat, part.curvature, delta)
     for row in np.flatnonzero(several(objective))[:3]:
-        rest = np.eye(6) - part.curvature * part.reach[row]
+        rest = np.eye(6) - part.curvature * part.hat[row]
         assert_allclose(np.linalg.solve(rest, residuals[row]), without(row), atol=0.02 * np.abs(without(row)).max())
         size, directions = np.linalg.eigh(rest)
         assert_allclose(by_llm[row], (directions / np.sqrt(size)) @ directions.T @ residuals[row], rtol=1e-8)
