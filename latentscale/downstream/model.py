@@ -34,15 +34,15 @@ class DownstreamModel:
 
         Y_iT ~ Beta(mu_i phi, (1 - mu_i) phi),  mu_i = c + (d - c) F(lambda' theta_i + b + u_l),
 
-    F logistic: the target is one more benchmark, but it has no say in what the skills are. u_l ~ N(0, s^2), with s
-    called ``family_sd``, is what the target asks of a family that no benchmark does. lambda, b, phi and s maximise the
-    likelihood of the target's scores given all others::
+    with F logistic. The target is modelled like one more benchmark, but it has no influence on the skills. The family
+    effect u_l ~ N(0, s^2), with s called ``family_sd``, is ability on the target that none of the benchmarks measures.
+    lambda, b, phi and s maximise the likelihood of the target's scores given the benchmark scores::
 
         sum_l log E[ prod_{i in l} f(y_iT | theta_i) | benchmark scores of family l ],
 
-    at the estimates of the fit. With estimates plugged in for theta_i their errors would pass for noise of the target:
-    a precision phi too small, and standard errors that leave them out. Standard errors add what the estimates of the
-    fit contribute (Murphy and Topel 1985).
+    at the estimates of the fit. If estimates of theta_i were plugged in, their errors would be taken for noise of the
+    target: the precision phi would be too small, and so would standard errors. Standard errors also contain the
+    uncertainty of the parameters of the fit (Murphy and Topel 1985).
 
     Parameters
     ----------
@@ -50,29 +50,29 @@ class DownstreamModel:
     target : str
         Column of the target's scores, fractions in [0, 1] with missing cells.
     data : table, optional
-        One row per LLM with a column of names, called as in the fit's panel, and the target. By default the table of
-        the fit's panel.
+        One row per LLM, with the target and a column of LLM names that is called as in the fit's panel. By default the
+        table of the fit's panel.
     skills : sequence of str, optional
-        Skills that may load; all by default. The others have loadings of zero.
+        Skills with free loadings, by default all. The loadings on the others are zero.
     asymptotes : {"chance", "lower", "both"}
-        As in ``LatentSkillModel``; estimated ones have the same weak penalty.
+        As in ``LatentSkillModel``, with the same weak penalty on estimated asymptotes.
     chance : float, optional
         Guessing level in [0, 1); by default that of ``latentscale.CHANCE_LEVELS``, or 0.
     boundary : {"squeeze", "censor", "error"}, optional
         What to do about scores of exactly 0 or 1; by default what the fit's panel does.
     shrink : float or None, default "fit"
-        e of a penalty -lambda' Sigma lambda / (2 e^2) on the loadings, None for none; ``"fit"`` takes the
-        ``shrink_effects`` of the fit's model.
+        Standard deviation e of the penalty -lambda' Sigma lambda / (2 e^2) on the loadings; None for no penalty;
+        ``"fit"`` for the ``shrink_effects`` of the fit's model.
     family_effect : bool
-        Whether there is a u_l. Without it loadings run to where they pass what the target alone asks for off as error
-        of the skills, and LLMs of other families are predicted badly. s has a weak penalty that keeps it off zero
-        (``latentscale.components.penalty``).
+        Whether families have effects u_l. Without them the loadings become so large that the error of the skills
+        accounts for what families share on the target, and LLMs of other families are predicted badly. A weak penalty
+        keeps s off zero (``latentscale.components.penalty``).
 
     Raises
     ------
     DataError
-        If the target is one of the fit's benchmarks, has unusable scores, or too few for the parameters; for unknown
-        skills, LLMs or options; or if the fit is not one of LatentSkillModel.
+        If the target is one of the fit's benchmarks, if its scores are unusable or too few for the parameters; for
+        unknown skills, LLMs or options; or if ``fit`` is not a fit of LatentSkillModel.
 
     Examples
     --------
@@ -118,17 +118,17 @@ class DownstreamModel:
 
     @property
     def nobs(self) -> int:
-        """LLMs of the fit with a score of the target."""
+        """Number of LLMs of the fit with a score of the target."""
         return int(self.scores.notna().sum())
 
     @property
     def n_families(self) -> int:
-        """Their families."""
+        """Number of families with a score of the target."""
         return len(np.unique(self.parent.model.family_codes[self.scores.notna().to_numpy()]))
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters with their kinds and labels, as those of a benchmark: Parameters (P,)."""
+        """Names, kinds and labels of the parameters, which are those of a benchmark: Parameters of length P."""
         ends = {"chance": (), "lower": (kinds.LOWER,), "both": (kinds.LOWER, kinds.UPPER)}[self.asymptotes]
         ends = (*ends, kinds.FAMILY_SD) if self.family_effect else ends
         loadings = [(kinds.LOADING, (self.target, skill)) for skill in self.skills]
@@ -138,12 +138,12 @@ class DownstreamModel:
 
     @property
     def param_names(self) -> list[str]:
-        """Names of the parameters, as those of a benchmark."""
+        """Names of the parameters."""
         return list(self.parameters.names)
 
     @property
     def data(self) -> Target:
-        """The target's scores as the likelihood takes them: a ``latentscale.downstream.target.Target``."""
+        """The target's scores as they enter the likelihood: a ``latentscale.downstream.target.Target``."""
         model = self.parent.model
         used = np.array([model.skills.index(skill) for skill in self.skills])
         y, state, edge = self.prepared.y[:, 0], self.prepared.state[:, 0], float(self.prepared.edge[0])
@@ -153,16 +153,16 @@ class DownstreamModel:
     def fit(
         self, uncertainty: str | Sequence[str] = ("parameters",), integration: str | None = None
     ) -> DownstreamResults:
-        """Maximise the likelihood of the target's scores given the others.
+        """Maximise the likelihood of the target's scores given the benchmark scores.
 
         Parameters
         ----------
         uncertainty : sequence of str
-            With ``"parameters"``, the default, standard errors carry those of the fit's estimates; without it, as
-            ``()``, they take the law of skills as known.
+            With ``"parameters"``, the default, standard errors contain the uncertainty of the fit's estimates. With
+            ``()`` these are taken as known.
         integration : {"quadrature", "monte_carlo", "laplace"}, optional
-            How skills are integrated out: by default on a grid with up to four effects a family, by Sobol draws beyond,
-            and by Laplace's approximation where LLMs have residual skills.
+            How the skills are integrated out. By default by quadrature with up to four effects per family, by Sobol
+            draws with more, and by Laplace's approximation where LLMs have residual skills.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class DownstreamModel:
         Raises
         ------
         DataError
-            If the fit has no covariance of its estimates to carry, or for unknown options.
+            If the fit has no covariance of its estimates, or for unknown options.
 
         Warns
         -----
@@ -183,7 +183,7 @@ class DownstreamModel:
     # --- reading ---------------------------------------------------------------------------------------------------
 
     def _read_scores(self, data: IntoFrame | None) -> tuple[pd.Series, tuple[str, ...]]:
-        """Scores of the fit's LLMs, Series (n,), and the names of LLMs with a score that the fit left out."""
+        """Return the target's scores of the fit's LLMs, Series (n,), and the names of LLMs that it left out."""
         model, name = self.parent.model, self.parent.model.panel.llm
         if data is None:
             table = model.panel.table
@@ -199,14 +199,14 @@ class DownstreamModel:
                     f"{len(unknown)} LLMs with the target are not in the fit's panel: {some(unknown)}. The regression "
                     "needs LLMs whose skills the fit knows: add them to the panel, or drop these rows."
                 )
-        left = column.index.difference(model.llms, sort=False)
-        return column.reindex(model.llms), tuple(left[column[left].notna()])
+        left_out = column.index.difference(model.llms, sort=False)
+        return column.reindex(model.llms), tuple(left_out[column[left_out].notna()])
 
     def _prepare(self) -> PreparedScores:
-        """Checked scores after the boundary policy."""
+        """Return the checked scores after the policy for scores of 0 and 1."""
         model = self.parent.model
         table = pd.DataFrame({"llm": list(model.llms), "family": "one", self.target: self.scores.to_numpy()})
-        # the column of scores may bear any name but these
+        # the column of scores may have any other name
         if self.target in ("llm", "family"):
             raise DataError(f"The target cannot be called {self.target!r}; rename the column.")
         panel = BenchmarkPanel(table, [self.target], "family", "llm", {self.target: self.chance}, self.boundary)
@@ -222,6 +222,7 @@ class DownstreamModel:
 
 
 def read_fit(fit: Any) -> LatentSkillResults:
+    """Return a fit of a LatentSkillModel that was not rotated, or raise a DataError."""
     if not isinstance(fit, LatentSkillResults):
         raise DataError(f"The skills come from a fit of LatentSkillModel, not from {type(fit).__name__}.")
     if isinstance(fit, RotatedResults):
@@ -230,6 +231,6 @@ def read_fit(fit: Any) -> LatentSkillResults:
 
 
 def read_skills(skills: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """Names of the skills that load, in the fit's order."""
+    """Return the names of the skills with free loadings, in the order of the fit; all by default."""
     wanted = check_names("skills", skills, known, "skills of the fit")
     return tuple(skill for skill in known if skill in wanted)

@@ -1,4 +1,4 @@
-"""Estimates of the binomial model of repeated sampling, and what follows from them: curves, items, LLMs."""
+"""Fit of the binomial model of repeated sampling, and what follows from it: curves of pass@k, items and LLMs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy import optimize, special
 from ..numerics.linalg import cholesky_or_none, symmetrise
 from .repeated_law import NODES, CountParameters, Counts, SkillMoments, count_posterior, item_terms, pass_at_k
 
-POPULATION_NODES = 41
-REFUSED = 1e12
-GRADIENT = 1e-3  # in standard errors, where the ascent stops
-_SMALLEST_SD = 1e-3
+POPULATION_NODES = 41  # of the quadrature over the law of items
+REFUSED = 1e12  # value of minus the log-likelihood where it is not computed
+GRADIENT = 1e-3  # the ascent stops where the gradient is that small, in standard errors
+_SMALLEST_SD = 1e-3  # a smaller sd_llm is taken to be 0
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class CountEstimate:
     cov : array (P, P)
         Inverse of minus the second derivatives of the restricted log-likelihood; of sd_llm NaN where it is 0.
     loglike : float
-        The full one, at the estimate.
+        Marginal log-likelihood at the estimate (not the restricted one).
     distance : float
-        Last gradient in standard errors.
+        Size of the last gradient in standard errors.
     at_edge : bool
         Whether sd_llm is 0.
     centre, scale : arrays (K,)
-        Of the skills in the optimiser's coordinates.
+        The optimiser's coordinates are for skills of which these were subtracted, and by which they were divided.
     coordinates : array (d,)
-        Where it ended: loadings and intercept on standardised skills, log sd_item, sd_llm.
+        Estimate: loadings and intercept for standardised skills, log sd_item, sd_llm.
     coordinate_cov : array (d, d)
-        Rows and columns of an sd_llm at the edge are zero.
+        Their covariance; rows and columns of an sd_llm of 0 are zero.
     """
 
     parameters: CountParameters
@@ -54,29 +54,30 @@ class CountEstimate:
     coordinate_cov: np.ndarray
 
     def draws(self, size: int, rng: np.random.Generator) -> list[CountParameters]:
-        """Parameters on standardised skills from the normal law of the coordinates: list of CountParameters."""
+        """Return draws of the parameters for standardised skills, from the normal law of the coordinates."""
         values, vectors = np.linalg.eigh(self.coordinate_cov)
         root = vectors * np.sqrt(np.maximum(values, 0.0))
-        found = self.coordinates + rng.standard_normal((size, len(root))) @ root.T
-        return [_standard_parameters(row, len(self.centre)) for row in found]
+        drawn = self.coordinates + rng.standard_normal((size, len(root))) @ root.T
+        return [_standard_parameters(row, len(self.centre)) for row in drawn]
 
 
 def _standard_parameters(coordinates: np.ndarray, n_skills: int) -> CountParameters:
+    """Return the parameters for standardised skills at the optimiser's coordinates."""
     sd_llm = abs(float(coordinates[n_skills + 2])) if len(coordinates) > n_skills + 2 else 0.0
     sd_item = float(np.exp(coordinates[n_skills + 1]))
     return CountParameters(coordinates[:n_skills], float(coordinates[n_skills]), sd_item, sd_llm)
 
 
 def fit_counts(counts: Counts, moments: SkillMoments, residual: bool = True) -> CountEstimate:
-    """Loadings, intercept and standard deviations by restricted maximum likelihood.
+    """Estimate loadings, intercept and standard deviations by restricted maximum likelihood.
 
     Parameters
     ----------
     counts : Counts
     moments : SkillMoments
-        Of the skills that load.
+        Of the skills with free loadings.
     residual : bool
-        Whether LLMs have effects eps of their own.
+        Whether LLMs have effects eps beyond their skills.
 
     Returns
     -------
@@ -90,14 +91,14 @@ def fit_counts(counts: Counts, moments: SkillMoments, residual: bool = True) -> 
     def minus(coordinates: np.ndarray, name: str = "restricted") -> float:
         if abs(coordinates[k + 1]) > 8.0:
             return REFUSED
-        found = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
-        return -getattr(found, name)
+        posterior = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
+        return -getattr(posterior, name)
 
     def both(coordinates: np.ndarray) -> tuple[float, np.ndarray]:
-        found = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
-        # every search near here starts from this mode
-        warm["start"] = (found.mean, found.nodes[:, NODES // 2])
-        return -found.restricted, _gradient(minus, coordinates)
+        posterior = count_posterior(counts, standard, _standard_parameters(coordinates, k), warm.get("start"))
+        # the function is next evaluated close to here, where the search for modes then starts
+        warm["start"] = (posterior.mean, posterior.nodes[:, NODES // 2])
+        return -posterior.restricted, _gradient(minus, coordinates)
 
     start = _first_coordinates(counts, standard, residual)
     scale_matrix = np.eye(len(start))
@@ -143,13 +144,13 @@ def _positive_root(information: np.ndarray) -> np.ndarray:
 
 
 def _gradient(function: Callable[[np.ndarray], float], x: np.ndarray, step: float = 1e-3) -> np.ndarray:
-    """Central differences of a function that is smooth to some nine digits."""
+    """Return the gradient by central differences, for a function that is computed to some nine digits."""
     unit = step * np.eye(len(x))
     return np.array([(function(x + shift) - function(x - shift)) / (2.0 * step) for shift in unit])
 
 
 def _hessian(function: Callable[[np.ndarray], float], x: np.ndarray, step: float = 2e-2) -> np.ndarray:
-    """Second differences, of fourth order on the diagonal."""
+    """Return the Hessian by second differences, whose error is of fourth order on the diagonal."""
     size = len(x)
     out, centre = np.empty((size, size)), function(x)
     unit, sides = step * np.eye(size), np.empty(size)
@@ -164,15 +165,15 @@ def _hessian(function: Callable[[np.ndarray], float], x: np.ndarray, step: float
 
 
 def _first_coordinates(counts: Counts, moments: SkillMoments, residual: bool) -> np.ndarray:
-    """Least squares of smoothed logits on skills."""
+    """Return starting coordinates: least squares of the LLMs' smoothed logits on their skills."""
     share = (counts.successes.sum(axis=1) + 0.5) / (counts.tries.sum(axis=1) + 1.0)
     per_item = (counts.successes.sum(axis=0) + 0.5) / (counts.tries.sum(axis=0) + 1.0)
     y = special.logit(share)
     design = np.column_stack([moments.mean, np.ones(len(y))])
     ridge = np.diag(np.append(np.full(moments.mean.shape[1], 1.0), 0.0))
-    found = np.linalg.solve(design.T @ design + ridge, design.T @ y)
-    start = np.append(found, np.log(max(special.logit(per_item).std(), 0.3)))
-    return np.append(start, max((y - design @ found).std(), 0.2)) if residual else start
+    coefficients = np.linalg.solve(design.T @ design + ridge, design.T @ y)
+    start = np.append(coefficients, np.log(max(special.logit(per_item).std(), 0.3)))
+    return np.append(start, max((y - design @ coefficients).std(), 0.2)) if residual else start
 
 
 def _count_estimate(
@@ -188,19 +189,21 @@ def _count_estimate(
     loadings = coordinates[:k] / scale
     sd_item = np.exp(coordinates[k + 1])
     vector = np.concatenate([loadings, [coordinates[k] - loadings @ centre, sd_item], np.abs(coordinates[k + 2 :])])
-    carried = np.eye(len(coordinates))
-    carried[:k, :k] = np.diag(1.0 / scale)
-    carried[k, :k] = -centre / scale
-    carried[k + 1, k + 1] = sd_item
+    jacobian = np.eye(len(coordinates))
+    jacobian[:k, :k] = np.diag(1.0 / scale)
+    jacobian[k, :k] = -centre / scale
+    jacobian[k + 1, k + 1] = sd_item
     sign = np.append(np.ones(k + 2), np.sign(coordinates[k + 2 :]))[: len(coordinates)]
     free = np.arange(len(coordinates) - at_edge)
-    natural = np.full_like(cov, np.nan)
+    parameter_cov = np.full_like(cov, np.nan)
     block = np.ix_(free, free)
-    natural[block] = (carried * sign[:, None])[block] @ cov[block] @ (carried * sign[:, None])[block].T
+    parameter_cov[block] = (jacobian * sign[:, None])[block] @ cov[block] @ (jacobian * sign[:, None])[block].T
     parameters = _standard_parameters(np.concatenate([vector[: k + 1], [np.log(sd_item)], vector[k + 2 :]]), k)
-    inner = np.zeros_like(cov)
-    inner[block] = cov[block]
-    return CountEstimate(parameters, vector, natural, loglike, distance, at_edge, centre, scale, coordinates, inner)
+    coordinate_cov = np.zeros_like(cov)
+    coordinate_cov[block] = cov[block]
+    return CountEstimate(
+        parameters, vector, parameter_cov, loglike, distance, at_edge, centre, scale, coordinates, coordinate_cov
+    )
 
 
 # --- pass@k of the model ---------------------------------------------------------------------------------------------
@@ -208,14 +211,15 @@ def _count_estimate(
 
 @dataclass(frozen=True)
 class CurveDraws:
-    """Draws of pass@k.
+    """Draws of pass@k of n LLMs for m values of k.
 
     Attributes
     ----------
     expected : array (S, n, m)
         Mean over items of 1 - (1 - p)^k.
     estimates : array (S, n, m)
-        Unbiased estimates from as many tries anew; NaN where k exceeds a number of tries, or an item was not tried.
+        Unbiased estimates from new tries, as many as in the table; NaN where k exceeds a number of tries, or an item
+        was not tried.
     """
 
     expected: np.ndarray
@@ -232,7 +236,7 @@ def curve_draws(
     population: bool = False,
     spread: int = 20,
 ) -> CurveDraws:
-    """Draws of pass@k.
+    """Draw pass@k of LLMs.
 
     Parameters are drawn from the normal law of their estimates; given each draw of them, ``spread`` draws of the LLMs'
     u come from Laplace's approximation and the items' intercepts from their nodes.
@@ -242,14 +246,15 @@ def curve_draws(
     counts : Counts
         LLMs without tries are new ones.
     moments : SkillMoments
-        Of the skills that load, of all these LLMs.
+        Of the skills with free loadings, for all these LLMs.
     estimate : CountEstimate
     k : int array (m,)
     size : int
     seed : int
     population : bool
-        Whether the mean is over the law of items instead of those of the table.
+        Whether to average over the law of items, and not over the items of the table.
     spread : int
+        Draws of the LLMs' u for each draw of the parameters.
 
     Returns
     -------
@@ -260,16 +265,16 @@ def curve_draws(
     tables, place = _estimate_tables(counts, k)
     start, expected, estimates = None, [], []
     for parameters in estimate.draws(-(-int(size) // spread), rng):
-        found = count_posterior(counts, standard, parameters, start)
-        start = (found.mean, found.nodes[:, NODES // 2])
-        for z in rng.standard_normal((spread, found.root.shape[1])):
-            u = found.mean + found.root @ z
+        posterior = count_posterior(counts, standard, parameters, start)
+        start = (posterior.mean, posterior.nodes[:, NODES // 2])
+        for z in rng.standard_normal((spread, posterior.root.shape[1])):
+            u = posterior.mean + posterior.root @ z
             if population:
                 expected.append(_population_curve(u, parameters, k))
                 continue
-            _, posterior, _, _ = item_terms(counts, u, found.nodes, found.log_weight)
-            chosen = (rng.random((len(posterior), 1)) > np.cumsum(posterior, axis=1)).sum(axis=1)
-            eta = u[:, None] + found.nodes[np.arange(len(chosen)), np.minimum(chosen, NODES - 1)]
+            _, weight, _, _ = item_terms(counts, u, posterior.nodes, posterior.log_weight)
+            chosen = (rng.random((len(weight), 1)) > np.cumsum(weight, axis=1)).sum(axis=1)
+            eta = u[:, None] + posterior.nodes[np.arange(len(chosen)), np.minimum(chosen, NODES - 1)]
             log_fail = -np.logaddexp(0.0, eta)
             expected.append(np.stack([-np.expm1(number * log_fail).mean(axis=1) for number in k], axis=1))
             again = rng.binomial(counts.tries, special.expit(eta))
@@ -281,16 +286,22 @@ def curve_draws(
 
 
 def _population_curve(u: np.ndarray, parameters: CountParameters, k: np.ndarray) -> np.ndarray:
-    """E[1 - (1 - p)^k] over the law of items (n, m)."""
+    """Return E[1 - (1 - p)^k] over the law of items, array (n, m)."""
     x, weight = special.roots_hermitenorm(POPULATION_NODES)
     log_fail = -np.logaddexp(0.0, u[:, None] + parameters.intercept + parameters.sd_item * x)
     return np.stack([-np.expm1(number * log_fail) @ (weight / weight.sum()) for number in k], axis=1)
 
 
 def _estimate_tables(counts: Counts, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unbiased estimates (m, U, N + 1) by k, tries (N at most) and successes, and the place of each cell's tries.
+    """Return all unbiased estimates that may occur, and where to look those of a cell up.
 
-    NaN where k or the successes exceed the tries.
+    Returns
+    -------
+    estimates : array (m, U, N + 1)
+        By k, by the U different numbers of tries (at most N) and by successes; NaN where k or the successes exceed the
+        tries.
+    place : int array (n, Q)
+        Which of the U numbers each cell has.
     """
     tries, place = np.unique(counts.tries, return_inverse=True)
     out = np.full((len(k), len(tries), int(tries[-1]) + 1), np.nan)
@@ -301,30 +312,37 @@ def _estimate_tables(counts: Counts, k: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def item_summary(counts: Counts, moments: SkillMoments, estimate: CountEstimate) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior mean and standard deviation of the items' intercepts, at the estimates: arrays (Q,).
+    """Return posterior means and standard deviations of the items' intercepts at the estimates, arrays (Q,).
 
-    The part of the standard deviation that comes from the LLMs' u is taken from their covariance and the slope of each
-    item's mode.
+    The uncertainty of the LLMs' u enters the standard deviations by the delta method, through the derivative of each
+    item's mode with respect to u.
     """
     standard = moments.standardised(estimate.centre, estimate.scale)
     parameters = _standard_parameters(estimate.coordinates, len(estimate.centre))
-    found = count_posterior(counts, standard, parameters)
-    _, weight, p, rest = item_terms(counts, found.mean, found.nodes, found.log_weight)
-    mean = np.sum(weight * found.nodes, axis=1)
-    within = np.sum(weight * (found.nodes - mean[:, None]) ** 2, axis=1)
+    posterior = count_posterior(counts, standard, parameters)
+    _, weight, p, rest = item_terms(counts, posterior.mean, posterior.nodes, posterior.log_weight)
+    mean = np.sum(weight * posterior.nodes, axis=1)
+    within = np.sum(weight * (posterior.nodes - mean[:, None]) ** 2, axis=1)
     information = np.sum(counts.tries[:, :, None] * p * rest * weight[None], axis=2)  # (n, Q)
     slope = -information / (information.sum(axis=0) + 1.0 / parameters.sd_item**2)
-    between = np.einsum("iq,im,jm,jq->q", slope, found.root, found.root, slope)
+    between = np.einsum("iq,im,jm,jq->q", slope, posterior.root, posterior.root, slope)
     return mean, np.sqrt(within + between)
 
 
 def llm_summary(
     counts: Counts, moments: SkillMoments, estimate: CountEstimate
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mode and standard deviation of u at the estimates, and the mean of gamma' theta before the table: arrays (n,)."""
+    """Return mode and standard deviation of u at the estimates, and the prior mean of gamma' theta, arrays (n,).
+
+    The prior mean is that given the benchmark scores alone.
+    """
     standard = moments.standardised(estimate.centre, estimate.scale)
     parameters = _standard_parameters(estimate.coordinates, len(estimate.centre))
-    found = count_posterior(counts, standard, parameters)
-    # u on standardised skills lacks gamma' centre, which the intercept there has
+    posterior = count_posterior(counts, standard, parameters)
+    # for standardised skills gamma' centre belongs to the intercept and is missing in u
     shift = estimate.parameters.loadings @ estimate.centre
-    return found.mean + shift, np.sqrt(np.sum(found.root**2, axis=1)), standard.mean @ parameters.loadings + shift
+    return (
+        posterior.mean + shift,
+        np.sqrt(np.sum(posterior.root**2, axis=1)),
+        standard.mean @ parameters.loadings + shift,
+    )

@@ -1,14 +1,14 @@
-"""Successes out of repeated tries at single items: binomial item response theory on skills, and pass@k.
+"""Successes in repeated tries at single items: a binomial item response model on skills, and pass@k.
 
 For LLM i, item q and n_iq tries,
 
     S_iq ~ Binomial(n_iq, p_iq),  logit p_iq = gamma' theta_i + eps_i + b_q,
     b_q ~ N(b0, sd_item^2),  eps_i ~ N(0, sd_llm^2).
 
-Skills theta are known from benchmark scores up to an error: their law given those scores is taken to be normal, with
-the mean and the covariance, over all LLMs jointly, of posterior draws. u_i = gamma' theta_i + eps_i is then normal too.
-Given u the items are independent, and each b_q is integrated out by Gauss-Hermite quadrature about its mode; u, on
-which every item of an LLM bears, is integrated out by Laplace's approximation.
+The skills theta are known from benchmark scores with an error. Their joint law over all LLMs given those scores is
+taken to be normal, with the mean and the covariance of posterior draws. Then u_i = gamma' theta_i + eps_i is also
+normal. Given u the items are independent, and each b_q is integrated out by Gauss-Hermite quadrature about its mode. u
+is integrated out by Laplace's approximation.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ..numerics.logistic import logistic_pair
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-NODES = 11  # Gauss-Hermite, for an item's intercept
-DECREMENT = 1e-10
+NODES = 11  # of the Gauss-Hermite quadrature over an item's intercept
+DECREMENT = 1e-10  # Newton's method stops where its decrement g' H^-1 g is that small
 MAX_STEPS = 100
 
 
@@ -36,10 +36,10 @@ MAX_STEPS = 100
 
 
 def pass_at_k(successes: npt.ArrayLike, tries: npt.ArrayLike, k: npt.ArrayLike) -> float | np.ndarray:
-    """Unbiased estimate of pass@k, the probability that at least one of k tries succeeds.
+    """Return the unbiased estimate of pass@k, the probability that at least one of k tries succeeds.
 
-    1 - C(n - c, k) / C(n, k) for c successes in n tries (Chen et al. 2021), as a product of min(c, k) ratios, which
-    neither overflows nor cancels.
+    It is 1 - C(n - c, k) / C(n, k) for c successes in n tries (Chen et al. 2021), computed as a product of min(c, k)
+    ratios, without overflow or cancellation.
 
     Parameters
     ----------
@@ -87,6 +87,7 @@ def pass_at_k(successes: npt.ArrayLike, tries: npt.ArrayLike, k: npt.ArrayLike) 
 
 
 def _whole(values: npt.ArrayLike, name: str) -> np.ndarray:
+    """Return whole numbers as integers, or raise a DataError."""
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
         numbers = np.asarray(values, dtype=float)
@@ -105,19 +106,19 @@ def _place(where: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Counts:
-    """Successes and tries, arrays (n, Q), 0 tries where an LLM did not face an item."""
+    """Numbers of successes and of tries, arrays (n, Q), with 0 tries where an LLM did not try an item."""
 
     successes: np.ndarray
     tries: np.ndarray
 
     @property
     def constant(self) -> float:
-        """Log binomial coefficients, summed."""
+        """Sum of the logarithms of the binomial coefficients."""
         n, c = self.tries, self.successes
         return float(np.sum(special.gammaln(n + 1) - special.gammaln(c + 1) - special.gammaln(n - c + 1)))
 
     def padded(self, extra: int) -> Counts:
-        """The same with LLMs that faced no item."""
+        """Return the counts with further LLMs that tried no item."""
         nothing = np.zeros((extra, self.tries.shape[1]), dtype=self.tries.dtype)
         return Counts(np.vstack([self.successes, nothing]), np.vstack([self.tries, nothing]))
 
@@ -137,25 +138,25 @@ class SkillMoments:
 
     @classmethod
     def from_draws(cls, theta: np.ndarray) -> SkillMoments:
-        """Of draws (S, n, K)."""
+        """Return mean and covariance of draws (S, n, K)."""
         mean = theta.mean(axis=0)
         flat = (theta - mean).reshape(len(theta), -1)
         return cls(mean, (flat.T @ flat / (len(theta) - 1)).reshape(*mean.shape, *mean.shape))
 
     def part(self, rows: Sequence[int], skills: Sequence[int]) -> SkillMoments:
-        """Of some LLMs and skills."""
+        """Return the moments of chosen LLMs and skills, by position."""
         grid = np.ix_(rows, skills, rows, skills)
         return SkillMoments(self.mean[np.ix_(rows, skills)], self.cov[grid])
 
     def standardised(self, centre: np.ndarray, scale: np.ndarray) -> SkillMoments:
-        """Of (theta - centre) / scale."""
+        """Return the moments of (theta - centre) / scale."""
         outer = scale[:, None, None] * scale
         return SkillMoments((self.mean - centre) / scale, self.cov / outer[None])
 
 
 @dataclass(frozen=True)
 class CountParameters:
-    """Natural parameters: loadings gamma (K,), intercept b0, sd_item, sd_llm (0 for none)."""
+    """Loadings gamma (K,), intercept b0, sd_item, and sd_llm, which is 0 if LLMs have no effects beyond skills."""
 
     loadings: np.ndarray
     intercept: float
@@ -165,20 +166,21 @@ class CountParameters:
 
 @dataclass(frozen=True)
 class CountPosterior:
-    """Laplace's approximation given the parameters.
+    """Laplace's approximation to the law of u and the items' intercepts given the successes, at given parameters.
 
     Attributes
     ----------
     loglike : float
+        Marginal log-likelihood.
     restricted : float
-        ``loglike`` less half the log-determinant of the information on (gamma, b0): what standard deviations maximise,
-        as in restricted maximum likelihood, so that they are not too small where LLMs are few.
+        ``loglike`` less half the log-determinant of the information on (gamma, b0). It is maximised, as in restricted
+        maximum likelihood, so that standard deviations are not too small where there are few LLMs.
     mean : array (n,)
         Mode of u.
     root : array (n, m)
-        R with R R' the covariance of u about it.
+        R such that R R' is the covariance of u about its mode.
     nodes, log_weight : arrays (Q, M)
-        Nodes of the items' intercepts and their log-weights, the prior density included.
+        Quadrature nodes of the items' intercepts, and their log-weights including the prior density.
     """
 
     loglike: float
@@ -195,7 +197,7 @@ def count_posterior(
     parameters: CountParameters,
     start: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> CountPosterior:
-    """Modes, covariances and the log-likelihood at given parameters.
+    """Compute modes, covariances and the log-likelihood at given parameters.
 
     Parameters
     ----------
@@ -203,7 +205,7 @@ def count_posterior(
     moments : SkillMoments
     parameters : CountParameters
     start : (array (n,), array (Q,)), optional
-        u and b from which to search.
+        Values of u and b at which the search for the mode starts.
 
     Returns
     -------
@@ -212,7 +214,7 @@ def count_posterior(
     prior_mean = moments.mean @ parameters.loadings
     spread = np.einsum("k,ikjl,l->ij", parameters.loadings, moments.cov, parameters.loadings)
     values, vectors = np.linalg.eigh(symmetrise(spread))
-    # without residuals LLMs of one family may share all of their error: the root then has few columns
+    # with sd_llm = 0 the covariance of u may be singular, as LLMs of a family share the error of their skills
     kept = values > 1e-12 * max(float(values[-1]), 1e-300)
     if parameters.sd_llm:
         kept[:] = True
@@ -226,7 +228,7 @@ def count_posterior(
     factor = np.linalg.cholesky(curvature)
     loglike = value - np.log(np.diag(factor)).sum() + counts.constant
     half = np.linalg.solve(factor, root.T).T
-    # of u given gamma and b0, (V + H^-1)^-1 for the items' curvature H and the variance V before the table
+    # the information (V + H^-1)^-1 on the means of u, for the curvature H of the items and the prior covariance V of u
     pulled = np.linalg.solve(factor, root.T @ hessian)
     design = np.column_stack([moments.mean, np.ones(len(moments.mean))])
     information = design.T @ (hessian - pulled.T @ pulled) @ design
@@ -235,14 +237,14 @@ def count_posterior(
 
 
 def _log_likelihood(counts: Counts, eta: np.ndarray) -> float:
-    """Sum over cells without binomial coefficients."""
+    """Return the log-likelihood at linear predictors (n, Q), without binomial coefficients."""
     return float(np.sum(counts.successes * eta - counts.tries * np.logaddexp(0.0, eta)))
 
 
 def _joint_mode(
     counts: Counts, prior_mean: np.ndarray, root: np.ndarray, parameters: CountParameters, z: np.ndarray, b: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Newton's method for (z, b) of the joint density, which is log-concave."""
+    """Return the mode of the joint density of z and b, which is log-concave, by Newton's method; u = mean + root z."""
     sd = parameters.sd_item
 
     def value(z: np.ndarray, b: np.ndarray) -> float:
@@ -270,7 +272,7 @@ def _joint_mode(
 def _halved(
     value: Callable[..., float], at: tuple[np.ndarray, np.ndarray], step: tuple[np.ndarray, np.ndarray], best: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The first of step, step / 2, ... that does not fall below ``best``."""
+    """Return the first of the points after step, step / 2, ... whose value is not below ``best``, and that value."""
     size = 1.0
     while size > 1e-9:
         z, b = (x + size * dx for x, dx in zip(at, step, strict=True))
@@ -284,7 +286,7 @@ def _halved(
 def _item_nodes(
     counts: Counts, u: np.ndarray, b: np.ndarray, parameters: CountParameters
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Hermite nodes about each item's mode, arrays (Q, M)."""
+    """Return Gauss-Hermite nodes about each item's mode, and their log-weights, arrays (Q, M)."""
     x, weight = special.roots_hermitenorm(NODES)
     p, rest = logistic_pair(u[:, None] + b)
     sd = 1.0 / np.sqrt(np.sum(counts.tries * p * rest, axis=0) + 1.0 / parameters.sd_item**2)
@@ -297,7 +299,7 @@ def _item_nodes(
 def item_terms(
     counts: Counts, u: np.ndarray, nodes: np.ndarray, log_weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """log of each item's integral (Q,), the nodes' posterior weights (Q, M), and p and 1 - p (n, Q, M)."""
+    """Return the log of each item's integral (Q,), the nodes' posterior weights (Q, M), and p and 1 - p (n, Q, M)."""
     eta = u[:, None, None] + nodes
     small = np.exp(-np.abs(eta))
     large = 1.0 / (1.0 + small)
@@ -314,11 +316,11 @@ def item_terms(
 def _marginal_mode(
     counts: Counts, prior_mean: np.ndarray, root: np.ndarray, nodes: np.ndarray, log_weight: np.ndarray, z: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Mode of z with the items integrated out: z, minus the Hessians in z and in u there, and the log density."""
+    """Return the mode of z with the items integrated out, minus the Hessians in z and in u, and the log density."""
 
     def evaluate(z: np.ndarray) -> tuple[float, tuple[np.ndarray, ...]]:
-        found = item_terms(counts, prior_mean + root @ z, nodes, log_weight)
-        return float(found[0].sum()) - 0.5 * z @ z, found
+        terms = item_terms(counts, prior_mean + root @ z, nodes, log_weight)
+        return float(terms[0].sum()) - 0.5 * z @ z, terms
 
     best, (_, weight, p, rest) = evaluate(z)
     for _ in range(MAX_STEPS):
@@ -330,7 +332,8 @@ def _marginal_mode(
         hessian = np.diag(within) - flat @ flat.T
         curvature = symmetrise(np.eye(len(z)) + root.T @ hessian @ root)
         gradient = root.T @ mean.sum(axis=1) - z
-        if cholesky_or_none(curvature) is None:  # the part without the items' spread is positive definite
+        if cholesky_or_none(curvature) is None:
+            # far from the mode the Hessian may be indefinite; without the variance of the nodes it never is
             hessian = np.diag(within)
             curvature = symmetrise(np.eye(len(z)) + (root.T * within) @ root)
         step = np.linalg.solve(curvature, gradient)
@@ -338,9 +341,9 @@ def _marginal_mode(
             break
         size, floor = 1.0, best - 1e-9 * (1.0 + abs(best))
         while size > 1e-9:
-            moved, found = evaluate(z + size * step)
-            if moved >= floor:
-                z, best, (_, weight, p, rest) = z + size * step, moved, found
+            reached, terms = evaluate(z + size * step)
+            if reached >= floor:
+                z, best, (_, weight, p, rest) = z + size * step, reached, terms
                 break
             size *= 0.5
         else:

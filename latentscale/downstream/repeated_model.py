@@ -1,4 +1,4 @@
-"""RepeatedSamplingModel: successes out of repeated tries at single items, driven by the skills of a fit."""
+"""RepeatedSamplingModel: successes in repeated tries at single items, regressed on the skills of a fit."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ class RepeatedSamplingModel:
         S_iq ~ Binomial(n_iq, p_iq),  logit p_iq = gamma' theta_i + eps_i + b_q,
         b_q ~ N(b0, sd_item^2),  eps_i ~ N(0, sd_llm^2).
 
-    gamma, b0 and the standard deviations maximise the marginal likelihood of the successes, in which b_q, eps_i and
-    what is not known of the skills theta_i given the benchmark scores are integrated out (``latentscale.
-    downstream.repeated_law`` says how). All items discriminate alike.
+    gamma, b0 and the standard deviations maximise the marginal likelihood of the successes, in which b_q, eps_i and the
+    skills theta_i are integrated out, the skills over their law given the benchmark scores
+    (``latentscale.downstream.repeated_law`` says how). All items have the same discrimination.
 
     Parameters
     ----------
     fit : LatentSkillResults
     table : table
-        One row per LLM and item. LLMs must be in the fit's likelihood; not every LLM needs to face every item.
+        One row per LLM and item. LLMs must be in the fit's likelihood. Not every LLM needs to have tried every item.
     llm : str, optional
-        Column of LLM names, by default called as in the fit's panel.
+        Column of LLM names; by default it is called as in the fit's panel.
     item, successes : str
         Columns of item names and of numbers of successes.
     tries : str or int
         Column of numbers of tries, or one number for all rows.
     skills : sequence of str, optional
-        Skills that may load; all by default. With few LLMs in the table name one or two.
+        Skills with free loadings, by default all. With few LLMs in the table name one or two.
     residual : bool
-        Whether LLMs have effects eps_i of their own, beyond skills. Without them intervals are too short wherever
-        skills do not tell all.
+        Whether LLMs have effects eps_i beyond their skills. Without them intervals are too short wherever the skills
+        do not explain all differences between LLMs.
 
     Raises
     ------
     DataError
-        If columns or names are missing, an LLM is unknown to the fit, a pair of LLM and item comes twice, numbers are
+        If columns or names are missing, an LLM is unknown to the fit, a pair of LLM and item has two rows, numbers are
         not whole, successes exceed tries, or the table has too few LLMs or items for the parameters.
 
     Examples
@@ -111,7 +111,7 @@ class RepeatedSamplingModel:
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters with their kinds and labels: Parameters (P,)."""
+        """Names, kinds and labels of the parameters, Parameters of length P."""
         loadings = [(kinds.TRIES_LOADING, (skill,)) for skill in self.skills]
         spreads = [kinds.ITEM_SD, kinds.TRIES_LLM_SD] if self.residual else [kinds.ITEM_SD]
         return Parameters.of([*loadings, *((kind, ()) for kind in (kinds.TRIES_INTERCEPT, *spreads))])
@@ -129,10 +129,10 @@ class RepeatedSamplingModel:
         Parameters
         ----------
         size : int
-            Draws of skills, from which their mean and covariance over the table's LLMs are taken.
+            Number of draws of the skills, from which their means and covariance are computed.
         seed : int
         uncertainty : sequence of {"parameters", "family"}
-            What of the skills is not known: the fit's estimates, and family effects given those.
+            Sources of the skills' uncertainty to include: the fit's estimates, and family effects given these.
 
         Returns
         -------
@@ -166,16 +166,16 @@ class RepeatedSamplingModel:
                 f"{len(self.llms)} LLMs and {len(self.items)} items are too few for {size} parameters (it takes that "
                 "many LLMs, and two items): name fewer skills (skills=[...]), set residual=False, or add LLMs."
             )
-        # solved by all or by none, the table says nothing of who is better
+        # without both successes and failures the likelihood has no maximum
         share = self.successes.sum() / self.tries.sum()
         if share in (0.0, 1.0):
             raise DataError(f"{'All' if share else 'None'} of the {self.tries.sum()} tries succeeded: nothing to fit.")
 
 
 def _read_whole(column: pd.Series, name: str, where: pd.Index) -> np.ndarray:
-    """Whole numbers of at least 0."""
-    values, wrong = to_floats(column)
-    bad = wrong | ~np.isfinite(values) | (values != np.floor(values)) | (values < 0)
+    """Return a column of whole numbers of at least 0 as an array, or raise a DataError that names the rows."""
+    values, unreadable = to_floats(column)
+    bad = unreadable | ~np.isfinite(values) | (values != np.floor(values)) | (values < 0)
     if bad.any():
         shown = (f"{where[i]}: {column.iloc[i]!r}" for i in np.flatnonzero(bad))
         raise DataError(f"{name} must be whole numbers of at least 0: {some(shown, total=int(bad.sum()))}.")

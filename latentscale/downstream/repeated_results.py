@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .repeated_fit import CountEstimate
     from .repeated_model import RepeatedSamplingModel
 
-_FAR = 0.05  # in standard errors: a gradient beyond this is no optimum
+_FAR = 0.05  # a gradient of more than this, in standard errors, is not at an optimum
 ITEMS = ("table", "new")
 
 
@@ -40,7 +40,7 @@ def fit_repeated_sampling(
     seed: int = 0,
     uncertainty: str | Sequence[str] = ("parameters", "family"),
 ) -> RepeatedSamplingResults:
-    """RepeatedSamplingResults of a RepeatedSamplingModel; see its ``fit``."""
+    """Fit a RepeatedSamplingModel; see ``RepeatedSamplingModel.fit``."""
     options = {"size": size, "seed": seed, "sources": read_sources(uncertainty)}
     moments, _ = _moments(model, options)
     estimate = fit_counts(Counts(model.successes, model.tries), moments, model.residual)
@@ -53,13 +53,14 @@ def fit_repeated_sampling(
 def _moments(
     model: RepeatedSamplingModel, options: dict[str, Any], data: IntoFrame | None = None
 ) -> tuple[SkillMoments, tuple[np.ndarray, pd.Index]]:
-    """SkillMoments of the table's LLMs and then of those LLMs of ``data`` that are not among them.
+    """Return the law of the skills of the table's LLMs, and of LLMs of ``data`` that are not among them.
 
     Returns
     -------
     moments : SkillMoments
-    places : int array (m,)
-        Where among them the LLMs of ``data`` are, and their names.
+        Of the table's LLMs, then of the others.
+    places, names : int array (m,), Index (m,)
+        Where among these the LLMs of ``data`` are, and their names; by default of the table's LLMs.
     """
     fitted = model.parent.model
     request = read_request(fitted)
@@ -95,7 +96,7 @@ def _moments(
 
 
 class RepeatedSamplingResults(NamedEstimates):
-    """Results of a binomial model of repeated tries. Immutable; every table handed out is a new one.
+    """Results of a binomial model of repeated tries. Immutable; every table that a method returns is a new one.
 
     Attributes
     ----------
@@ -125,12 +126,12 @@ class RepeatedSamplingResults(NamedEstimates):
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
+        """Names, kinds and labels of the parameters, ``latentscale.parameters.named.Parameters`` of length P."""
         return self.model.parameters
 
     @property
     def params(self) -> pd.Series:
-        """Loadings gamma, intercept b0, sd_item and sd_llm, Series (P,)."""
+        """Estimates of the loadings gamma, the intercept b0, sd_item and sd_llm, Series (P,)."""
         return pd.Series(self.estimate.vector, index=self.model.param_names, name="estimate")
 
     @property
@@ -138,28 +139,28 @@ class RepeatedSamplingResults(NamedEstimates):
         return self.estimate.cov
 
     def cov_params(self) -> pd.DataFrame:
-        """Inverse observed information, DataFrame (P, P); of an sd_llm at zero NaN."""
+        """Return the inverse observed information, DataFrame (P, P); NaN for an sd_llm of zero."""
         return super().cov_params()
 
     @property
     def _spare(self) -> np.ndarray:
-        """Of loadings n - K - 1, n LLMs and K loadings, as they are a regression over LLMs; else infinite."""
+        """Degrees of freedom (P,): n - K - 1 for the K loadings, a regression over n LLMs, and infinity for others."""
         spare = len(self.model.llms) - len(self.model.skills) - 1
         return np.where(self.parameters.are(kinds.TRIES_LOADING) & (spare > 0), float(spare), np.inf)
 
     @property
     def pvalues(self) -> pd.Series:
-        """Two-sided p-values, Series (P,), by the laws of ``conf_int``.
+        """Two-sided p-values by the laws that ``conf_int`` uses, Series (P,).
 
-        Of standard deviations NaN, as zero is the edge of their space.
+        NaN for standard deviations, because zero is at the boundary of their space.
         """
         return super().pvalues.where([parameter.kind.zero_is_tested for parameter in self.parameters])
 
     def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
-        """Wald intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
+        """Return Wald intervals, DataFrame (P, 2) with columns ``lower`` and ``upper``.
 
-        Of loadings by the t law with n - K - 1 degrees of freedom, n LLMs and K loadings, as they are a regression over
-        LLMs; of standard deviations on the log scale.
+        Intervals of the K loadings use the t law with n - K - 1 degrees of freedom, because they are coefficients of a
+        regression over n LLMs. Intervals of standard deviations are computed on the log scale.
 
         Parameters
         ----------
@@ -182,21 +183,21 @@ class RepeatedSamplingResults(NamedEstimates):
 
     @property
     def problems(self) -> tuple[tuple[str, type[Warning]], ...]:
-        """What a reader must know of this fit: tuple of (message, category of warning)."""
-        found: list[tuple[str, type[Warning]]] = []
+        """What speaks against trusting this fit: tuple of (message, category of warning), empty if nothing does."""
+        problems: list[tuple[str, type[Warning]]] = []
         distance = self.estimate.distance
         if not np.isfinite(distance):
             words = "The information is not positive definite: there are no standard errors. Name fewer skills."
-            found.append((words, ConvergenceWarning))
+            problems.append((words, ConvergenceWarning))
         elif distance > _FAR:
-            found.append((f"The fit stopped {distance:.2g} standard errors from its optimum.", ConvergenceWarning))
+            problems.append((f"The fit stopped {distance:.2g} standard errors from its optimum.", ConvergenceWarning))
         if self.estimate.at_edge:
             words = (
                 "sd_llm is estimated at zero: the skills' uncertainty alone is as much as the LLMs differ from the "
                 "regression. Standard errors and curves hold it there."
             )
-            found.append((words, BoundaryWarning))
-        return tuple(found)
+            problems.append((words, BoundaryWarning))
+        return tuple(problems)
 
     # --- items and LLMs --------------------------------------------------------------------------------------------
 
@@ -205,19 +206,20 @@ class RepeatedSamplingResults(NamedEstimates):
         return Counts(self.model.successes, self.model.tries)
 
     def item_intercepts(self) -> pd.DataFrame:
-        """Items' intercepts b_q given the data: DataFrame by item with mean, sd, successes, tries.
+        """Return the posterior of the items' intercepts b_q at the estimates, DataFrame by item.
 
-        The larger b_q the easier the item; -b_q is its difficulty. At the estimates: their own error is not in sd.
+        Columns are mean, sd, successes and tries. The larger b_q, the easier is the item; -b_q is its difficulty. The
+        sd leaves out the uncertainty of the estimates.
         """
         mean, sd = item_summary(self._counts, self.moments, self.estimate)
         sums = {"successes": self.model.successes.sum(axis=0), "tries": self.model.tries.sum(axis=0)}
         return pd.DataFrame({"mean": mean, "sd": sd, **sums}, index=self.model.items)
 
     def llm_propensities(self) -> pd.DataFrame:
-        """gamma' theta_i + eps_i of the table's LLMs given the data: DataFrame by LLM.
+        """Return the posterior of gamma' theta_i + eps_i of the table's LLMs at the estimates, DataFrame by LLM.
 
-        Columns mean, sd (at the estimates), from_skills (gamma' theta_i at the mean of the skills given the benchmark
-        scores alone).
+        Columns are mean, sd and from_skills, which is gamma' theta_i at the mean of the skills given the benchmark
+        scores alone.
         """
         mean, sd, skills = llm_summary(self._counts, self.moments, self.estimate)
         return pd.DataFrame({"mean": mean, "sd": sd, "from_skills": skills}, index=self.model.llms)
@@ -233,31 +235,31 @@ class RepeatedSamplingResults(NamedEstimates):
         size: int = 1000,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Curves of pass@k: the mean over items of 1 - (1 - p)^k, with intervals.
+        """Return curves of pass@k, the mean over items of 1 - (1 - p)^k, with intervals.
 
         Parameters
         ----------
         k : int or sequence of int
-            At least 1; beyond the numbers of tries a curve is extrapolated by the model.
+            Numbers of tries, at least 1. Beyond those of the table the model extrapolates.
         data : table, optional
-            LLMs by family and covariates, as for ``fit.predict``; those of the table are known by name and family and
-            keep their successes. By default the LLMs of the table.
+            LLMs with family and covariates, as for ``fit.predict``. LLMs of the table are recognised by name and
+            family, and their successes count. By default the LLMs of the table.
         items : {"table", "new"}
-            The mean over the table's items, or over the law of items.
+            Whether to average over the items of the table, or over the law of items.
         alpha : float
             One minus the level of the intervals, in (0, 1).
         size : int
-            Draws.
+            Number of draws.
         seed : int
 
         Returns
         -------
         DataFrame
-            One row per LLM and k: llm, k, mean, mean_ci_lower, mean_ci_upper (fractions, of the expected pass@k, from
-            the uncertainty of estimates, skills, effects of LLMs and items), obs_ci_lower, obs_ci_upper (of an unbiased
-            estimate, were the same tries made anew) and observed, the unbiased estimate from the table. The last three
-            are NaN for new LLMs, for those that did not face every item, for k above a number of tries, and for
-            ``items="new"``.
+            One row per LLM and k: llm, k, mean, mean_ci_lower and mean_ci_upper (of the expected pass@k, from the
+            uncertainty of estimates, skills, effects of LLMs and items), obs_ci_lower and obs_ci_upper (of an unbiased
+            estimate from new tries, as many as in the table) and observed, the unbiased estimate from the table. All
+            are fractions. The last three are NaN for new LLMs, for LLMs that did not try every item, for k above a
+            number of tries, and for ``items="new"``.
 
         Raises
         ------
@@ -296,7 +298,7 @@ class RepeatedSamplingResults(NamedEstimates):
         )
 
     def _observed(self, k: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Unbiased estimates (m, len(k))."""
+        """Return the unbiased estimates of LLMs by position, array (m, len(k)), NaN where there are none."""
         out = np.full((len(places), len(k)), np.nan)
         for row, place in enumerate(places):
             if place >= len(self.model.llms) or self.model.tries[place].min() < 1:
@@ -316,7 +318,7 @@ class RepeatedSamplingResults(NamedEstimates):
         alpha: float = 0.05,
         **options: Any,
     ) -> Axes:
-        """Curves of pass@k with bands and the observed unbiased estimates; see ``plots.repeated_sampling``.
+        """Plot curves of pass@k with bands and the observed unbiased estimates; see ``plots.repeated_sampling``.
 
         Parameters
         ----------
@@ -325,11 +327,12 @@ class RepeatedSamplingResults(NamedEstimates):
         data : table, optional
             New LLMs, as for ``pass_at_k``.
         k : sequence of int, optional
-            By default some twenty from 1 to twice the largest number of tries, evenly spread on a log scale.
+            By default some twenty numbers from 1 to twice the largest number of tries, even on a log scale.
         ax : matplotlib Axes, optional
         alpha : float
+            One minus the level of the bands.
         **options
-            Of ``pass_at_k``.
+            Options of ``pass_at_k``.
 
         Returns
         -------
@@ -343,7 +346,10 @@ class RepeatedSamplingResults(NamedEstimates):
     # --- reports ---------------------------------------------------------------------------------------------------
 
     def summary(self, alpha: float = 0.05) -> SkillSummary:
-        """statsmodels Summary; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
+        """Return a statsmodels Summary with ``as_text``, ``as_html``, ``as_latex``, ``as_csv``.
+
+        ``alpha`` is one minus the level of its intervals.
+        """
         summary, model = SkillSummary(), self.model
         left = [("LLMs:", f"{len(model.llms)}"), ("Items:", f"{len(model.items)}"), ("Tries:", f"{model.tries.sum()}")]
         right = [

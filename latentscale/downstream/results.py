@@ -16,9 +16,9 @@ from ..inference.named_estimates import NamedEstimates
 from ..prediction.parameter_law import parameter_law
 from ..results.prediction_results import PredictionResults
 from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
-from .draws import target_draws, target_joint, target_means
-from .target import carried, target_law
-from .target_fit import carried_root, fit_target, target_cov
+from .target import natural_derivatives, target_law
+from .target_draws import target_draws, target_joint, target_means
+from .target_fit import first_stage_root, fit_target, target_cov
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoFrame
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from ..parameters.named import Parameters
     from ..prediction.skill_draws import Request
     from ..results.latent_skill import LatentSkillResults
-    from .draws import TargetDraws
     from .model import DownstreamModel
     from .target import TargetLaw
+    from .target_draws import TargetDraws
     from .target_fit import TargetEstimate
 
-_FAR = 0.05  # in standard errors: a gradient beyond this is no optimum
+_FAR = 0.05  # a gradient of more than this, in standard errors, is not at an optimum
 KINDS = ("parameters",)
 
 
 def fit_downstream(
     model: DownstreamModel, uncertainty: str | Sequence[str] = ("parameters",), integration: str | None = None
 ) -> DownstreamResults:
-    """DownstreamResults of a DownstreamModel; see its ``fit``."""
+    """Fit a DownstreamModel; see ``DownstreamModel.fit``."""
     wanted = check_several_of("uncertainty", uncertainty, KINDS, empty=True)
     parent = model.parent
-    root = carried_root(parameter_law(parent)) if wanted else None
+    root = first_stage_root(parameter_law(parent)) if wanted else None
     estimate = fit_target(parent.model, parent.structure, model.data, integration)
     results = DownstreamResults(model, estimate, root)
     for message in results.problems:
@@ -57,7 +57,7 @@ class DownstreamResults(NamedEstimates):
     model : DownstreamModel
     estimate : latentscale.downstream.target_fit.TargetEstimate
     root : array (S, m) or None
-        Root of the covariance of the first stage's estimates; None where it is left out.
+        Root R of the covariance R R' of the estimates of the first stage; None if these are taken as known.
     """
 
     model: DownstreamModel
@@ -76,10 +76,10 @@ class DownstreamResults(NamedEstimates):
     def as_target(
         self, fit: LatentSkillResults, request: Request, size: int, seed: int, sources: Collection[str]
     ) -> tuple[TargetDraws, np.ndarray, str]:
-        """Joint draws, draws of the expected score (S, n) that belong to them, and what it is in words.
+        """Return joint draws of skills, the draws of the expected score (S, n) that belong to them, and its name.
 
-        ``latentscale.planning.next_evaluation`` asks for them where this regression's target is what evaluations are
-        to tell of.
+        ``latentscale.planning.next_evaluation`` needs them if the target of this regression is what the evaluations
+        are to inform about.
 
         Raises
         ------
@@ -101,12 +101,12 @@ class DownstreamResults(NamedEstimates):
 
     @property
     def parameters(self) -> Parameters:
-        """The parameters with their kinds and labels: a ``latentscale.parameters.named.Parameters``."""
+        """Names, kinds and labels of the parameters, ``latentscale.parameters.named.Parameters`` of length P."""
         return self.model.parameters
 
     @property
     def params(self) -> pd.Series:
-        """Natural parameters, Series (P,): loadings, intercept, precision, free asymptotes, s."""
+        """Estimates of loadings, intercept, precision, free asymptotes and s, Series (P,)."""
         law, free = self._law, self.model.data.free
         ends = [value for value, name in ((law.lower, "c"), (law.upper, "d")) if name in free]
         ends += [] if law.family_sd is None else [law.family_sd]
@@ -114,32 +114,34 @@ class DownstreamResults(NamedEstimates):
         values = [*law.loadings[self.model.data.skills], law.intercept, *precision, *ends]
         return pd.Series(values, index=self.model.param_names, name="estimate")
 
-    def _carried(self) -> np.ndarray:
-        """d natural / d zeta, (P,)."""
-        return carried(self.model.data, self.estimate.zeta, len(self.model.parent.model.skills))
+    def _natural_derivatives(self) -> np.ndarray:
+        """Return the derivative of each parameter with respect to its coordinate, array (P,)."""
+        return natural_derivatives(self.model.data, self.estimate.zeta, len(self.model.parent.model.skills))
 
     def cov_params(self, known_skills: bool = False) -> pd.DataFrame:
-        """Covariance of the natural parameters, DataFrame (P, P).
+        """Return the covariance of the parameters, DataFrame (P, P); NaN where it does not exist.
 
         Parameters
         ----------
         known_skills : bool
-            Whether the parameters of the fit are taken as known: then the inverse observed information alone.
+            Whether the parameters of the fit are taken as known. The covariance is then the inverse observed
+            information of the regression.
         """
-        names, carried = self.model.param_names, self._carried()
+        names, derivatives = self.model.param_names, self._natural_derivatives()
         cov = np.full((len(names), len(names)), np.nan)
         if not self.problems:
             cov = target_cov(self.estimate, None if known_skills else self.root)
-        return pd.DataFrame(cov * np.outer(carried, carried), index=names, columns=names)
+        return pd.DataFrame(cov * np.outer(derivatives, derivatives), index=names, columns=names)
 
     @property
     def _covariance_matrix(self) -> np.ndarray:
         return self.cov_params().to_numpy()
 
     def parameter_table(self, alpha: float = 0.05) -> pd.DataFrame:
-        """One row per parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, std_err_known.
+        """Return a row per parameter: estimate, std_err, z, p_value, ci_lower, ci_upper, std_err_known.
 
-        The last column has standard errors as they were if the parameters of the fit were known.
+        The last column has the standard errors that would hold if the parameters of the fit were known. ``alpha`` is
+        one minus the level of the intervals.
         """
         known = np.sqrt(np.diag(self.cov_params(known_skills=True)))
         known = pd.Series(known, index=self.model.param_names, name="std_err_known")
@@ -150,7 +152,7 @@ class DownstreamResults(NamedEstimates):
     def predict(
         self, data: IntoFrame | None = None, observed: bool = False, size: int = 4000, seed: int = 0
     ) -> pd.Series:
-        """Expected scores of the target at the estimates, Series by LLM; see ``get_prediction``."""
+        """Return the expected scores of the target at the estimates, Series by LLM; see ``get_prediction``."""
         draws = target_draws(self.model, self.estimate, self.root, data, observed, size, seed, ("family",))
         return pd.Series(draws.mean[:, 0], index=draws.llms, name=self.model.target)
 
@@ -162,9 +164,9 @@ class DownstreamResults(NamedEstimates):
         seed: int = 0,
         uncertainty: str | Sequence[str] = ("parameters", "family", "score"),
     ) -> PredictionResults:
-        """The target's scores of LLMs with their uncertainty.
+        """Predict the target's scores of LLMs, with their uncertainty.
 
-        An LLM of a family with scores of the target is predicted given those too.
+        The prediction of an LLM also uses the target's scores of other LLMs of its family.
 
         Parameters
         ----------
@@ -172,18 +174,18 @@ class DownstreamResults(NamedEstimates):
             One row per LLM, with the family column and the covariates of the fit; an unknown family is predicted from
             the distribution of families. By default the LLMs in the fit's likelihood.
         observed : bool
-            Whether to condition on benchmark scores in ``data`` too.
+            Whether to condition also on the benchmark scores in ``data``.
         size : int
-            Draws.
+            Number of draws.
         seed : int
         uncertainty : sequence of {"parameters", "family", "score"}
-            Sources: of the estimates of the regression and of the fit, of the skills given those, of a score given its
-            expectation. A source that is left out stands still.
+            Sources of uncertainty to include: the estimates of the regression and of the fit; the skills, given these;
+            a score, given its expectation. Sources that are left out are held at their means.
 
         Returns
         -------
         PredictionResults
-            ``summary_frame(alpha)``: llm, benchmark, mean, mean_se, mean_ci_lower, mean_ci_upper, obs_ci_lower,
+            Its ``summary_frame(alpha)`` has llm, benchmark, mean, mean_se, mean_ci_lower, mean_ci_upper, obs_ci_lower,
             obs_ci_upper, observed.
         """
         draws = target_draws(self.model, self.estimate, self.root, data, observed, size, seed, uncertainty)
@@ -193,12 +195,12 @@ class DownstreamResults(NamedEstimates):
 
     @property
     def llf(self) -> float:
-        """Log-likelihood of the target's scores given the benchmarks', without penalties."""
+        """Log-likelihood of the target's scores given the benchmark scores, without penalties."""
         return self.estimate.loglike
 
     @property
     def nobs(self) -> int:
-        """Scores of the target in the likelihood."""
+        """Number of scores of the target in the likelihood."""
         return self.model.nobs
 
     @property
@@ -208,7 +210,7 @@ class DownstreamResults(NamedEstimates):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What a reader must know of this fit, tuple of str."""
+        """What speaks against trusting this fit, tuple of str; empty if nothing does."""
         distance = self.estimate.distance
         if not np.isfinite(distance):
             words = "the information is not positive definite: some direction of the loadings is not determined"
@@ -220,7 +222,10 @@ class DownstreamResults(NamedEstimates):
     # --- reports ---------------------------------------------------------------------------------------------------
 
     def summary(self, alpha: float = 0.05) -> SkillSummary:
-        """statsmodels Summary; ``as_text``, ``as_html``, ``as_latex``, ``as_csv``."""
+        """Return a statsmodels Summary with ``as_text``, ``as_html``, ``as_latex``, ``as_csv``.
+
+        ``alpha`` is one minus the level of its intervals.
+        """
         summary = SkillSummary()
         summary.tables.append(self._header())
         summary.tables.append(coefficients(self.parameter_table(alpha), "Parameters", alpha))

@@ -23,26 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Scores of the target, and what of its law is free.
+    """The scores of the target, and which of its parameters are free.
 
     Attributes
     ----------
     y : array (n,)
-        Of the LLMs in the first stage's likelihood, strictly inside (0, 1); NaN where missing.
+        Scores of the LLMs in the likelihood of the first stage, strictly between 0 and 1; NaN where missing.
     state : int8 array (n,)
-        0 observed, 1 and 2 censored, -1 missing, as in ``Cells``.
+        0 for observed scores, 1 and 2 for scores censored at 0 and at 1, -1 for missing ones, as in ``Cells``.
     edge : float
+        Distance from 0 and 1 within which scores are censored.
     skills : int array (q,)
-        The skills that may load; the other loadings are zero.
+        Positions of the skills whose loadings are free; the other loadings are zero.
     chance : float
-        Guessing level, the lower asymptote unless that is free.
+        Guessing level: the lower asymptote, unless that is free.
     asymptotes : {"chance", "lower", "both"}
     shrink : float or None
-        e of the penalty -lambda' Sigma lambda / (2 e^2) on the loadings.
+        Standard deviation e of the penalty -lambda' Sigma lambda / (2 e^2) on the loadings.
     score_law : ScoreLaw
-        The law of a score, that of the first stage.
+        The law of a score, the same as in the first stage.
     family_effect : bool
-        Whether there is a u_l.
+        Whether families have effects u_l on the target.
     """
 
     y: np.ndarray
@@ -57,17 +58,17 @@ class Target:
 
     @property
     def curves(self) -> FreeCurves:
-        """The target's curve as a function of its free asymptotes' coordinates."""
+        """The target's curve as a function of the coordinates of its free asymptotes."""
         return FreeCurves("logistic", self.asymptotes, np.array([self.chance]))
 
     @property
     def free(self) -> str:
-        """Free asymptotes, of "c" and "d"."""
+        """The free asymptotes: "", "c" or "cd"."""
         return self.curves.free
 
     @property
     def places(self) -> dict[str, slice]:
-        """Where the coordinates zeta are, a dict of slices: loadings, intercept, precision, ends and family_sd."""
+        """Slices of zeta, a dict with loadings, intercept, precision, ends (of the free asymptotes) and family_sd."""
         sizes = {"loadings": len(self.skills), "intercept": 1, "precision": int(self.score_law.has_precision)}
         sizes |= {"ends": len(self.free), "family_sd": int(self.family_effect)}
         last = np.cumsum(list(sizes.values())).tolist()
@@ -75,13 +76,13 @@ class Target:
 
     @property
     def size(self) -> int:
-        """Coordinates zeta."""
+        """Length Z of zeta."""
         return self.places["family_sd"].stop
 
     def asymptotes_at(self, zeta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """c and d at coordinates (Z,) or draws of them (S, Z): arrays (1,) or (S,).
+        """Return the asymptotes c and d at coordinates (Z,) or at draws of them (S, Z): arrays (1,) or (S,).
 
-        Draws that would have d below c, as the errors of logit c and logit d are drawn apart, have d = c: a flat curve.
+        Errors of logit c and logit d are drawn without regard to c < d. Draws with d < c get d = c, a flat curve.
         """
         ends = zeta[..., self.places["ends"]]
         ends = ends[None] if ends.ndim == 1 else ends
@@ -91,9 +92,18 @@ class Target:
 
 @dataclass(frozen=True)
 class TargetLaw:
-    """Parameters of the target on the natural scale: loadings (K,), intercept, precision, lower, upper, s (or None).
+    """Parameters of the target.
 
-    The precision is 1 where the law of a score has none.
+    Attributes
+    ----------
+    loadings : array (K,)
+    intercept : float
+    precision : float
+        1 where the law of a score has no precision.
+    lower, upper : float
+        Asymptotes c and d.
+    family_sd : float or None
+        Standard deviation s of the family effects u_l, None if there are none.
     """
 
     loadings: np.ndarray
@@ -108,7 +118,7 @@ class TargetLaw:
 
 
 def target_law(target: Target, zeta: np.ndarray, n_skills: int) -> TargetLaw:
-    """zeta -> TargetLaw."""
+    """Return the parameters of the target at coordinates zeta (Z,)."""
     at = target.places
     loadings = np.zeros(n_skills)
     loadings[target.skills] = zeta[at["loadings"]]
@@ -118,8 +128,8 @@ def target_law(target: Target, zeta: np.ndarray, n_skills: int) -> TargetLaw:
     return TargetLaw(loadings, float(zeta[at["intercept"]][0]), precision, float(lower), float(upper), family_sd)
 
 
-def carried(target: Target, zeta: np.ndarray, n_skills: int) -> np.ndarray:
-    """d natural / d zeta, (Z,)."""
+def natural_derivatives(target: Target, zeta: np.ndarray, n_skills: int) -> np.ndarray:
+    """Return the derivative of each parameter with respect to its coordinate, array (Z,)."""
     out, at = np.ones(target.size), target.places
     out[at["precision"]] = target_law(target, zeta, n_skills).precision
     out[at["ends"]] = target.curves.ends(zeta[at["ends"]])[1]
@@ -129,7 +139,10 @@ def carried(target: Target, zeta: np.ndarray, n_skills: int) -> np.ndarray:
 
 
 def extended(structure: Structure, law: TargetLaw) -> Structure:
-    """The Structure with the target as its last benchmark, under the logistic link, and u_l / s as its last skill."""
+    """Return the parameters of the first stage with the target as one more benchmark, which has the logistic link.
+
+    If families have effects u_l on the target, u_l / s becomes one more skill, on which the target loads by s.
+    """
     if law.family_sd is not None:
         structure = _with_specific_skill(structure)
         law = replace(law, loadings=np.append(law.loadings, law.family_sd))
@@ -140,13 +153,13 @@ def extended(structure: Structure, law: TargetLaw) -> Structure:
         precision=np.append(structure.precision, law.precision),
         lower=np.append(structure.lower, law.lower),
         upper=np.append(structure.upper, law.upper),
-        # a link whose coordinates are all zero is the logistic one
+        # coordinates of zero make the link logistic
         link=np.vstack([structure.link, np.zeros((1, structure.link.shape[1]))]),
     )
 
 
 def _with_specific_skill(structure: Structure) -> Structure:
-    """One more skill of unit variance, which nothing loads on and no covariate moves."""
+    """Return the parameters with one more skill of unit variance, with loadings and slopes of zero."""
 
     def widened(matrix: np.ndarray) -> np.ndarray:
         return np.hstack([matrix, np.zeros((len(matrix), 1))])
@@ -160,24 +173,25 @@ def _with_specific_skill(structure: Structure) -> Structure:
     )
 
 
-def target_cells(model: LatentSkillModel, target: Target, scored: bool = True) -> Cells:
-    """Cells of the families with a score of the target: of J + 1 benchmarks, in users' covariates.
+def target_cells(model: LatentSkillModel, target: Target, with_target: bool = True) -> Cells:
+    """Return the scores, on J + 1 benchmarks, of the families in which some LLM has a score of the target.
 
     Parameters
     ----------
     model : LatentSkillModel
     target : Target
-    scored : bool
-        Whether the target's scores are among the cells.
+    with_target : bool
+        Whether the target's scores are among them.
 
     Returns
     -------
     Cells
+        With covariates as the user gave them.
     """
     prepared, codes = model.prepared, model.family_codes
     rows = np.isin(codes, np.unique(codes[target.state >= 0]))
     y = np.column_stack([prepared.y, target.y])[rows]
-    state = np.column_stack([prepared.state, target.state if scored else np.full_like(target.state, -1)])[rows]
+    state = np.column_stack([prepared.state, target.state if with_target else np.full_like(target.state, -1)])[rows]
     _, family = np.unique(codes[rows], return_inverse=True)
     edge = np.append(prepared.edge, target.edge)
     return Cells.from_tables(
@@ -186,7 +200,7 @@ def target_cells(model: LatentSkillModel, target: Target, scored: bool = True) -
 
 
 def stable_vector(structure: Structure) -> np.ndarray:
-    """The structural vector with precisions logged, in which the first stage's estimates are nearly normal."""
+    """Return the structural vector with the logarithms of precisions, in which estimates are nearly normal."""
     where = layout_of(structure).slices["precision"]
     s = layout_of(structure).flatten(structure)
     s[where] = np.log(s[where])

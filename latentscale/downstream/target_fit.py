@@ -1,21 +1,25 @@
-"""A further benchmark regressed on skills that are known with error.
+"""Fit of a regression of a further benchmark, the target, on skills that are known with error.
 
-The target T is one more benchmark, whose scores have the law of the fit (``components.score_laws``), by default
-Y_iT ~ Beta(mu phi, (1 - mu) phi), with mu = c + (d - c) F(lambda' theta_i + b + u_l) and c < d. u_l ~ N(0, s^2) is what
-the target asks of a family that no benchmark does (its specificity): one more skill, that the target alone loads on, by
-s. The coordinates zeta = (lambda, b; log phi if the law has a precision; logit c and logit d if they are free; s if
-there is a u_l) maximise the conditional likelihood
+The first stage is the fit of a latent skill model, with estimates of its parameters xi. The target T is one more
+benchmark, whose scores have the law of the fit (``components.score_laws``), by default
+
+    Y_iT ~ Beta(mu phi, (1 - mu) phi),  mu = c + (d - c) F(lambda' theta_i + b + u_l),  c < d.
+
+u_l ~ N(0, s^2) is a specific factor: ability of families on the target that none of the benchmarks measures. It is
+treated as one more skill, on which the target alone loads, with loading s. The coordinates zeta = (lambda, b; log phi
+if the law has a precision; logit c and logit d if they are free; s if there is a u_l) maximise the conditional
+log-likelihood
 
     l_T(zeta; xi) = sum_l log E[ prod_{i in l} f(y_iT | theta_i, zeta) | y_l, xi ]
 
-at the first stage's estimate of xi. The expectation is over the posterior of a family's effects given its other
-scores, so that the error of the skills is integrated out and not plugged in. log E[.] is the difference of two marginal
-log-likelihoods, with the target's scores and without, and the second does not depend on zeta: l_T is maximised by the
-rules that fit the other benchmarks, on nodes adapted to all of a family's scores.
+at the estimate of xi. The expectation is over the posterior of a family's effects given its benchmark scores, so that
+the uncertainty of the skills is integrated out. log E[.] is the difference of two marginal log-likelihoods, with the
+target's scores and without, and the second does not depend on zeta. So l_T is maximised by the integration rules that
+fit the other benchmarks, on nodes adapted to all scores of a family.
 
-Scores of a conditional likelihood are uncorrelated with those of the likelihood that was conditioned on. So with
-A = -d2 l_T / dzeta dzeta' and C = d2 l_T / dzeta dxi' the estimate of zeta has covariance
-A^-1 + A^-1 C V C' A^-1, V being that of the estimate of xi (Murphy and Topel 1985), and no further term.
+The gradient of a conditional log-likelihood is uncorrelated with that of the log-likelihood of what is conditioned on.
+With A = -d2 l_T / dzeta dzeta', C = d2 l_T / dzeta dxi' and the covariance V of the estimate of xi, the estimate of
+zeta therefore has the covariance A^-1 + A^-1 C V C' A^-1 (Murphy and Topel 1985).
 """
 
 from __future__ import annotations
@@ -25,7 +29,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..components.cells import Cells
 from ..components.complete import layout_of
 from ..components.curve import mean_score
 from ..components.levels import levels_of
@@ -38,7 +41,7 @@ from ..likelihood.modes import posterior_modes
 from ..likelihood.rules import Rule
 from ..numerics.differences import jacobian
 from ..numerics.linalg import cholesky_or_none, symmetrise
-from .target import Target, carried, extended, stable_vector, target_cells, target_law
+from .target import Target, extended, natural_derivatives, stable_vector, target_cells, target_law
 
 if TYPE_CHECKING:
     from ..components.cells import Cells
@@ -47,31 +50,33 @@ if TYPE_CHECKING:
     from ..parameters.structure import Layout, Structure
     from ..prediction.parameter_law import ParameterLaw
 
-POINTS = {1: 15, 2: 9, 3: 7, 4: 4}
-DRAWS = 128  # a scrambling, in more dimensions
-GRADIENT = 1e-4  # in standard errors, where the ascent stops
-STEP = 0.05  # of differences, in standard errors: their error is of order STEP^4
-_SPECIFIC_START = 0.5
+POINTS = {1: 15, 2: 9, 3: 7, 4: 4}  # quadrature nodes per dimension, by the number of dimensions
+DRAWS = 128  # Monte Carlo draws per scrambling, in more dimensions
+GRADIENT = 1e-4  # the ascent stops where the gradient is that small, in standard errors
+STEP = 0.05  # step of finite differences, in standard errors; their error is of order STEP^4
+_SPECIFIC_START = 0.5  # starting value of s
 
 
 @dataclass(frozen=True)
 class TargetEstimate:
-    """The second stage's estimate.
+    """Estimate of a regression on skills, the second stage.
 
     Attributes
     ----------
     zeta : array (Z,)
+        Coordinates.
     loglike, penalised : float
         l_T without and with penalties.
     difference : float
-        l_T by a finer rule minus ``loglike``.
+        l_T by a finer integration rule minus ``loglike``; NaN where there is none.
     information : array (Z, Z)
         A, with the curvature of the penalties.
     cross : array (Z, S)
-        C, in the structural vector of the first stage, its precisions logged.
+        C, with respect to ``stable_vector`` of the first stage.
     distance : float
-        sqrt(g' A^-1 g): the last gradient in standard errors.
+        sqrt(g' A^-1 g) for the last gradient g: its size in standard errors. NaN if A is not positive definite.
     rule : Rule
+        How the skills are integrated out.
     """
 
     zeta: np.ndarray
@@ -84,8 +89,8 @@ class TargetEstimate:
     rule: Rule
 
     @property
-    def own_cov(self) -> np.ndarray:
-        """A^-1, were the first stage known (Z, Z)."""
+    def cov_known_skills(self) -> np.ndarray:
+        """Covariance A^-1 (Z, Z) of zeta if the parameters of the first stage were known."""
         return np.linalg.inv(self.information)
 
 
@@ -93,51 +98,63 @@ class TargetEstimate:
 
 
 class _Problem:
-    """l_T plus penalties and its derivatives in zeta and s, up to the first stage's log-likelihood."""
+    """The log-likelihood of all scores of the families in question, as a function of zeta, and the penalties.
+
+    It differs from l_T by the log-likelihood of the benchmark scores, which does not depend on zeta.
+    """
 
     def __init__(self, structure: Structure, model: LatentSkillModel, target: Target) -> None:
         self.structure, self.target = structure, target
-        self.cells, self.without = target_cells(model, target), target_cells(model, target, scored=False)
+        self.cells, self.benchmark_cells = target_cells(model, target), target_cells(model, target, False)
         self.n_skills = structure.loadings.shape[1]
         layout = layout_of(self.extend(self._centre()))
         item = len(structure.loadings)
-        self.first = np.setdiff1d(np.arange(layout.size), self._positions(layout, item, every=True))
-        self.own = self._positions(layout, item)
+        # positions in the structural vector of all scores: of the first stage's parameters, and of zeta's
+        self.first_stage = np.setdiff1d(np.arange(layout.size), self._positions(layout, item, every=True))
+        self.of_target = self._positions(layout, item)
         self.modes: Modes | None = None
 
     def _positions(self, layout: Layout, item: int, every: bool = False) -> np.ndarray:
-        """Positions of the target's parameters in s, those of zeta in its order, or all that the first stage lacks."""
+        """Return positions in the structural vector: of the parameters in zeta, in the order of zeta.
+
+        With ``every`` of all parameters that the first stage does not have, free or fixed, in ascending order.
+        """
         loadings, k = layout.index("loadings"), self.n_skills
         names = "pcd" if every else "p" * self.target.score_law.has_precision + self.target.free
-        parts = [loadings[item] if every else loadings[item, self.target.skills], layout.index("intercepts")[[item]]]
-        parts += [layout.shapes[name][[item]] for name in names]
+        positions = [
+            loadings[item] if every else loadings[item, self.target.skills],
+            layout.index("intercepts")[[item]],
+        ]
+        positions += [layout.shapes[name][[item]] for name in names]
         if every:
-            parts.append(layout.index("link")[item])
+            positions.append(layout.index("link")[item])
             by_skill = [name for name, shape in layout.scales if len(shape) == 2]
-            parts += [layout.index(name)[:, k:].ravel() for name in ("loadings", "slopes", *by_skill)]
-            parts.append(layout.index("skill_cov")[layout.triangle[0] >= k])
-            parts.append(layout.index("skill_cov")[layout.triangle[1] >= k])
+            positions += [layout.index(name)[:, k:].ravel() for name in ("loadings", "slopes", *by_skill)]
+            positions.append(layout.index("skill_cov")[layout.triangle[0] >= k])
+            positions.append(layout.index("skill_cov")[layout.triangle[1] >= k])
         elif self.target.family_effect:
-            parts.append(loadings[item, [k]])
-        return np.unique(np.concatenate(parts)) if every else np.concatenate(parts)
+            positions.append(loadings[item, [k]])
+        return np.unique(np.concatenate(positions)) if every else np.concatenate(positions)
 
     def _centre(self) -> np.ndarray:
+        """Return coordinates of zero, for where the target's parameters do not matter."""
         return np.zeros(self.target.size)
 
     def extend(self, zeta: np.ndarray) -> Structure:
+        """Return the parameters of all J + 1 benchmarks."""
         return extended(self.structure, target_law(self.target, zeta, self.n_skills))
 
-    def carried(self, zeta: np.ndarray) -> np.ndarray:
-        """d natural / d zeta, (Z,)."""
-        return carried(self.target, zeta, self.n_skills)
+    def natural_derivatives(self, zeta: np.ndarray) -> np.ndarray:
+        """Return the derivative of each parameter with respect to its coordinate, array (Z,)."""
+        return natural_derivatives(self.target, zeta, self.n_skills)
 
     def possible(self, structure: Structure) -> bool:
-        """Whether the target has a finite precision above zero, and c < d; searches keep off where it has not."""
+        """Return whether the target has a positive, finite precision and c < d; searches do not go where it has not."""
         precision = structure.precision[-1]
         return bool(0.0 < precision < np.inf and structure.lower[-1] < structure.upper[-1])
 
     def penalty(self, zeta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """Value, gradient (Z,) and curvature (Z, Z) of the penalties."""
+        """Return the value, the gradient (Z,) and the second derivatives (Z, Z) of the penalties."""
         target, q, size = self.target, len(self.target.skills), self.target.size
         weight, centre = np.zeros((size, size)), np.zeros(size)
         if target.shrink is not None:
@@ -147,14 +164,14 @@ class _Problem:
         weight[ends, ends], centre[ends] = 1.0 / DEFAULT_SD**2, target.curves.centre[0]
         pull = -weight @ (zeta - centre)
         value, curvature = 0.5 * float(pull @ (zeta - centre)), -weight
-        if target.family_effect:  # log s - s, off zero as ``components.penalty`` has it
+        if target.family_effect:  # log s - s keeps s off zero, as in ``components.penalty``
             s = abs(zeta[-1])
             value, pull[-1] = value + np.log(s) - s, np.sign(zeta[-1]) * (1.0 / s - 1.0)
             curvature[-1, -1] = -1.0 / s**2
         return value, pull, curvature
 
     def laplace(self, zeta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Minus the Laplace form, and its gradient in zeta."""
+        """Return minus the penalised log-likelihood by Laplace's approximation, and its gradient (Z,)."""
         with np.errstate(over="ignore"):
             structure = self.extend(zeta)
         if not self.possible(structure):
@@ -164,28 +181,31 @@ class _Problem:
             return REFUSED, np.zeros_like(zeta)
         self.modes = modes
         extra, pull, _ = self.penalty(zeta)
-        return -value - extra, -(score[self.own] * self.carried(zeta) + pull)
+        return -value - extra, -(score[self.of_target] * self.natural_derivatives(zeta) + pull)
 
     def evaluate(self, zeta: np.ndarray, rule: Rule) -> tuple[float, np.ndarray]:
-        """Log-likelihood of the families, and its score in (zeta, s with logged precisions)."""
+        """Return the log-likelihood without penalties, and its gradient in zeta and in the first stage's parameters.
+
+        The latter are those of ``stable_vector``, with the logarithms of precisions.
+        """
         structure = self.extend(zeta)
         value, score, self.modes = _marginal(structure, self.cells, rule, self.modes, self.target.free)
         where = layout_of(structure).slices["precision"]
-        logged = score.copy()
-        logged[where] *= structure.precision
-        own = score[self.own] * self.carried(zeta)
-        return value, np.append(own, logged[self.first])
+        in_logs = score.copy()
+        in_logs[where] *= structure.precision
+        in_zeta = score[self.of_target] * self.natural_derivatives(zeta)
+        return value, np.append(in_zeta, in_logs[self.first_stage])
 
     def conditional(self, zeta: np.ndarray, rule: Rule) -> float:
-        """l_T: the families' log-likelihood less that without the target's scores."""
+        """Return l_T: the log-likelihood of all scores less that of the benchmark scores."""
         with_target = self.evaluate(zeta, rule)[0]
-        return with_target - _marginal(self.extend(self._centre()), self.without, rule, None, "")[0]
+        return with_target - _marginal(self.extend(self._centre()), self.benchmark_cells, rule, None, "")[0]
 
 
 def _marginal(
     structure: Structure, cells: Cells, rule: Rule, start: Modes | None, shapes: str
 ) -> tuple[float, np.ndarray, Modes]:
-    """Log-likelihood of all families, score in s, and modes."""
+    """Return the log-likelihood of all families, its gradient in the structural vector, and the posterior modes."""
     if rule.kind == "laplace":
         return laplace(structure, cells, start, shapes, expected=True)
     return adaptive(structure, cells, rule.standard(cells.n_families), start, shapes)
@@ -198,18 +218,19 @@ def fit_target(
     integration: str | None = None,
     start: np.ndarray | None = None,
 ) -> TargetEstimate:
-    """Maximise l_T.
+    """Maximise the penalised conditional log-likelihood l_T.
 
     Parameters
     ----------
     model : LatentSkillModel
-        Of the first stage.
+        The model of the first stage.
     structure : Structure
-        Its estimate, in users' covariates.
+        Its estimates, with slopes of the covariates as the user gave them.
     target : Target
     integration : {"laplace", "quadrature", "monte_carlo"}, optional
-        As ``target_rule``.
+        As for ``target_rule``.
     start : array (Z,), optional
+        Coordinates at which to start; by default ``first_guess``.
 
     Returns
     -------
@@ -218,14 +239,14 @@ def fit_target(
     Raises
     ------
     DataError
-        For an unknown rule, or one that cannot be had.
+        For an unknown rule, or one that the model does not allow.
     """
     problem = _Problem(structure, model, target)
     rule = target_rule(problem.extend(problem._centre()), integration)
     zeta = first_guess(problem, model) if start is None else np.array(start, dtype=float)
     zeta, _ = scaled_ascent(problem.laplace, zeta, _metric(problem, zeta), 1e-2, 200)
 
-    def function(z: np.ndarray) -> tuple[float, np.ndarray]:
+    def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
         with np.errstate(over="ignore"):
             possible = problem.possible(problem.extend(z))
         if not possible:
@@ -235,25 +256,25 @@ def fit_target(
         return -value - extra, -(score[: len(z)] + pull)
 
     scale = _metric(problem, zeta)
-    zeta, _ = scaled_ascent(function, zeta, scale, GRADIENT, 100)
+    zeta, _ = scaled_ascent(negative, zeta, scale, GRADIENT, 100)
     _, score = problem.evaluate(zeta, rule)
     extra, pull, curvature = problem.penalty(zeta)
     step = STEP * np.sqrt(np.sum(scale**2, axis=1))
-    moved = jacobian(lambda z: problem.evaluate(z, rule)[1], zeta, step)
+    derivatives = jacobian(lambda z: problem.evaluate(z, rule)[1], zeta, step)
     size = target.size
-    information = -symmetrise(moved[:size]) - curvature
+    information = -symmetrise(derivatives[:size]) - curvature
     gradient, distance = score[:size] + pull, np.nan
     if cholesky_or_none(information) is not None:
         distance = float(np.sqrt(gradient @ np.linalg.solve(information, gradient)))
     loglike, finer = problem.conditional(zeta, rule), finer_rule(problem.extend(zeta), rule)
     difference = np.nan if finer is None else problem.conditional(zeta, finer) - loglike
-    return TargetEstimate(zeta, loglike, loglike + extra, difference, information, moved[size:].T, distance, rule)
+    return TargetEstimate(zeta, loglike, loglike + extra, difference, information, derivatives[size:].T, distance, rule)
 
 
 def target_rule(structure: Structure, integration: str | None = None) -> Rule:
-    """The rule of the second stage: by default a grid in up to four dimensions, Sobol draws beyond.
+    """Return the integration rule: by default quadrature in up to four dimensions, and else Sobol draws.
 
-    Where LLMs have effects, every one of them adds dimensions, and Laplace's approximation is what there is.
+    Where LLMs have effects the dimension grows with their number, and only Laplace's approximation is possible.
     """
     outer, *inner = levels_of(structure)
     dimension = outer.size(len(structure.skill_cov))
@@ -266,16 +287,19 @@ def target_rule(structure: Structure, integration: str | None = None) -> Rule:
 
 
 def finer_rule(structure: Structure, rule: Rule) -> Rule | None:
-    """The rule that judges a rule, None if there is none."""
+    """Return a finer rule, by which the error of a rule is estimated; None if there is none."""
     if rule.kind == "laplace":
         return None if len(levels_of(structure)) > 1 else target_rule(structure)
     return rule.finer() if rule.kind == "quadrature" else rule.doubled()
 
 
 def first_guess(problem: _Problem, model: LatentSkillModel) -> np.ndarray:
-    """zeta from a ridge regression of logits on skills at the modes of families without the target's scores."""
+    """Return starting coordinates, from a ridge regression of the scores' logits on skills.
+
+    The skills are those at the posterior modes of the families' effects given the benchmark scores.
+    """
     target, structure = problem.target, problem.structure
-    modes = posterior_modes(problem.extend(problem._centre()), problem.without)
+    modes = posterior_modes(problem.extend(problem._centre()), problem.benchmark_cells)
     alpha = np.zeros((model.n_families, modes.alpha.shape[1]))
     seen = np.flatnonzero(target.state >= 0)
     alpha[np.unique(model.family_codes[seen])] = modes.alpha
@@ -298,7 +322,7 @@ def first_guess(problem: _Problem, model: LatentSkillModel) -> np.ndarray:
 
 
 def _metric(problem: _Problem, zeta: np.ndarray) -> np.ndarray:
-    """Square root of the inverse information of Laplace's form, by differences of its gradient."""
+    """Return a root of the inverse information by Laplace's approximation, from differences of its gradient."""
     step = np.full(len(zeta), 1e-3)
     hessian = symmetrise(jacobian(lambda z: problem.laplace(z)[1], zeta, step))
     return scale_from(hessian)
@@ -307,8 +331,11 @@ def _metric(problem: _Problem, zeta: np.ndarray) -> np.ndarray:
 # --- covariance --------------------------------------------------------------------------------------------------
 
 
-def carried_root(law: ParameterLaw) -> np.ndarray:
-    """Derivative of ``stable_vector``, on the fit's axes of skills, in the standardised directions of its law.
+def first_stage_root(law: ParameterLaw) -> np.ndarray:
+    """Return a root of the covariance V of the first stage: V = R R', for its ``stable_vector``.
+
+    R is the derivative of that vector in the standardised coordinates of the law of the estimates, on the axes of the
+    fit's skills.
 
     Parameters
     ----------
@@ -321,17 +348,17 @@ def carried_root(law: ParameterLaw) -> np.ndarray:
     same = np.array_equal(law.turn, np.eye(len(law.turn)))
 
     def vector(w: np.ndarray) -> np.ndarray:
-        found = law.structure(law.centre + law.root @ w)
-        return stable_vector(found if same else found.transformed(np.linalg.inv(law.turn)))
+        structure = law.structure(law.centre + law.root @ w)
+        return stable_vector(structure if same else structure.transformed(np.linalg.inv(law.turn)))
 
     m = law.root.shape[1]
     return jacobian(vector, np.zeros(m), np.full(m, 1e-3))
 
 
 def target_cov(estimate: TargetEstimate, root: np.ndarray | None) -> np.ndarray:
-    """A^-1 + A^-1 C V C' A^-1 (Z, Z), from V's root (S, m); None takes the first stage as known."""
-    own = estimate.own_cov
+    """Return A^-1 + A^-1 C V C' A^-1 (Z, Z) from a root (S, m) of V; A^-1 alone if that is None."""
+    cov = estimate.cov_known_skills
     if root is None:
-        return own
-    moved = own @ (estimate.cross @ root)
-    return own + moved @ moved.T
+        return cov
+    from_first_stage = cov @ (estimate.cross @ root)
+    return cov + from_first_stage @ from_first_stage.T

@@ -17,7 +17,7 @@ from latentscale.downstream.model import DownstreamModel
 from latentscale.downstream.target import Target
 from latentscale.downstream.target_fit import (
     _Problem,
-    carried_root,
+    first_stage_root,
     fit_target,
     target_cov,
     target_rule,
@@ -129,20 +129,20 @@ def test_integration_rules_agree(fit, results):
 @pytest.mark.slow
 def test_the_estimate_moves_with_the_first_stage_as_the_covariance_says(fit, results):
     law = parameter_law(fit)
-    root = carried_root(law)
-    moved = results.estimate.own_cov @ results.estimate.cross @ root
+    root = first_stage_root(law)
+    moved = results.estimate.cov_known_skills @ results.estimate.cross @ root
     rng = np.random.default_rng(3)
     direction = rng.standard_normal(root.shape[1]) / np.sqrt(root.shape[1])
     ends = [
         fit_target(fit.model, law.structure(law.centre + step * law.root @ direction), results.model.data).zeta
         for step in (0.1, -0.1)
     ]
-    scale = np.sqrt(np.diag(results.estimate.own_cov))
+    scale = np.sqrt(np.diag(results.estimate.cov_known_skills))
     # the differences are of second order, and ascents stop within 1e-4 standard errors
     assert_allclose((ends[0] - ends[1]) / 0.2 / scale, moved @ direction / scale, atol=0.01)
     assert np.abs(moved @ direction / scale).max() > 0.03
     total = target_cov(results.estimate, root)
-    assert_allclose(total, results.estimate.own_cov + moved @ moved.T, rtol=1e-12)
+    assert_allclose(total, results.estimate.cov_known_skills + moved @ moved.T, rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -354,4 +354,4 @@ def test_a_target_without_noise_in_its_law_is_plain_beta_regression():
     reference = BetaModel(y, np.column_stack([theta, np.ones(len(y))])).fit(disp=0)
     # statsmodels parametrises the precision by its logarithm, as zeta does
     assert_allclose(found.zeta, reference.params, rtol=2e-3)
-    assert_allclose(np.sqrt(np.diag(found.own_cov)), reference.bse, rtol=0.1)
+    assert_allclose(np.sqrt(np.diag(found.cov_known_skills)), reference.bse, rtol=0.1)

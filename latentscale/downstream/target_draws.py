@@ -1,4 +1,4 @@
-"""Predictive draws of a downstream target."""
+"""Draws from the predictive law of the target of a regression on skills."""
 
 from __future__ import annotations
 
@@ -37,25 +37,26 @@ def target_draws(
     seed: int = 0,
     uncertainty: str | Sequence[str] = (),
 ) -> PredictiveDraws:
-    """Draws of expected scores and scores of the target.
+    """Draw expected scores and scores of the target.
 
-    Skills are drawn given the benchmark scores, and the scores of the target that a family has. The estimates of both
-    stages enter linearly, on the scale of the linear predictor, of log phi and of logit asymptotes, as the delta method
-    has it: a move of the first stage's parameters changes skills and the target's parameters together. (How it moves
-    the skills is taken from the benchmark scores alone.)
+    Skills are drawn given the benchmark scores and the scores of the target in their families. The errors of the
+    estimates of both stages enter by the delta method: linearly, on the scales of the linear predictor, log phi and
+    logit asymptotes. An error in the first stage changes the skills and the parameters of the target together. Its
+    effect on the skills is computed from the benchmark scores alone.
 
     Parameters
     ----------
     model : DownstreamModel
     estimate : TargetEstimate
     root : array (S, m) or None
+        See ``target_fit.first_stage_root``; None if the regression takes the first stage as known.
     data, observed, size, seed, uncertainty
         As for ``get_prediction``.
 
     Returns
     -------
     PredictiveDraws
-        Of one benchmark, the target.
+        With one benchmark, the target.
     """
     sources = read_sources(uncertainty)
     joint = target_joint(model, estimate, read_request(model.parent.model, data, observed), size, seed)
@@ -71,13 +72,13 @@ def target_draws(
 def target_joint(
     model: DownstreamModel, estimate: TargetEstimate, request: Request, size: int, seed: int
 ) -> TargetDraws:
-    """TargetDraws of the LLMs of a request, given benchmark scores and the target's scores of their families."""
+    """Return draws of the skills of LLMs, given the benchmark scores and the target's scores of their families."""
     law = target_law(model.data, estimate.zeta, len(model.parent.model.skills))
     return TargetDraws(model, law, request, size, seed)
 
 
 class TargetDraws(JointDraws):
-    """JointDraws given the target's scores too, with draws of u_l / s.
+    """Joint draws of skills given the target's scores too, and of the families' effects u_l / s on the target.
 
     Parameters
     ----------
@@ -100,17 +101,17 @@ class TargetDraws(JointDraws):
 
     @cached_property
     def _whole(self) -> np.ndarray:
-        """Skills and u_l / s (S, n, K or K + 1)."""
+        """Draws of skills and, if there are family effects on the target, of u_l / s: (S, n, K or K + 1)."""
         return self._drawn()
 
     @cached_property
     def theta(self) -> np.ndarray:
-        """Draws of skills given the estimates (S, n, K)."""
+        """Draws of skills at the estimates (S, n, K)."""
         return self._whole[:, :, : self.structure.loadings.shape[1]]
 
     @cached_property
     def specific(self) -> np.ndarray:
-        """Draws of u_l / s (S, n); zeros where there is none."""
+        """Draws of u_l / s (S, n), zeros if there are no family effects on the target."""
         k = self.structure.loadings.shape[1]
         return self._whole[:, :, k] if self._whole.shape[2] > k else np.zeros(self._whole.shape[:2])
 
@@ -122,7 +123,7 @@ def target_means(
     root: np.ndarray | None,
     sources: Collection[str],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws of locations (S, n) and precisions (S, 1) of the target's law, and expected scores at the estimates (n,).
+    """Return draws of locations (S, n) and precisions (S, 1) of scores, and expected scores at the estimates (n,).
 
     Parameters
     ----------
@@ -130,12 +131,12 @@ def target_means(
     model, estimate, root
         As for ``target_draws``.
     sources : set of str
-        Of "parameters" and "family".
+        Sources of uncertainty, of "parameters" and "family".
 
     Raises
     ------
     DataError
-        If the regression was fitted without the covariance of the fit's estimates, and parameters are a source.
+        If parameters are a source, but the regression was fitted without the covariance of the first stage.
     """
     if "parameters" in sources and root is None:
         raise DataError(
@@ -158,11 +159,11 @@ def target_means(
         if target.family_effect:
             eta = eta + np.sign(estimate.zeta[-1]) * change[:, [-1]] * joint.specific.mean(axis=0)
         zeta = zeta + change
-    return *_means(target, zeta, eta), mean
+    return *_locations(target, zeta, eta), mean
 
 
 def _with_target(conditioning: ConditioningScores, model: LatentSkillModel, target: Target) -> Cells:
-    """The cells that are conditioned on, and the target's scores of its LLMs, sorted by family, LLM and benchmark."""
+    """Return the scores that are conditioned on with the target's scores of their LLMs, by family, LLM, benchmark."""
     cells, codes = conditioning.cells, {family: code for code, family in enumerate(conditioning.families)}
     assert cells is not None, "there are scores to condition on"
     keys = list(zip(model.families[model.family_codes], model.llms, strict=True))
@@ -172,15 +173,15 @@ def _with_target(conditioning: ConditioningScores, model: LatentSkillModel, targ
 
 
 def _zeta_changes(joint: TargetDraws, estimate: TargetEstimate, root: np.ndarray, seed: int) -> np.ndarray:
-    """Draws of the target's estimation error (S, Z): what the first stage brings, and its own."""
-    own = estimate.own_cov
-    moved = joint.deviates @ (own @ (estimate.cross @ root)).T
-    noise = np.random.default_rng([int(seed), 4]).standard_normal((joint.size, len(own)))
-    return moved + noise @ np.linalg.cholesky(own).T
+    """Return draws of the error of zeta (S, Z): due to the first stage, and due to the regression itself."""
+    cov = estimate.cov_known_skills
+    from_first_stage = joint.deviates @ (cov @ (estimate.cross @ root)).T
+    noise = np.random.default_rng([int(seed), 4]).standard_normal((joint.size, len(cov)))
+    return from_first_stage + noise @ np.linalg.cholesky(cov).T
 
 
-def _means(target: Target, zeta: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Locations (S, n) and precisions (S, 1)."""
+def _locations(target: Target, zeta: np.ndarray, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return locations (S, n) and precisions (S, 1) of scores for draws of zeta (S, Z) and of predictors (S, n)."""
     lower, upper = (ends[:, None] for ends in target.asymptotes_at(zeta))
     phi = np.exp(zeta[:, target.places["precision"]]) if target.score_law.has_precision else np.ones((len(zeta), 1))
     return mean_score(eta, lower, upper), phi
