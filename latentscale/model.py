@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .estimation.fit import fit_latent_skill
 from .inference.identification import identification_report, require_identified
-from .inference.unidentified import fit_unidentified
+from .inference.unidentified_fits import fit_unidentified
 from .models.latent_skill import LatentSkillLaw
 from .results.latent_skill import LatentSkillResults
 

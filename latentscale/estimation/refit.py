@@ -10,6 +10,7 @@ import numpy as np
 
 from ..likelihood.objective import Objective
 from ..parameters.restrictions import RestrictedSpace
+from ..parameters.space import ParameterSpace
 from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
 from .polish import MovingAscent
 
@@ -36,7 +37,7 @@ class Refit:
     converged : bool
     """
 
-    space: object
+    space: ParameterSpace | RestrictedSpace
     coordinates: np.ndarray
     value: float
     loglike: float

@@ -1,26 +1,35 @@
 """The file in which a bootstrap keeps its finished replicates.
 
-It is a text file of JSON lines, of which reading executes nothing. The first line is an object with ``format``,
+It is a text file of JSON lines, and reading it executes nothing. The first line is an object with ``format``,
 ``format_version``, ``latentscale`` (the version that wrote it), ``kind``, ``seed``, ``integration`` (the rule),
-``param_names`` and ``fingerprint``: SHA-256 digests of what the replicates depend on, by name. Every other line is a
-finished replicate: ``replicate`` (its number), ``params`` (natural parameters in the order of ``param_names``, or null
-if it failed), ``llf`` (null if it is not finite), ``converged`` and ``message``. Doubles are written so that they come
-back exactly. A last line without its end is what a killed run leaves; it is ignored, and written anew.
+``param_names`` and ``fingerprint``: SHA-256 digests, by name, of everything that the replicates depend on. Every other
+line is a finished replicate: ``replicate`` (its number), ``params`` (natural parameters in the order of
+``param_names``, or null if it failed), ``llf`` (null if it is not finite), ``converged`` and ``message``. Doubles are
+written so that reading returns them exactly. A run that was killed may leave an incomplete last line; it is ignored and
+written again.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._version import __version__
 from ..checkpoint import LineStore, read_header, require_same_run
 from ..errors import DataError
+from ..likelihood.rules import Rule
+from ..models.latent_skill import LatentSkillLaw
+
+if TYPE_CHECKING:
+    from ..estimation.fit import Estimate
 
 FORMAT = "latentscale bootstrap"
 FORMAT_VERSION = 1
-_WHAT = "bootstrap replicates"
+_WHAT = "bootstrap replicates"  # in messages
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +49,18 @@ class Replicate:
     """
 
     number: int
-    params: np.ndarray
+    params: np.ndarray | None
     llf: float
     converged: bool
     message: str
 
 
-def store_header(model, estimate, rule, kind, seed):
-    """First line of a store, a dict: what a run must agree in to go on with it.
+def store_header(model: LatentSkillLaw, estimate: "Estimate", rule: Rule, kind: str, seed: int) -> dict[str, Any]:
+    """Return the first line of a store as a dict: everything in which a run must agree to continue it.
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     estimate : Estimate
     rule : Rule
         Of the replicates.
@@ -62,7 +71,7 @@ def store_header(model, estimate, rule, kind, seed):
     limits = () if restriction is None else (restriction.matrix, restriction.value, estimate.kept)
     penalties = [model.link, model.link_sd, model.shrink_effects, model.shrink_slopes, model.avoid_zero_sd]
     pattern = [list(model.benchmarks), list(model.skills), list(model.random_terms), model.pattern.kind]
-    parts = {
+    fingerprinted = {
         "scores": (prepared.y, prepared.state, prepared.edge, [model.panel.boundary]),
         "families": (model.family_codes, [str(name) for name in model.families]),
         "covariates": (model.design.x, list(model.terms), model.recoding.centre, model.recoding.transform),
@@ -77,11 +86,12 @@ def store_header(model, estimate, rule, kind, seed):
         "seed": seed,
         "integration": asdict(rule),
         "param_names": list(model.param_names),
-        "fingerprint": {name: _digest(values) for name, values in parts.items()},
+        "fingerprint": {name: _digest(values) for name, values in fingerprinted.items()},
     }
 
 
-def _digest(values):
+def _digest(values: Iterable[Any]) -> str:
+    """Return the SHA-256 digest of arrays and of values that JSON can write."""
     total = hashlib.sha256()
     for value in values:
         if isinstance(value, np.ndarray):
@@ -101,8 +111,8 @@ class Store(LineStore):
     """
 
     @classmethod
-    def open(cls, path, header):
-        """Begin a file, or go on with one that is of the same run.
+    def open(cls, path: str | Path, header: dict[str, Any]) -> "Store":
+        """Start a file, or continue one of the same run.
 
         Parameters
         ----------
@@ -117,38 +127,39 @@ class Store(LineStore):
         """
         return cls.open_lines(path, header, _WHAT, lambda path, lines: _read_lines(path, lines, header))
 
-    def write(self, one):
-        """Append a replicate, at once so that a killed run has it."""
+    def write(self, replicate: Replicate) -> None:
+        """Append a replicate and write it to disk at once, so that a run that is killed does not lose it."""
         content = {
-            "replicate": one.number,
-            "params": None if one.params is None else one.params.tolist(),
-            "llf": float(one.llf) if np.isfinite(one.llf) else None,
-            "converged": one.converged,
-            "message": one.message,
+            "replicate": replicate.number,
+            "params": None if replicate.params is None else replicate.params.tolist(),
+            "llf": float(replicate.llf) if np.isfinite(replicate.llf) else None,
+            "converged": replicate.converged,
+            "message": replicate.message,
         }
         self.write_line(content)
 
 
-def _read_lines(path, lines, header):
-    """Replicates by number, after comparing the first line with what it should be."""
-    found, other = read_header(path, lines[0], header, _WHAT)
+def _read_lines(path: Path, lines: list[bytes], header: dict[str, Any]) -> dict[int, Replicate]:
+    """Return replicates by number, after comparing the first line with the header of this run."""
+    stored, differing = read_header(path, lines[0], header, _WHAT)
     differ = [
-        f"{name} ({found.get(name)!r} there, {header[name]!r} here)"
+        f"{name} ({stored.get(name)!r} there, {header[name]!r} here)"
         for name in ("kind", "seed", "integration")
-        if found.get(name) != header[name]
+        if stored.get(name) != header[name]
     ]
-    differ += ["the parameters' names"] if found.get("param_names") != header["param_names"] else []
-    require_same_run(path, differ + other)
-    done = {}
+    differ += ["the parameters' names"] if stored.get("param_names") != header["param_names"] else []
+    require_same_run(path, differ + differing)
+    done: dict[int, Replicate] = {}
     for number, line in enumerate(lines[1:], 2):
-        one = _read_replicate(line, len(header["param_names"]))
-        if one is None:
+        replicate = _read_replicate(line, len(header["param_names"]))
+        if replicate is None:
             raise DataError(f"Line {number} of the store {path} is damaged; delete that line.")
-        done.setdefault(one.number, one)
+        done.setdefault(replicate.number, replicate)
     return done
 
 
-def _read_replicate(line, size):
+def _read_replicate(line: bytes, size: int) -> Replicate | None:
+    """Return the replicate of a line, or None if the line is damaged."""
     try:
         content = json.loads(line)
         number, params, llf = content["replicate"], content["params"], content["llf"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, UPPER
-from .diagnostics import boundary_parameters
+from .fit_problems import boundary_parameters
 from .identification import (
     Finding,
     Findings,

@@ -21,7 +21,7 @@ from ..numerics.linalg import cholesky_or_none
 from ..parameters.restrictions import Restriction, independent, natural_vector, read_restriction
 from .covariance import require_information
 from .hypothesis_test import JOINT, HypothesisTest, test_table
-from .wald import wald_test
+from .wald_tests import wald_test
 
 METHODS = ("wald", "lr", "score")
 _ROUNDING = 1e-4  # log-likelihood units that two maximisations may differ by

@@ -16,7 +16,7 @@ from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.search import climb
 from ..likelihood.objective import Objective
 from ..parameters.space import ParameterSpace
-from .chibar import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, variance_scores
+from .chi_bar_squared import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, variance_scores
 from .hypothesis_test import JOINT, HypothesisTest, test_table
 
 _SAME = 1e-7

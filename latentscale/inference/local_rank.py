@@ -21,7 +21,7 @@ from ..parameters.kinds import LINK, LOADING
 from ..parameters.structure import Structure
 from .covariance import coordinate_jacobian
 from .flat_rotations import flat_rotations, settling_loadings
-from .rank_groups import FLAT, ROWS_PER_PARAMETER, full_rank_in_groups, laplace_scores, scaled_svd
+from .grouped_rank import FLAT, ROWS_PER_PARAMETER, full_rank_in_groups, laplace_scores, scaled_svd
 
 _MOST_BATCHES = 30
 _NEGLIGIBLE = 1e-6

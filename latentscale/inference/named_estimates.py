@@ -10,8 +10,8 @@ from scipy import stats
 
 from ..checks import check_alpha
 from ..immutable import Immutable
-from .intervals import wald_intervals
-from .wald import t_test, wald_test
+from .wald_intervals import wald_intervals
+from .wald_tests import t_test, wald_test
 
 if TYPE_CHECKING:
     from ..parameters.named import Parameters

@@ -9,7 +9,7 @@ from ..estimation.polish import rule_information
 from ..estimation.refit import refit
 from ..estimation.search import climb
 from ..likelihood.rules import Rule
-from .chibar import (
+from .chi_bar_squared import (
     TABLES,
     chi_bar_sf,
     chi_bar_weights,

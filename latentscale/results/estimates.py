@@ -12,7 +12,7 @@ import pandas as pd
 from ..checks import check_alpha, check_one_of
 from ..errors import DataError
 from ..inference.covariance import Covariance, observed_covariance, robust_covariance
-from ..inference.diagnostics import find_problems
+from ..inference.fit_problems import find_problems
 from ..inference.named_estimates import NamedEstimates
 from ..inference.profile import profile_intervals
 from ..numerics import monotone
@@ -20,7 +20,7 @@ from ..numerics import monotone
 if TYPE_CHECKING:
     from ..estimation.fit import Estimate
     from ..inference.covariance import Observed
-    from ..inference.diagnostics import Problem
+    from ..inference.fit_problems import Problem
     from ..model import LatentSkillModel
     from ..parameters.named import Parameters
     from ..parameters.structure import Structure

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..estimation.fit import Estimate
     from ..inference.covariance import Observed
     from ..inference.diagnosis import Diagnosis
-    from ..inference.diagnostics import Problem
+    from ..inference.fit_problems import Problem
     from ..model import LatentSkillModel
     from ..numerics.rotation import Rotation
     from ..parameters.table import ParameterTable

@@ -15,7 +15,7 @@ from .estimates import Estimates
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..inference.bootstrap import BootstrapResults
+    from ..inference.bootstrap_results import BootstrapResults
     from ..inference.delta import DeltaResult, ParameterView
     from ..inference.diagnosis import Diagnosis
     from ..inference.profile import Profile

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..checks import check_one_of
 from ..errors import ConvergenceWarning, DataError
-from ..inference.diagnostics import Problem
+from ..inference.fit_problems import Problem
 from ..inference.named_estimates import NamedEstimates
 from ..models.new_llms import read_new_llms
 from ..numerics.monotone import CENTRES

@@ -19,7 +19,8 @@ from scipy import stats
 
 import latentscale as ls
 from latentscale.inference import bootstrap as module
-from latentscale.inference.bootstrap import BootstrapResults, bootstrap
+from latentscale.inference.bootstrap import bootstrap
+from latentscale.inference.bootstrap_results import BootstrapResults
 from latentscale.likelihood.rules import Rule
 from latentscale.parameters.kinds import SLOPE
 from latentscale.parameters.named import Parameters

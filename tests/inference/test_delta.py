@@ -12,7 +12,7 @@ from scipy import stats
 
 import latentscale as ls
 from latentscale.inference.delta import ParameterView, delta
-from latentscale.inference.wald import t_test, wald_test
+from latentscale.inference.wald_tests import t_test, wald_test
 from latentscale.numerics.differences import jacobian as differences
 from latentscale.parameters.kinds import SLOPE_SD
 from latentscale.parameters.structure import Layout, ScaleBlock

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import latentscale as ls
 from latentscale.inference.diagnosis import diagnose
-from latentscale.inference.diagnostics import boundary_parameters
+from latentscale.inference.fit_problems import boundary_parameters
 from latentscale.parameters.kinds import SLOPE_SD
 from latentscale.results.latent_skill import LatentSkillResults
 

@@ -9,11 +9,11 @@ import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
-from latentscale.inference import rank_groups
+from latentscale.inference import grouped_rank
 from latentscale.inference.flat_rotations import flat_rotations
+from latentscale.inference.grouped_rank import full_rank_in_groups
 from latentscale.inference.identification import restrictions_beyond
 from latentscale.inference.local_rank import FLAT, local_rank, random_point, sparse_basis
-from latentscale.inference.rank_groups import full_rank_in_groups
 from latentscale.parameters.restrictions import RestrictedSpace, natural_jacobian, natural_vector, read_restriction
 
 NAN = np.nan
@@ -275,7 +275,7 @@ class TestManyBenchmarksAndFamilies:
     @pytest.fixture(params=["groups", "families"])
     def grouped(self, request, monkeypatch):
         name, size = ("_GROUP", 2) if request.param == "groups" else ("_FAMILIES", 5)
-        monkeypatch.setattr(rank_groups, name, size)
+        monkeypatch.setattr(grouped_rank, name, size)
 
     def test_full_rank_as_of_the_whole(self, table, grouped):
         model = model_of(table)

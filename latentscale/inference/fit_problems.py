@@ -1,48 +1,56 @@
-"""What is weak in an estimate, by parameter name."""
+"""Problems of an estimate, by parameter name: no convergence, no standard errors, estimates at an edge."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import BoundaryWarning, ConvergenceWarning
+from ..models.latent_skill import LatentSkillLaw
+from ..parameters.named import Parameter
 
-_SMALLEST_ANCHOR = 1e-4
-# A random effect of this share of its skill's standard deviation is none: a millionth of the variance.
+if TYPE_CHECKING:
+    from ..estimation.fit import Estimate
+    from .covariance import Observed
+
+_SMALLEST_ANCHOR = 1e-4  # an anchor's loading below this counts as zero
+# A random effect below this share of its skill's standard deviation, a millionth of its variance, counts as zero.
 _SMALLEST_SCALE = 1e-3
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something a user must know of a fit.
+    """Something that users of a fit must know.
 
     Attributes
     ----------
     message : str
     parameters : tuple of str
+        Parameters concerned.
     category : type
-        Warning category.
+        Category of the warning.
     """
 
     message: str
-    parameters: tuple
-    category: type
+    parameters: tuple[str, ...]
+    category: type[Warning]
 
 
-def find_problems(model, estimate, covariance):
-    """Problems of an estimate, most serious first."""
-    found = []
+def find_problems(model: LatentSkillLaw, estimate: "Estimate", covariance: "Observed") -> tuple[Problem, ...]:
+    """Return the problems of an estimate, the most serious first. ``covariance`` is its observed covariance."""
+    problems = []
     if covariance.weak and np.isnan(covariance.eigenvalues).any():
-        found.append(
+        problems.append(
             Problem(
-                "Laplace's approximation does not exist next to the estimate, so standard errors do not either: a "
-                "family's effects are about to have two likely values when these parameters move: "
+                "Laplace's approximation does not exist next to the estimate, so standard errors do not either: the "
+                "posterior of a family's effects is about to have two modes as these parameters change: "
                 f"{', '.join(covariance.weak)}. Try integration='monte_carlo', fewer skills or a stronger penalty.",
                 covariance.weak,
                 ConvergenceWarning,
             )
         )
     elif covariance.weak:
-        found.append(
+        problems.append(
             Problem(
                 "The observed information is not positive definite, so standard errors do not exist: the "
                 f"log-likelihood does not fall along a direction of {', '.join(covariance.weak)}.",
@@ -51,20 +59,21 @@ def find_problems(model, estimate, covariance):
             )
         )
     if not estimate.converged:
-        found.append(_not_converged(model, estimate, covariance))
+        problems.append(_not_converged(model, estimate, covariance))
     edges = tuple(parameter.name for parameter in boundary_parameters(model, estimate.params))
-    if edges and estimate.options.get("information", True):  # else there are no standard errors to mislead
-        found.append(
+    if edges and estimate.options.get("information", True):  # without information there are no standard errors
+        problems.append(
             Problem(
                 f"Estimates on the edge of their space, where standard errors mislead: {', '.join(edges)}.",
                 edges,
                 BoundaryWarning,
             )
         )
-    return tuple(found)
+    return tuple(problems)
 
 
-def _not_converged(model, estimate, covariance):
+def _not_converged(model: LatentSkillLaw, estimate: "Estimate", covariance: "Observed") -> Problem:
+    """Return the problem that the optimum was not reached, with how far away it is and in which parameters."""
     advice = "Allow more rounds (max_rounds), or go on with fit(start_params=fit.params)."
     if not estimate.informed:
         return Problem(
@@ -90,30 +99,32 @@ def _not_converged(model, estimate, covariance):
     )
 
 
-def boundary_parameters(model, params):
-    """Natural parameters on the edge of their space, among them anchors and random effects that vanish.
+def boundary_parameters(model: LatentSkillLaw, params: np.ndarray) -> tuple[Parameter, ...]:
+    """Return natural parameters on the edge of their space, anchors' loadings and random effects of zero included.
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     params : array (P,)
 
     Returns
     -------
     tuple of Parameter
     """
-    table, found = model.table, []
+    table, edges = model.table, []
     for parameter, value in zip(table.parameters, params, strict=True):
         low, high = parameter.kind.usual
         if not low <= value <= high:
-            found.append(parameter)
+            edges.append(parameter)
     layout, structure = table.layout, table.structure(params)
-    vanished = []
-    for one in model.effects:
-        size = structure.scales[one.block] * one.spreads
-        if one.rows is not None:  # in units of the skills' standard deviations, as one number for all skills is
+    vanished: list[int] = []
+    for effects in model.effects:
+        size = structure.scales[effects.block] * effects.spreads
+        if (
+            effects.rows is not None
+        ):  # these are in units of the skills; a single number for all skills is in units of sd
             size = size / np.sqrt(np.diag(structure.skill_cov))
-        vanished += list(layout.index(one.block)[np.abs(size) < _SMALLEST_SCALE])
+        vanished += list(layout.index(effects.block)[np.abs(size) < _SMALLEST_SCALE])
     loadings = layout.index("loadings")
     vanished += [loadings[at] for at in model.pattern.anchors if abs(structure.loadings[at]) < _SMALLEST_ANCHOR]
-    return (*found, *(table.all_parameters[position] for position in vanished))
+    return (*edges, *(table.all_parameters[position] for position in vanished))

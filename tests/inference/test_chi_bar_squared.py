@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from latentscale.inference.chibar import (
+from latentscale.inference.chi_bar_squared import (
     chi_bar_sf,
     chi_bar_weights,
     observed_variance_score,

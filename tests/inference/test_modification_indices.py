@@ -1,4 +1,4 @@
-"""Modification indices: score tests for releasing fixed zeros."""
+"""Modification indices: score tests for freeing fixed zeros."""
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ import latentscale as ls
 FREE = np.nan
 
 
-def test_index_is_about_the_gain_of_releasing(forty, over_fit, forty_fit):
-    """loading[e,second] is the one zero whose release leaves the model identified: the anchored form."""
+def test_index_is_about_the_gain_of_freeing(forty, over_fit, forty_fit):
+    """loading[e,second] is the one zero whose freeing leaves the model identified: the anchored form."""
     table = over_fit.score_test()
     row = table.loc["loading[e,second]"]
     gain = 2.0 * (forty_fit.llf - over_fit.llf)
@@ -34,14 +34,14 @@ def test_a_wrong_zero_is_found(forty):
     assert_allclose(equivalent["statistic"].iloc[0], equivalent["statistic"].iloc[1], rtol=1e-6)
 
 
-def test_nothing_can_be_released_from_a_just_identified_form(forty_fit):
+def test_nothing_can_be_freed_from_a_just_identified_form(forty_fit):
     table = forty_fit.score_test()
     assert list(table.index) == ["loading[a,second]", "loading[b,first]"]
     assert table["statistic"].isna().all()
     assert table["note"].str.contains("not identified").all()
 
 
-def test_fixed_correlations_can_be_released(forty, forty_fit):
+def test_fixed_correlations_can_be_freed(forty, forty_fit):
     form = ls.Anchored({"first": "a", "second": "b"}, correlated=False)
     fit = ls.LatentSkillModel(forty, skills=form).fit(integration="laplace", starts=2)
     row = fit.score_test().loc["corr[first,second]"] if "corr[first,second]" in fit.score_test().index else None
@@ -53,5 +53,5 @@ def test_fixed_correlations_can_be_released(forty, forty_fit):
 
 def test_nothing_fixed_is_refused(forty):
     fit = ls.LatentSkillModel(forty, "log(params_b)", ls.Anchored({"first": "a"})).fit(integration="laplace", starts=1)
-    with pytest.raises(ls.DataError, match="nothing to release"):
+    with pytest.raises(ls.DataError, match="nothing to free"):
         fit.score_test()
