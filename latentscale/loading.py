@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .components.identification import Anchored, Confirmatory, Echelon
+from .components.shipped_laws import SHIPPED_LAWS
 from .errors import DataError
 from .estimation.fit import Estimate
 from .inference.covariance import Covariance
@@ -172,7 +173,9 @@ def _model_from(content: dict[str, Any], panel: BenchmarkPanel) -> LatentSkillMo
     else:
         frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
         form = Confirmatory(frame, skills["correlated"])
-    random_slopes = content["random_slopes"] or None
+    random_slopes, law = content["random_slopes"] or None, content.get("law", "beta")
+    if law not in SHIPPED_LAWS:
+        raise DataError(f"its scores have a {law} law, which this version of latentscale does not know")
     return LatentSkillModel(
         panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], random_slopes,
         **{name: content[name] for name in MODEL_OPTIONS if name in content},

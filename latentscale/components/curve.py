@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
+from ..errors import DataError
 from ..numerics import monotone
 from ..numerics.logistic import logistic_pair
 
@@ -117,6 +118,25 @@ def starting_lower(chance):
 def starting_upper(chance):
     """Where estimated upper asymptotes start, and what penalties draw them to."""
     return np.full(np.shape(chance), expit(UPPER_CENTRE))
+
+
+def check_room(asymptotes, chance, benchmarks):
+    """Refuse guessing levels that leave no room below an upper asymptote that is estimated.
+
+    Raises
+    ------
+    DataError
+        Naming the benchmarks.
+    """
+    chance = np.asarray(chance, dtype=float)
+    full = starting_lower(chance) >= starting_upper(chance)
+    if "d" in FREE_ASYMPTOTES[asymptotes] and full.any():
+        rows = zip(benchmarks, chance, full, strict=True)
+        named = ", ".join(f"{name} ({level:g})" for name, level, no_room in rows if no_room)
+        raise DataError(
+            f"The guessing levels of {named} leave no room for an upper asymptote, whose estimates begin at "
+            f"{expit(UPPER_CENTRE):.2f}: take asymptotes='lower' or 'chance'."
+        )
 
 
 class CurveAt:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_names, check_number, check_one_of, check_switch
-from ..components.curve import ASYMPTOTES
+from ..components.curve import ASYMPTOTES, check_room
 from ..errors import DataError
 from ..known_benchmarks import CHANCE_LEVELS
 from ..panel import BenchmarkPanel
@@ -103,6 +103,7 @@ class DownstreamModel:
         self.asymptotes, self.chance, self.shrink = asymptotes, chance, shrink
         self.boundary = model.panel.boundary if boundary is None else boundary
         model.score_law.check_boundary(self.boundary)
+        check_room(asymptotes, [self.chance], [self.target])
         self.scores, self.not_fitted = self._read_scores(data)
         self.prepared = self._prepare()
         self._check_size()

@@ -8,7 +8,7 @@ import pandas as pd
 from ..checks import check_seed
 from ..components.beta_law import Beta
 from ..components.cells import Cells
-from ..components.curve import LINK
+from ..components.curve import LINK, check_room
 from ..components.identification import Pattern, identification_form, unrotated
 from ..components.levels import random_slopes, residual_skills, simulated_skills
 from ..components.penalty import (
@@ -84,6 +84,7 @@ class LatentSkillLaw(PanelModel):
         self.shrink_effects, self.shrink_slopes, self.outliers = shrink_effects, shrink_slopes, float(outliers)
         self.score_law = self.score_law.with_outliers(self.outliers)
         self.score_law.check_boundary(panel.boundary)
+        check_room(asymptotes, panel.chance, panel.benchmarks)
         self.panel, self.scaling, self.asymptotes, self.link = panel, scaling, asymptotes, link
         self.asymptote_sd, self.link_sd = float(asymptote_sd), float(link_sd)
         self.llm_effects, self.family_covariates = bool(llm_effects), family_covariates
@@ -110,8 +111,8 @@ class LatentSkillLaw(PanelModel):
 
     def __repr__(self):
         return (
-            f"<LatentSkillModel: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} benchmarks, "
-            f"{self.pattern.n_skills} skills, {self.table.size} parameters>"
+            f"<{type(self).__name__}: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} "
+            f"benchmarks, {self.pattern.n_skills} skills, {self.table.size} parameters>"
         )
 
     # --- what the model is -------------------------------------------------------------------------------

@@ -53,7 +53,9 @@ def call(fit: LatentSkillResults) -> str:
     """Return Python code that fits the same model to the same table, which the reader must load as ``table``."""
     rotation, fit = getattr(fit, "recipe", None), getattr(fit, "source", fit)
     model, panel = fit.model, fit.model.panel
-    lines = ["import latentscale as ls"]
+    kind = type(model)
+    ours = kind.__module__.partition(".")[0] == "latentscale"
+    lines = ["import latentscale as ls"] + ([] if ours else [f"from {kind.__module__} import {kind.__name__}"])
     lines += [] if isinstance(model.form, Anchored | Echelon) else ["import pandas as pd"]
     lines += ["", "table = ...  # the scores whose fingerprint is below"]
     lines += _call(
@@ -72,7 +74,7 @@ def call(fit: LatentSkillResults) -> str:
     options |= _changed(LatentSkillLaw.__init__, {name: getattr(model, name) for name in _MODEL_OPTIONS})
     if model.random_terms:
         options["random_slopes"] = list(model.random_terms)
-    lines += _call("model = ls.LatentSkillModel", ["panel"], options)
+    lines += _call(f"model = {'ls.' * ours}{kind.__name__}", ["panel"], options)
     lines += _call("fit = model.fit", [], _fit_options(fit))
     wanted = fit.estimate.options["cov_type"]
     if fit.covariance.kind != wanted:

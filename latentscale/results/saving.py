@@ -30,6 +30,7 @@ import pandas as pd
 
 from .._version import __version__
 from ..components.identification import Anchored, Echelon
+from ..components.shipped_laws import name_of_law
 from ..errors import DataError
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ def _model_content(model: LatentSkillModel) -> dict[str, Any]:
         }  # fmt: skip
     return {
         "class": "LatentSkillModel",
+        "law": name_of_law(model.score_law),
         "skills": skills,
         "scaling": model.scaling,
         "asymptotes": model.asymptotes,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_one_of, check_switch, check_whole
-from ..components.curve import ASYMPTOTES, LINKS
+from ..components.curve import ASYMPTOTES, LINKS, check_room
 from ..components.free_curves import FreeCurves
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
@@ -55,6 +55,7 @@ class HuberModel(PanelModel):
         self.y = scores.to_numpy(dtype=float)[keep]
         self.y.flags.writeable = False
         self.families, self.family_codes = np.unique(panel.families[keep].to_numpy(), return_inverse=True)
+        check_room(asymptotes, panel.chance, panel.benchmarks)
         self.response = FreeCurves(link, asymptotes, panel.chance.to_numpy(dtype=float))
         self._check_scores()
         self._check_families()

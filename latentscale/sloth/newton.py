@@ -88,7 +88,7 @@ def descend(
     """Minimise the penalised loss for one delta by a damped Newton method (Levenberg and Marquardt).
 
     The parameters are those of ``minimise``; ``damping`` is the first multiple of the identity that is added to the
-    Hessian.
+    Hessian. Lower asymptotes stay below the upper ones.
 
     Returns
     -------
@@ -116,7 +116,8 @@ def descend(
         if relative < tolerance and (damping <= 1e-3 or relative < 1e-3 * tolerance):
             converged = True
             break
-        gain = blocks.value - objective.value(trial, delta)
+        # a step after which a curve would fall, its upper asymptote below the lower one, is shortened as a bad one is
+        gain = blocks.value - objective.value(trial, delta) if objective.rising(trial) else -np.inf
         used += 1
         ratio = gain / predicted if predicted > 0.0 else -1.0
         if ratio > 1e-3:

@@ -202,6 +202,10 @@ class SlothObjective:
         rows, k = self.split(vector)[2], self.n_skills
         return self.skills(vector) @ rows[:, :k].T + rows[:, k], rows[:, k + 1 :]
 
+    def rising(self, vector: np.ndarray) -> bool:
+        """Return whether the upper asymptote of every benchmark lies above its lower one."""
+        return self.response.ordered(self.split(vector)[2][:, self.n_skills + 1 :])
+
     def residuals(self, vector: np.ndarray) -> np.ndarray:
         """Return y - mu (n, J), which has no meaning where a score is missing."""
         return self.y - self.response.mean(*self.predictor(vector))

@@ -12,8 +12,9 @@ import pandas as pd
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
-from scipy.special import betaincinv
 
+from ..components.beta_law import Beta
+from ..components.curve import mean_score
 from ..components.scaling import build_design
 from ..inference.local_rank import random_point
 from ..model import LatentSkillModel
@@ -88,9 +89,9 @@ def _scores(
     skill = effects[family] + x @ slopes
     loadings, intercepts = rng.uniform(0.1, 0.8, (columns, 2))[:j], rng.uniform(-2.0, 0.0, columns)[:j]
     # neither near 0 nor near 1, where draws of the beta law could round to them
-    mean = np.clip(chance + (1.0 - chance) / (1.0 + np.exp(-skill @ loadings.T - intercepts)), 0.1, 0.9)
+    mean = np.clip(mean_score(skill @ loadings.T + intercepts, chance, 1.0), 0.1, 0.9)
     precision, quantile = rng.uniform(20.0, 60.0, columns)[:j], rng.uniform(0.01, 0.99, (rows, columns))[:n, :j]
-    return betaincinv(mean * precision, (1.0 - mean) * precision, quantile)
+    return Beta().quantile(quantile, mean, precision)
 
 
 def _spared(n: int, j: int, complete: int) -> np.ndarray:

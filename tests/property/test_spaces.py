@@ -26,7 +26,7 @@ def spaces(draw):
     upper = np.where(draw(mode), np.nan, 1.0)
     blocks = [pattern.fixed.ravel(), np.full(j + p * k, np.nan), pattern.fixed_covariance(), np.full(j, np.nan)]
     n_link = draw(st.sampled_from([0, 6]))
-    fixed = np.concatenate([*blocks, lower, upper, np.full(j * n_link, np.nan), np.zeros(j)])
+    fixed = np.concatenate([*blocks, lower, upper, np.full(j * n_link, np.nan)])
     terms = tuple(f"x{number}" for number in range(p))
     return ParameterSpace(ParameterTable(benchmarks, pattern.skills, terms, fixed, n_link=n_link))
 
