@@ -25,7 +25,7 @@ _SHARES = (0.9, 0.5)  # shares of the posterior inside the contours
 
 
 def _skill(skill: str | None, table: pd.DataFrame) -> str:
-    """The skill that is shown, the first of the table by default."""
+    """Return the skill that is shown, by default the first of the table."""
     known = table["skill"].unique()
     return known[0] if skill is None else check_name("skill", skill, known, "skills of the fit")
 
