@@ -143,7 +143,7 @@ class RepeatedSamplingResults(NamedEstimates):
         return super().cov_params()
 
     @property
-    def _spare(self) -> np.ndarray:
+    def _degrees_of_freedom(self) -> np.ndarray:
         """Degrees of freedom (P,): n - K - 1 for the K loadings, a regression over n LLMs, and infinity for others."""
         spare = len(self.model.llms) - len(self.model.skills) - 1
         return np.where(self.parameters.are(kinds.TRIES_LOADING) & (spare > 0), float(spare), np.inf)

@@ -1,12 +1,14 @@
-"""Covariances of estimates: observed information, family-clustered sandwich, outer product.
+"""Covariances of estimates: inverse observed or expected information, family-clustered sandwich, product of scores.
 
-All are computed in the optimiser's coordinates and carried to natural parameters by the delta method, which at an
-optimum is exact. Under linear restrictions the coordinates are those that are left, so that every covariance has the
-null-space form Z (Z' I Z)^-1 Z'.
+All but the expected information are computed in the optimiser's coordinates and carried to natural parameters by the
+delta method, which is exact at an optimum. Under linear restrictions the coordinates are those that remain after the
+restrictions are solved, so that every covariance has the null-space form Z (Z' I Z)^-1 Z'.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -16,55 +18,62 @@ from ..errors import DataError
 from ..estimation.fit import COV_TYPES
 from ..likelihood.expected_information import expected_information
 from ..likelihood.family_scores import family_information, family_scores
+from ..likelihood.objective import Objective
+from ..likelihood.rules import Rule
 from ..numerics.linalg import cholesky_or_none, congruence, extreme_eigenvalues, inverse_from
+from ..parameters.recoding import Recoding
 from ..parameters.restrictions import RestrictedSpace, sparse_natural_jacobian
+from ..parameters.space import ParameterSpace
 from .flat_rotations import flat_rotations
 
-# An eigenvalue this much smaller than the largest is below the error of an information by differences, 1e-9 relative.
+if TYPE_CHECKING:
+    from ..results.latent_skill import LatentSkillResults
+
+# The error of an information by differences is 1e-9 of its largest eigenvalue; smaller eigenvalues count as zero.
 _SINGULAR = 1e-9
 _MANY = 1_000  # parameters from which all eigenvalues of an information would take longer than its inverse
-_ROUNDING = 1e-8  # a coordinate with this share of the largest root information has none
+_ROUNDING = 1e-8  # a coordinate whose root information is below this share of the largest has none
 CORRECTIONS = ("leverage", "jackknife", "df", "none")
-FEW_FAMILIES = 40
-EXPECTED_TABLES = 200
+FEW_FAMILIES = 40  # with fewer a sandwich warns
+EXPECTED_TABLES = 200  # simulated for the expected information
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Inverse observed information.
+    """The inverse observed information, or what is known of an information that has no inverse.
 
     Attributes
     ----------
     matrix : array (P, P)
-        Covariance of the natural parameters; NaN throughout where it does not exist.
+        Covariance of the natural parameters; all NaN where it does not exist.
     free : array (d, d)
-        In the optimiser's coordinates; NaN likewise.
+        The same in the optimiser's coordinates.
     jacobian : sparse array (P, d)
         d natural / d coordinates at the estimate.
     eigenvalues : array (d,), or (2,)
-        Of the information scaled to unit diagonal, ascending; the smallest and the largest alone where there are more
+        Of the information scaled to unit diagonal, ascending; only the smallest and the largest where there are more
         than a thousand. NaN where the information does not exist.
     weak : tuple of str
-        Parameters that make up the direction of a smallest eigenvalue that is not positive, or the directions in
-        which the form lets the skills turn. There the exact information is singular, and what draws or differences
-        make of it, on either side of zero, is their error.
+        Parameters with the largest entries in the direction of a smallest eigenvalue that is not positive, or in the
+        directions in which the form lets the skills rotate. In the latter the exact information is singular, and a
+        small eigenvalue of either sign is the error of draws or differences.
     """
 
     matrix: np.ndarray
     free: np.ndarray
     jacobian: sparse.csr_array
     eigenvalues: np.ndarray
-    weak: tuple
+    weak: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Covariance:
-    """The covariance that standard errors, tests and intervals use.
+    """The covariance of the natural parameters that standard errors, tests and intervals use.
 
     Attributes
     ----------
     matrix : array (P, P)
-        NaN where absent.
+        NaN where there is none.
     kind : {"observed", "expected", "cluster", "opg", "bootstrap", "none"}
     description : str
         For the notes under a summary.
@@ -75,65 +84,67 @@ class Covariance:
     description: str
 
 
-def coordinate_jacobian(space, recoding, v):
-    """d natural / d coordinates, sparse array (P, d)."""
+def coordinate_jacobian(space: ParameterSpace | RestrictedSpace, recoding: Recoding, v: np.ndarray) -> sparse.csr_array:
+    """Return d natural / d coordinates at v (d,), a sparse array (P, d)."""
     if isinstance(space, RestrictedSpace):
         u = space.free(v)
         return sparse.csr_array(sparse_natural_jacobian(space.space, recoding, u) @ space.basis(u))
     return sparse_natural_jacobian(space, recoding, v)
 
 
-def observed_covariance(space, recoding, v, information):
-    """Inverse observed information on the natural scale.
+def observed_covariance(
+    space: ParameterSpace | RestrictedSpace, recoding: Recoding, v: np.ndarray, information: np.ndarray
+) -> Observed:
+    """Return the inverse observed information on the natural scale.
 
-    At an optimum the gradient vanishes, so that the delta method from v is exact for the inverse Hessian on
-    the natural scale too.
+    ``information`` (d, d) is minus the Hessian in the coordinates v. At an optimum the gradient vanishes, so that
+    carrying the inverse Hessian to natural parameters by the delta method is exact.
     """
     jacobian = coordinate_jacobian(space, recoding, v)
     size, count = len(v), jacobian.shape[0]
     absent = np.isnan(np.diag(information))
-    if absent.any():  # not asked for, or Laplace's approximation ends next to the estimate
-        nothing = np.full((size, size), np.nan)
+    if absent.any():  # not asked for, or Laplace's approximation does not exist next to the estimate
+        no_covariance = np.full((size, size), np.nan)
         weak = () if absent.all() else tuple(np.asarray(space.labels)[absent][:6])
-        return Observed(np.full((count, count), np.nan), nothing, jacobian, np.full(size, np.nan), weak)
+        return Observed(np.full((count, count), np.nan), no_covariance, jacobian, np.full(size, np.nan), weak)
     scale = np.sqrt(np.abs(np.diag(information)))
     scaled = _rescaled(information.copy(), scale) if np.all(scale > _ROUNDING * scale.max()) else information
     turns, _ = flat_rotations(space, v)
     factor = cholesky_or_none(scaled)
     inverse = None if factor is None or turns.shape[1] else inverse_from(factor)
     values = None if inverse is None else _eigenvalues(scaled, inverse)
-    if inverse is None or values[0] <= _SINGULAR * values[-1]:
+    if inverse is None or values is None or values[0] <= _SINGULAR * values[-1]:
         values, vectors = np.linalg.eigh(scaled)
-        nothing = np.full((size, size), np.nan)
+        no_covariance = np.full((size, size), np.nan)
         direction = np.linalg.norm(turns * scale[:, None], axis=1) if turns.shape[1] else vectors[:, 0]
         weak = heaviest(space.labels, direction)
-        return Observed(np.full((count, count), np.nan), nothing, jacobian, values, weak)
-    del scaled  # P^2 numbers, as many as each of those that are to come
+        return Observed(np.full((count, count), np.nan), no_covariance, jacobian, values, weak)
+    del scaled  # it takes as much memory as each of the matrices that follow
     free = _rescaled(inverse, scale)
     return Observed(congruence(jacobian, free), free, jacobian, values, ())
 
 
-def _rescaled(matrix, scale):
-    """A symmetric matrix divided by scale in its rows and columns, in its own memory."""
+def _rescaled(matrix: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Divide a symmetric matrix by ``scale`` in its rows and columns, in place, and return it."""
     for row, size in zip(matrix, scale, strict=True):
         row /= size * scale
     return matrix
 
 
-def _eigenvalues(matrix, inverse):
-    """All eigenvalues, ascending, or of a large matrix the smallest and the largest."""
+def _eigenvalues(matrix: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """Return all eigenvalues, ascending, or of a large matrix the smallest and the largest."""
     return np.linalg.eigvalsh(matrix) if len(matrix) <= _MANY else extreme_eigenvalues(matrix, inverse)
 
 
-def heaviest(names, direction, share=0.1):
-    """Parameters with the largest entries of a direction, at most six."""
+def heaviest(names: Sequence[str], direction: np.ndarray, share: float = 0.1) -> tuple[str, ...]:
+    """Return the names of the parameters with the largest entries of a direction, at most six."""
     size = np.abs(direction) / np.abs(direction).max()
     order = np.argsort(-size)
     return tuple(names[index] for index in order[:6] if size[index] >= share)
 
 
-def robust_covariance(fit, cov_type, **options):
-    """Covariance of a fit of the kind wanted; see ``LatentSkillResults.get_robust``."""
+def robust_covariance(fit: "LatentSkillResults", cov_type: str, **options: Any) -> Covariance:
+    """Return the covariance of a fit of the kind that is asked for; see ``LatentSkillResults.get_robust``."""
     check_one_of("cov_type", cov_type, (*COV_TYPES, "expected"))
     observed, estimate, model = fit.observed, fit.estimate, fit.model
     if cov_type not in ("cluster", "bootstrap") and options:
@@ -156,11 +167,11 @@ def robust_covariance(fit, cov_type, **options):
     return opg_covariance(objective, v, estimate.rule, observed)
 
 
-def expected_covariance(fit):
-    """Inverse expected information at the estimate, from the scores of simulated tables (``expected_information``).
+def expected_covariance(fit: "LatentSkillResults") -> Covariance:
+    """Return the inverse expected information at the estimate, from the scores of simulated tables.
 
-    What the standard errors would be if the model held; where they differ much from those of the observed
-    information, it is the data that differ from the model.
+    These would be the standard errors if the model held exactly. Where they differ much from those of the observed
+    information, the data disagree with the model.
     """
     model = fit.model
     information = expected_information(model, fit.structure, model.table, EXPECTED_TABLES)
@@ -180,17 +191,26 @@ def expected_covariance(fit):
     return Covariance(matrix, "expected", f"inverse expected information, from {EXPECTED_TABLES} simulated tables")
 
 
-def cluster_covariance(objective, v, rule, observed, families, correction="leverage"):
-    """Family-clustered sandwich V (sum_l s_l s_l') V, families being the independent units.
+def cluster_covariance(
+    objective: Objective,
+    v: np.ndarray,
+    rule: Rule,
+    observed: Observed,
+    families: Sequence[str] | np.ndarray,
+    correction: str = "leverage",
+) -> Covariance:
+    """Return the sandwich V (sum_l s_l s_l') V clustered by families, which are independent of each other.
 
     Parameters
     ----------
     objective : Objective
     v : array (d,)
+        The estimate in the optimiser's coordinates.
     rule : Rule
     observed : Observed
+        With V, the inverse observed information.
     families : sequence of str
-        Their names, for warnings.
+        Names of the families, for warnings.
     correction : {"leverage", "jackknife", "df", "none"}
         See ``sandwich``.
 
@@ -231,55 +251,60 @@ def cluster_covariance(objective, v, rule, observed, families, correction="lever
     return Covariance(matrix, "cluster", f"sandwich clustered by {count} families, {words}")
 
 
-def sandwich(scores, observed, correction, information=None):
-    """The sandwich from the families' scores.
+def sandwich(
+    scores: np.ndarray, observed: Observed, correction: str, information: np.ndarray | None = None
+) -> tuple[np.ndarray, list[int]]:
+    """Return the sandwich from the families' scores.
+
+    Scores at the estimate are smaller than those at the true parameters, by the share of the information that comes
+    from the family itself. The correction makes up for that.
 
     Parameters
     ----------
     scores : array (L, d)
     observed : Observed
     correction : {"leverage", "jackknife", "df", "none"}
-        For the scores at the estimate being smaller than those at the truth, by the share of the information that
-        is the family's own. With H_l the family's information, s_l is replaced for ``"leverage"`` by
-        (I - H_l V)^-1/2 s_l, unbiased to first order if the model holds (Kauermann and Carroll 2001); for
-        ``"jackknife"`` by (I - H_l V)^-1 s_l, and the sum multiplied by (L - 1) / L: one Newton step to the
-        estimate without each family, which errs to the large side (Mancl and DeRouen 2001). ``"df"``:
-        L / (L - 1). ``"none"``: no correction.
+        With H_l the family's information, ``"leverage"`` replaces s_l by (I - H_l V)^-1/2 s_l, which is unbiased to
+        first order if the model holds (Kauermann and Carroll 2001). ``"jackknife"`` replaces it by (I - H_l V)^-1 s_l
+        and multiplies the sum by (L - 1) / L. This is one Newton step to the estimate without each family, and too
+        large on average (Mancl and DeRouen 2001). ``"df"`` multiplies the sum by L / (L - 1); ``"none"`` does nothing.
     information : array (L, d, d), optional
         H_l, for ``"leverage"`` and ``"jackknife"``.
 
     Returns
     -------
     (array (P, P), list of int)
-        Natural scale; and the families whose leverage was not corrected, because without them the information is
-        not positive definite.
+        The covariance on the natural scale, and the families whose leverage was not corrected, because without them the
+        information is not positive definite.
     """
-    count, alone = len(scores), []
-    moves = scores @ observed.free
+    count = len(scores)
+    alone: list[int] = []
+    influence = scores @ observed.free
     if correction == "df":
-        moves *= np.sqrt(count / (count - 1.0))
+        influence *= np.sqrt(count / (count - 1.0))
     elif correction in ("leverage", "jackknife"):
+        assert information is not None
         root = np.linalg.cholesky(observed.free)
         power = -0.5 if correction == "leverage" else -1.0
-        for number, (own, score) in enumerate(zip(information, scores, strict=True)):
-            # in coordinates where V is the identity the leverage is a symmetric matrix
-            values, vectors = np.linalg.eigh(np.eye(len(score)) - root.T @ own @ root)
+        for number, (of_family, score) in enumerate(zip(information, scores, strict=True)):
+            # the leverage is a symmetric matrix in coordinates where V is the identity
+            values, vectors = np.linalg.eigh(np.eye(len(score)) - root.T @ of_family @ root)
             if values[0] <= 0.0:
                 alone.append(number)
                 continue
-            moves[number] = root @ (vectors * values**power) @ vectors.T @ root.T @ score
-        moves *= np.sqrt((count - 1.0) / count) if correction == "jackknife" else 1.0
-    carried = moves @ observed.jacobian.T
-    return carried.T @ carried, alone
+            influence[number] = root @ (vectors * values**power) @ vectors.T @ root.T @ score
+        influence *= np.sqrt((count - 1.0) / count) if correction == "jackknife" else 1.0
+    natural = influence @ observed.jacobian.T
+    return natural.T @ natural, alone
 
 
-def opg_covariance(objective, v, rule, observed):
-    """Inverse outer product of the families' scores, (sum_l s_l s_l')^-1.
+def opg_covariance(objective: Objective, v: np.ndarray, rule: Rule, observed: Observed) -> Covariance:
+    """Return the inverse outer product of the families' scores, (sum_l s_l s_l')^-1.
 
     Raises
     ------
     DataError
-        If there are not more families than parameters: the outer product is then singular.
+        If there are not more families than parameters, as the outer product is then singular.
     """
     scores = family_scores(objective, v, rule)
     count, size = scores.shape
@@ -295,15 +320,16 @@ def opg_covariance(objective, v, rule, observed):
     return Covariance(matrix, "opg", f"inverse outer product of the scores of {count} families")
 
 
-def require_information(fit, what):
-    """Refuse what starts from the observed information to fits that were made without it."""
+def require_information(fit: "LatentSkillResults", what: str) -> None:
+    """Refuse ``what``, which needs the observed information, to fits that were made without it."""
     if not fit.estimate.informed:
         raise DataError(
             f"{what} needs the observed information, which this fit was made without: fit again with information=True."
         )
 
 
-def _require_observed(observed, what):
+def _require_observed(observed: Observed, what: str) -> None:
+    """Refuse a covariance that needs the inverse observed information where that does not exist."""
     if not np.isfinite(observed.free).all():
         raise DataError(
             f"There is no {what} covariance, as the observed information is not positive definite: see fit.diagnose()."

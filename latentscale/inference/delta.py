@@ -1,10 +1,12 @@
-"""Delta method for any function of the parameters that autograd can differentiate."""
+"""The delta method for any function of the parameters that autograd can differentiate."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from autograd import jacobian as reverse_jacobian
 from autograd.tracer import getval
@@ -16,14 +18,15 @@ from ..checks import near_names
 from ..errors import DataError
 from ..parameters.kinds import FUNCTION
 from ..parameters.named import Parameter, Parameters
+from ..parameters.table import ParameterTable
 from .named_estimates import NamedEstimates
 
-# Steps, in standard errors of the parameters, of the differences that check a gradient: smaller ones are only
-# tried where a function bends, or is not defined, within the first.
+# Steps, in standard errors of the parameters, of the differences that check a gradient. Smaller ones are tried only
+# where a function is too curved, or not defined, within the first.
 _STEPS = (1e-3, 1e-5, 1e-7)
-_GROSS = 0.01  # relative difference from which a gradient counts as wrong, far above what bending explains
-_ROUNDING = 1e-14
-_STILL = 1e-14  # variance, relative to that of its terms added up, which counts as zero
+_GROSS = 0.01  # relative difference above which a gradient counts as wrong, far more than curvature explains
+_ROUNDING = 1e-14  # relative error of a value of the function
+_NO_VARIANCE = 1e-14  # a variance below this, relative to the terms of its sum, counts as zero
 _SMALLEST_EIGENVALUE = 1e-10  # of a correlation matrix that counts as having full rank
 
 
@@ -38,20 +41,20 @@ class ParameterView:
     ----------
     table : ParameterTable
     natural : array (P,)
-        Free parameters, an autograd array while derivatives are traced.
+        Free parameters; an autograd array while derivatives are traced.
 
     Raises
     ------
     DataError
-        If a name is unknown; the message lists those that come near.
+        If a name is unknown; the message lists similar names.
     AttributeError
         If there is no such block.
     """
 
-    def __init__(self, table, natural):
+    def __init__(self, table: ParameterTable, natural: Any) -> None:
         layout, free = table.layout, table.free
-        # Entry 0 of the extended vector is the constant zero, where blocks have structural zeros; entry 1 + i
-        # is entry i of s. A layout that only moves entries then shows by itself where each of them goes.
+        # Entry 0 of the extended vector is the constant zero, for structural zeros of blocks; entry 1 + i is entry i
+        # of s. A layout only moves entries, so laying out their numbers shows where each of them goes.
         placed = layout.unflatten(np.arange(1.0, layout.size + 1.0))
         spread = np.zeros((layout.size + 1, int(free.sum())))
         spread[1 + np.flatnonzero(free), np.arange(spread.shape[1])] = 1.0
@@ -62,7 +65,7 @@ class ParameterView:
         blocks |= blocks.pop("scales")
         self._blocks = {name: np.asarray(values).astype(int) for name, values in blocks.items()}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Any:
         parameter = self._parameters.get(name)
         if parameter is None:
             near = near_names(name, self._parameters.names, 4, str)
@@ -71,7 +74,7 @@ class ParameterView:
             raise DataError(f"There is no parameter {name!r}. {advice}")
         return self._values[1 + parameter.position]
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         blocks = self.__dict__.get("_blocks", {})
         if name not in blocks:
             raise AttributeError(
@@ -79,7 +82,7 @@ class ParameterView:
             )
         return self._values[blocks[name]]
 
-    def __dir__(self):
+    def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._blocks]
 
 
@@ -99,7 +102,7 @@ class JointTest:
     df: int
     pvalue: float
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Wald test: chi2({self.df}) = {self.statistic:.4f}, p-value {self.pvalue:.4g}"
 
 
@@ -119,61 +122,61 @@ class DeltaResult(NamedEstimates):
         G V G' for the gradient G and the covariance V of the parameters.
     """
 
-    labels: tuple
-    names: tuple
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
     values: np.ndarray
     gradient: np.ndarray
     covariance: np.ndarray
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _as_table(self.summary_frame()).as_text()
 
     __repr__ = __str__
 
     @property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The functions under their labels, as ``NamedEstimates`` reads them."""
         return Parameters(Parameter(label, FUNCTION, (label,), row) for row, label in enumerate(self.labels))
 
     @property
-    def params(self):
+    def params(self) -> pd.Series:
         """Values of the functions at the estimates, Series (q,), under the name that all results have for estimates."""
         return self.estimate
 
     @property
-    def estimate(self):
+    def estimate(self) -> pd.Series:
         """Values of the functions at the estimates, Series (q,)."""
         return pd.Series(np.array(self.values), index=list(self.labels), name="estimate")
 
     @property
-    def bse(self):
-        """Standard errors, Series (q,); 0 where a function cannot vary (fixed parameters, constraints)."""
+    def bse(self) -> pd.Series:
+        """Standard errors, Series (q,); 0 for functions that cannot vary (fixed parameters, constraints)."""
         return super().bse
 
     @property
-    def _covariance_matrix(self):
+    def _covariance_matrix(self) -> np.ndarray:
         return self.covariance
 
     @property
-    def cov(self):
+    def cov(self) -> pd.DataFrame:
         """Covariance of the functions, DataFrame (q, q)."""
         return pd.DataFrame(self.covariance.copy(), index=list(self.labels), columns=list(self.labels))
 
     @property
-    def jacobian(self):
+    def jacobian(self) -> pd.DataFrame:
         """Derivatives in the free parameters, DataFrame (q, P)."""
         return pd.DataFrame(self.gradient.copy(), index=list(self.labels), columns=list(self.names))
 
     @property
-    def tvalues(self):
+    def tvalues(self) -> pd.Series:
         """Wald z statistics against zero, Series (q,); NaN where the standard error is 0."""
         return super().tvalues.where(self.bse > 0.0)
 
-    def conf_int(self, alpha=0.05):
-        """Symmetric normal intervals, DataFrame (q, 2) with columns ``lower`` and ``upper``.
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return symmetric normal intervals, DataFrame (q, 2) with columns ``lower`` and ``upper``.
 
         For a function with a bounded range, apply ``delta`` to a transform without bounds (a logarithm, a logit)
-        and carry the interval back.
+        and transform the ends of the interval back.
 
         Parameters
         ----------
@@ -182,17 +185,17 @@ class DeltaResult(NamedEstimates):
         """
         return super().conf_int(alpha)
 
-    def summary_frame(self, alpha=0.05):
-        """One row per function: estimate, std_err, z, p_value, ci_lower, ci_upper."""
+    def summary_frame(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Return a table with a row per function: estimate, std_err, z, p_value, ci_lower, ci_upper."""
         return self.parameter_table(alpha).rename_axis(None)
 
-    def wald_test(self, value=0.0):
-        """Joint test that all functions equal ``value``.
+    def wald_test(self, value: npt.ArrayLike | pd.Series | Mapping[str, float] = 0.0) -> JointTest:
+        """Test jointly that all functions equal ``value``.
 
         Parameters
         ----------
         value : float, array (q,), Series or dict
-            One value for all, one each, or by label.
+            One value for all, one for each, or values by label.
 
         Returns
         -------
@@ -202,14 +205,14 @@ class DeltaResult(NamedEstimates):
         Raises
         ------
         DataError
-            If ``value`` does not fit, or the covariance of the functions has not full rank.
+            If ``value`` does not fit, or the covariance of the functions does not have full rank.
         """
         distance = self.values - self._read_value(value)
         sd = self.bse.to_numpy()
-        still = [label for label, size in zip(self.labels, sd, strict=True) if not size > 0]
-        if still:
+        fixed = [label for label, size in zip(self.labels, sd, strict=True) if not size > 0]
+        if fixed:
             raise DataError(
-                f"{still} have no sampling variance (they depend on no free parameter, or the fit's constraints fix "
+                f"{fixed} have no sampling variance (they depend on no free parameter, or the fit's constraints fix "
                 "them): leave them out."
             )
         scaled = self.covariance / np.outer(sd, sd)
@@ -226,7 +229,8 @@ class DeltaResult(NamedEstimates):
         statistic = float(np.sum(z * z / eigenvalues))
         return JointTest(statistic, len(sd), float(stats.chi2.sf(statistic, len(sd))))
 
-    def _read_value(self, value):
+    def _read_value(self, value: npt.ArrayLike | pd.Series | Mapping[str, float]) -> np.ndarray:
+        """Return the value of a hypothesis as an array of shape () or (q,)."""
         if isinstance(value, Mapping):
             value = pd.Series(value, dtype=float)
         if isinstance(value, pd.Series):
@@ -239,10 +243,12 @@ class DeltaResult(NamedEstimates):
         return array
 
 
-def delta(function, fit_params, cov, table):
-    """Estimate, standard error and covariance of a function of the parameters.
+def delta(
+    function: Callable[[Any], Any], fit_params: pd.Series, cov: pd.DataFrame, table: ParameterTable
+) -> DeltaResult:
+    """Return estimate, standard error and covariance of a function of the parameters.
 
-    For g(xi) with gradient G at the estimate (by reverse-mode automatic differentiation, exact to rounding) and
+    For g(xi) with gradient G at the estimate (by reverse-mode automatic differentiation, exact up to rounding) and
     covariance V of the estimates, g is asymptotically normal with covariance G V G'.
 
     Parameters
@@ -264,8 +270,8 @@ def delta(function, fit_params, cov, table):
     Raises
     ------
     DataError
-        If the function names an unknown parameter, cannot be differentiated by autograd, returns something else
-        than the above or a value that is not finite, if its gradient disagrees grossly with finite differences, or
+        If the function names an unknown parameter, cannot be differentiated by autograd, or returns something else
+        than the above or a value that is not finite; if its gradient is grossly different from finite differences; or
         if parameters that it uses have no standard errors. Other errors of the function at plain numbers are
         passed on as they are.
 
@@ -284,8 +290,11 @@ def delta(function, fit_params, cov, table):
     matrix = cov.loc[names, names].to_numpy(dtype=float)
     title = _title(function)
 
-    def evaluate(natural):
-        """The function at plain numbers, without warnings: what is not finite is refused or skipped below."""
+    def evaluate(natural: Any) -> tuple[tuple[str, ...], Any]:
+        """Return labels and values of the function at plain numbers, without numerical warnings.
+
+        Values that are not finite are refused, or skipped in differences.
+        """
         with np.errstate(all="ignore"):
             return _read(function(ParameterView(table, natural)), title)
 
@@ -305,51 +314,55 @@ def delta(function, fit_params, cov, table):
     used = np.flatnonzero(np.any(gradient != 0.0, axis=0))
     _require(matrix[np.ix_(used, used)])
     covariance = gradient[:, used] @ matrix[np.ix_(used, used)] @ gradient[:, used].T
-    # what constraints of the fit hold still has a variance of zero only up to the rounding of its terms
-    still = np.diag(covariance) <= _STILL * (np.abs(gradient) @ step) ** 2
-    covariance[still], covariance[:, still] = 0.0, 0.0
+    # the variance of what constraints of the fit hold fixed is zero only up to the rounding of its terms
+    fixed = np.diag(covariance) <= _NO_VARIANCE * (np.abs(gradient) @ step) ** 2
+    covariance[fixed], covariance[:, fixed] = 0.0, 0.0
     return DeltaResult(labels, tuple(names), values, gradient, 0.5 * (covariance + covariance.T))
 
 
-def _require(cov):
+def _require(cov: np.ndarray) -> None:
+    """Refuse a covariance with entries that do not exist."""
     if not np.isfinite(cov).all():
         raise DataError("This fit has no standard errors (see fit.summary()), so there is no delta method.")
 
 
-def _title(function):
+def _title(function: Callable[[Any], Any]) -> str:
+    """Return the name of a function, by which values without labels are called."""
     name = getattr(function, "__name__", "value")
     return "value" if name == "<lambda>" else name
 
 
-def _read(result, title):
-    """Labels and stacked values of what a function returned, of plain numbers or of autograd's."""
+def _read(result: Any, title: str) -> tuple[tuple[str, ...], Any]:
+    """Return labels and stacked values of what a function returned, whether plain numbers or autograd's."""
     if isinstance(result, Mapping):
-        labels, parts = tuple(str(label) for label in result), list(result.values())
+        labels, entries = tuple(str(label) for label in result), list(result.values())
         if len(set(labels)) < len(labels):
             raise DataError(f"The function returns two values with the same label: {list(labels)}.")
     elif isinstance(result, list | tuple) or (isinstance(result, np.ndarray) and result.dtype == object):
-        # numpy makes an array of objects of autograd's numbers, whose derivatives are lost unless taken one by one
-        parts = list(np.atleast_1d(result)) if isinstance(result, np.ndarray) else list(result)
+        # numpy makes an array of objects of autograd's numbers, which lose their derivatives unless taken one by one
+        entries = list(np.atleast_1d(result)) if isinstance(result, np.ndarray) else list(result)
         labels = None
     elif _is_numeric(result, 1):
-        parts, labels = result, None
+        entries, labels = result, None
     else:
-        parts, labels = [result], (title,)
-    if len(parts) == 0:
+        entries, labels = [result], (title,)
+    if len(entries) == 0:
         raise DataError("The function returns nothing to estimate: an empty collection.")
-    if not (isinstance(parts, list) and all(_is_numeric(part, 0) for part in parts)) and not _is_numeric(parts, 1):
+    if not (isinstance(entries, list) and all(_is_numeric(part, 0) for part in entries)) and not _is_numeric(
+        entries, 1
+    ):
         raise DataError(
             "The function must return a number, a 1-d array, a list of numbers or a dict of numbers by label; "
             f"it returned {_describe(result)}. Flatten a matrix with .ravel(), or pick entries into a dict."
         )
-    stacked = anp.array(parts) if isinstance(parts, list) else parts
+    stacked = anp.array(entries) if isinstance(entries, list) else entries
     if labels is None:
-        labels = tuple(f"{title}[{number}]" for number in range(len(parts)))
+        labels = tuple(f"{title}[{number}]" for number in range(len(entries)))
     return labels, stacked * 1.0
 
 
-def _is_numeric(value, dimensions):
-    """Whether a value, or an autograd number's value, is real and has so many dimensions."""
+def _is_numeric(value: Any, dimensions: int) -> bool:
+    """Return whether a value, also one of autograd's, is real and has this number of dimensions."""
     plain = getval(value)
     if not isinstance(plain, int | float | np.number | np.ndarray) or isinstance(plain, bool):
         return False
@@ -357,29 +370,30 @@ def _is_numeric(value, dimensions):
     return array.ndim == dimensions and array.dtype.kind in "iuf"
 
 
-def _describe(result):
+def _describe(result: Any) -> str:
+    """Return in words what a function returned."""
     plain = getval(result)
     if isinstance(plain, np.ndarray):
         return f"an array of {plain.dtype} of shape {plain.shape}"
     if isinstance(plain, Mapping | list | tuple):
-        parts = plain.values() if isinstance(plain, Mapping) else plain
-        return f"a {type(plain).__name__} with {sorted({type(getval(part)).__name__ for part in parts})}"
+        entries = plain.values() if isinstance(plain, Mapping) else plain
+        return f"a {type(plain).__name__} with {sorted({type(getval(part)).__name__ for part in entries})}"
     return f"a {type(plain).__name__}"
 
 
-def _gradient(function, table, x, title):
-    """Reverse-mode Jacobian (q, P) of a function that has already been evaluated at plain numbers."""
+def _gradient(function: Callable[[Any], Any], table: ParameterTable, x: np.ndarray, title: str) -> np.ndarray:
+    """Return the Jacobian (q, P) by reverse mode, of a function that has already been evaluated at plain numbers."""
 
-    def traced(natural):
+    def traced(natural: Any) -> Any:
         _, stacked = _read(function(ParameterView(table, natural)), title)
-        # nothing is added, but a function of fixed parameters alone keeps a place in autograd's graph
+        # this adds no entries, but keeps a function of fixed parameters in autograd's graph
         return anp.concatenate([stacked, natural[:0]])
 
     try:
         with np.errstate(all="ignore"):
             return reverse_jacobian(traced)(x)
     except (TypeError, ValueError, AttributeError, NotImplementedError, np.linalg.LinAlgError) as error:
-        # the function works at plain numbers, so it is autograd's numbers that it cannot take
+        # the function works with plain numbers, so autograd's are what it cannot use
         raise DataError(
             f"autograd cannot differentiate the function ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "Compute with autograd.numpy (import autograd.numpy as np) and autograd.scipy instead of numpy, scipy, "
@@ -387,11 +401,16 @@ def _gradient(function, table, x, title):
         ) from error
 
 
-def _check_gradient(evaluate, x, step, gradient, labels):
-    """Refuse a gradient that is grossly wrong along one random direction.
+def _check_gradient(
+    evaluate: Callable[[np.ndarray], np.ndarray],
+    x: np.ndarray,
+    step: np.ndarray,
+    gradient: np.ndarray,
+    labels: Sequence[str],
+) -> None:
+    """Refuse a gradient that is grossly wrong along a random direction.
 
-    autograd believes that whatever it cannot see is constant; a difference of the function's values cannot be
-    deceived.
+    autograd takes for constant whatever is hidden from it; differences of the function's values show such an error.
     """
     rng = np.random.default_rng(0)
     direction = step * rng.uniform(0.5, 1.5, len(x)) * rng.choice([-1.0, 1.0], len(x))
@@ -404,12 +423,12 @@ def _check_gradient(evaluate, x, step, gradient, labels):
         except (ValueError, ArithmeticError, np.linalg.LinAlgError):
             continue  # outside the function's domain; a smaller step may be inside
         with np.errstate(all="ignore"):
-            found = (above - below) / (2.0 * width)
+            difference = (above - below) / (2.0 * width)
             rounding = _ROUNDING * (np.abs(above) + np.abs(below)) / width
-            agreed |= np.abs(found - slope) <= _GROSS * (size + np.abs(found)) + rounding
-        inside = np.isfinite(found)
+            agreed |= np.abs(difference - slope) <= _GROSS * (size + np.abs(difference)) + rounding
+        inside = np.isfinite(difference)
         tested |= inside
-        differences[inside] = found[inside]
+        differences[inside] = difference[inside]
         if agreed.all():
             return
     wrong = tested & ~agreed
@@ -423,7 +442,8 @@ def _check_gradient(evaluate, x, step, gradient, labels):
         )
 
 
-def _as_table(frame):
+def _as_table(frame: pd.DataFrame) -> SimpleTable:
+    """Return the summary of functions as a statsmodels table."""
     header = ["estimate", "std err", "z", "P>|z|", "[0.025", "0.975]"]
     rows = [
         [f"{value:.4f}" for value in (row["estimate"], row["std_err"])]

@@ -1,4 +1,7 @@
-"""Test of slopes shared by all families against slopes that vary between them."""
+"""The test of slopes that all families share against slopes that vary between families."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -6,9 +9,10 @@ from ..checks import check_names, check_several_of
 from ..components.levels import family_effects, with_effects
 from ..errors import DataError
 from ..estimation.polish import rule_information
-from ..estimation.refit import refit
+from ..estimation.refit import Refit, refit
 from ..estimation.search import climb
 from ..likelihood.rules import Rule
+from ..models.latent_skill import LatentSkillLaw
 from .chi_bar_squared import (
     TABLES,
     chi_bar_sf,
@@ -22,30 +26,39 @@ from .hypotheses import SIZE
 from .hypothesis_test import JOINT, HypothesisTest, test_table
 from .likelihood_ratio import CONSERVATIVE, absent_effects
 
-_START = 0.3
-_ITERATIONS = 500
+if TYPE_CHECKING:
+    from ..estimation.fit import Estimate
+    from ..results.latent_skill import LatentSkillResults
+
+_START = 0.3  # from where random slopes are fitted, per standard deviation of their covariate
+_ITERATIONS = 500  # of the quasi-Newton search
 
 
-def varying_terms(model):
-    """Main-effect terms that differ within some family, the candidates for random slopes."""
+def varying_terms(model: LatentSkillLaw) -> list[str]:
+    """Return main-effect terms that differ within some family, for which slopes may vary between families."""
     products = model.design.interactions
     found = [term for term in model.terms if term not in model.between_only and term not in products]
     return [term for term in found if term not in model.random_terms]
 
 
-def shared_slopes(fit, terms=None, method="score", integration="laplace"):
-    """Test of shared slopes against independent random slopes by family.
+def shared_slopes(
+    fit: "LatentSkillResults",
+    terms: str | Sequence[str] | None = None,
+    method: str = "score",
+    integration: str = "laplace",
+) -> HypothesisTest:
+    """Test shared slopes against independent random slopes by family.
 
-    The score test needs no fit of random slopes: at zero variances it asks whether families' scores point to
-    variances above zero, and compares with tables simulated under the hypothesis. The likelihood-ratio test is
-    referred to its chi-bar-square law.
+    The score test does not fit random slopes. It asks whether families' scores at zero variances point to variances
+    above zero, and compares with tables simulated under the hypothesis. The likelihood-ratio test uses its
+    chi-bar-square distribution.
 
     Parameters
     ----------
     fit : LatentSkillResults
-        The null model; without restrictions.
+        The null model, without restrictions.
     terms : str or sequence of str, optional
-        Terms whose slopes may vary under the alternative; by default the main effect of size alone, or the first
+        Terms whose slopes may vary under the alternative; by default only the main effect of size, or the first
         main effect that varies within families.
     method : {"score", "lr", "all"}
     integration : {"laplace", "monte_carlo", "quadrature"}
@@ -56,6 +69,11 @@ def shared_slopes(fit, terms=None, method="score", integration="laplace"):
     -------
     HypothesisTest
         Jointly over skills and, if there are several terms, term by term.
+
+    Raises
+    ------
+    DataError
+        If the fit has restrictions or no information, or no such term varies within families.
     """
     model = fit.model
     require_information(fit, "test_shared_slopes")
@@ -85,31 +103,37 @@ def shared_slopes(fit, terms=None, method="score", integration="laplace"):
     return HypothesisTest("Shared slopes", words, test_table(rows), tuple(notes))
 
 
-def _against(fit, terms, methods, integration):
-    """(method, statistic, df, p-value) of each method against random slopes on some terms; chi-bar-square weights."""
+def _against(
+    fit: "LatentSkillResults", terms: Sequence[str], methods: Sequence[str], integration: str
+) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+    """Return (method, statistic, df, p-value) of each method against random slopes on some terms.
+
+    The second result are the chi-bar-square weights.
+    """
     model, params = fit.model, fit.params.to_numpy()
     larger = model.with_random_slopes((*model.random_terms, *terms))
     scores = variance_scores(larger, model.table, params, terms)
     weights = chi_bar_weights(scores.information)
-    rows, df = [], len(weights) - 1
+    rows: list[tuple[Any, ...]] = []
+    df = len(weights) - 1
     for method in methods:
         if method == "score":
             observed = observed_variance_score(larger, model.table, params, terms, scores)
             statistic = one_sided_statistic(observed, scores.information)
             law = np.array([one_sided_statistic(one, scores.information) for one in scores.simulated])
-            pvalue = (1.0 + np.sum(law >= statistic)) / (1.0 + len(law))
+            pvalue = float((1.0 + np.sum(law >= statistic)) / (1.0 + len(law)))
         else:
             null = _null_maximum(fit, integration)
-            # a variance may have an optimum at zero and another away from it
+            # there may be a local maximum at a variance of zero and another above it
             ends = [_alternative(larger, fit, null, size, integration) for size in (_START, 0.1 * _START)]
             statistic = 2.0 * max(max(ends) - null.value, 0.0)  # tau = 0 is the null model itself
             pvalue = chi_bar_sf(statistic, weights)
-        rows.append((method, statistic, df, float(pvalue)))
+        rows.append((method, statistic, df, pvalue))
     return rows, weights
 
 
-def _null_maximum(fit, integration):
-    """The null model's maximum by the rule wanted."""
+def _null_maximum(fit: "LatentSkillResults", integration: str) -> Refit:
+    """Return the maximum of the null model by the rule that is asked for."""
     model, estimate = fit.model, fit.estimate
     rule = _rule(model, estimate, integration)
     objective = model.objective
@@ -119,15 +143,21 @@ def _null_maximum(fit, integration):
     return end
 
 
-def _rule(model, estimate, integration):
+def _rule(model: LatentSkillLaw, estimate: "Estimate", integration: str) -> Rule:
+    """Return the rule of an integration for a model: that of the estimate where it is the same."""
     dimension = family_effects(model.table.layout)
     if integration == estimate.rule.kind and dimension == estimate.rule.n_skills:
         return estimate.rule
     return Rule.build(integration, dimension, seed=estimate.rule.seed)
 
 
-def _alternative(larger, fit, null, size, integration):
-    """Maximum with random slopes, from slopes that vary by ``size`` per standard deviation of their covariate."""
+def _alternative(
+    larger: LatentSkillLaw, fit: "LatentSkillResults", null: Refit, size: float, integration: str
+) -> float:
+    """Return the maximum with random slopes.
+
+    The search starts from slopes that vary by ``size`` per standard deviation of their covariate.
+    """
     structure = fit.model.space.structure(null.coordinates)
     known = {one.block: one.rows for one in fit.model.effects}
     embedded, starts = with_effects(structure, known, larger.effects), {}

@@ -1,28 +1,30 @@
-"""Fits of models that are not identified: a maximum, and an information that is singular where it should be.
+"""Fits of models that are not identified: a maximum, and an information that is singular where it must be.
 
-The likelihood has a ridge of maxima. As many parameters as it has dimensions are held at zero, where the ridge passes
-(``LocalRank.settling``), so that the drivers climb to one point of it; of the information along the ridge it is
-known that it is zero, and so it is set, whatever draws would make of it.
+The likelihood has a ridge of maxima. As many parameters as the ridge has dimensions are held at zero, where it passes
+through (``LocalRank.settling``), so that the optimiser finds a single point of it. The information along the ridge is
+known to be zero and set to zero, whatever draws would give.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ..estimation.fit import fit_latent_skill
-from ..parameters.restrictions import natural_jacobian
+from ..estimation.fit import Estimate, fit_latent_skill
+from ..models.latent_skill import LatentSkillLaw
+from ..parameters.restrictions import RestrictedSpace, natural_jacobian
 from .local_rank import local_rank, random_point
 
 
-def fit_unidentified(model, options):
-    """Estimate of a model that need not be identified.
+def fit_unidentified(model: LatentSkillLaw, options: dict[str, Any]) -> Estimate:
+    """Return the estimate of a model that need not be identified.
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     options : dict
-        Of ``fit_latent_skill``. Under ``constraints`` of the user's own nothing else is held, and nothing
-        in fits without information, whose predictions do not depend on where on the ridge they end.
+        Options of ``fit_latent_skill``. Nothing more is held fixed if they have ``constraints``, nor in fits without
+        information, whose predictions do not depend on where on the ridge they end.
 
     Returns
     -------
@@ -39,8 +41,8 @@ def fit_unidentified(model, options):
     return _on_the_ridge(model, estimate)
 
 
-def _on_the_ridge(model, estimate):
-    """The restricted estimate in all coordinates u, with no information along the flat directions."""
+def _on_the_ridge(model: LatentSkillLaw, estimate: "Estimate") -> Estimate:
+    """Return a restricted estimate in all coordinates u, with an information of zero along the ridge."""
     space = estimate.space(model)
     basis = space.basis(estimate.free)
     inverse = np.linalg.inv(np.hstack([basis, _ridge(model, estimate, space, basis)]))
@@ -55,16 +57,16 @@ def _on_the_ridge(model, estimate):
     )
 
 
-def _ridge(model, estimate, space, basis):
-    """Flat directions in u (P, m) at the estimate, as many as coordinates were solved for."""
+def _ridge(model: LatentSkillLaw, estimate: "Estimate", space: RestrictedSpace, basis: np.ndarray) -> np.ndarray:
+    """Return directions along the ridge in u (P, m) at the estimate, as many as restrictions solved for coordinates."""
     count = len(space.solved)
     try:
         null = local_rank(model, estimate.free).null
-    except np.linalg.LinAlgError:  # Sigma is singular: the law has no density to look at
+    except np.linalg.LinAlgError:  # Sigma is singular, so effects have no density
         return np.eye(len(estimate.free))[:, space.solved]
     flat = np.linalg.solve(natural_jacobian(model.space, model.recoding, estimate.free), null)
     flat = np.linalg.qr(flat)[0]
-    # at a special point there may be more of them; those that the restrictions cut off are wanted
+    # at special points there may be more flat directions; the ones that the restrictions exclude are kept
     orthogonal = np.linalg.qr(basis)[0]
     _, _, right = np.linalg.svd(flat - orthogonal @ (orthogonal.T @ flat), full_matrices=False)
     return flat @ right[:count].T
