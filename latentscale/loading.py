@@ -1,4 +1,4 @@
-"""Loading fits that were saved; ``latentscale.results.saving`` describes the file. Nothing in it is executed."""
+"""Loading saved fits; ``latentscale.results.saving`` describes the file. No code in the file is executed."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ from .sloth.storage import SCALARS, mean_loss, stored_array, stored_piece
 if TYPE_CHECKING:
     from os import PathLike
 
-_READABLE = (2, 3, 4)  # older ones lack options that came later, and the class, which is LatentSkillModel
-_SAME_LOSS = 1e-8  # relative; the loss at the estimate, computed again
+# Formats that can be read. Older formats lack later options, and the class of the model, which was LatentSkillModel.
+_READABLE = (2, 3, 4)
+_SAME_LOSS = 1e-8  # relative difference allowed between the stored loss and the loss computed at the stored estimate
 
 
 def _or_nan(value: float | None) -> float:
+    """Return a number, NaN for None, which stands for NaN in JSON."""
     return np.nan if value is None else value
 
 
 def load(path: str | PathLike[str]) -> LatentSkillResults | SlothResults:
-    """Read a fit that ``fit.save(path)`` wrote. Executes no code from the file.
+    """Read a fit that ``fit.save(path)`` wrote, without executing code from the file.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def load(path: str | PathLike[str]) -> LatentSkillResults | SlothResults:
     Raises
     ------
     DataError
-        If the file is absent, truncated, of another kind, or of a newer format.
+        If the file is absent, damaged, not a saved fit, or of a newer format.
     """
     content, arrays = _read(path)
     try:
@@ -62,19 +64,14 @@ def load(path: str | PathLike[str]) -> LatentSkillResults | SlothResults:
         if kind not in _READERS:
             raise DataError(f"it holds a {kind}, which is no model")
         return _READERS[kind](content, arrays, panel)
-    except (
-        KeyError,
-        TypeError,
-        IndexError,
-        ValueError,
-        AttributeError,
-    ) as error:  # DataError is a ValueError
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:  # DataError is a ValueError
         raise DataError(f"{path} is damaged or was edited: {error}.") from error
 
 
 def _latent_skill_from(
     content: dict[str, Any], arrays: dict[str, np.ndarray], panel: BenchmarkPanel
 ) -> LatentSkillResults:
+    """Return the fit of a LatentSkillModel from the content of its file."""
     model = _model_from(content["model"], panel)
     if model.param_names != content["param_names"]:
         raise DataError("its parameters do not belong to its model")
@@ -84,6 +81,7 @@ def _latent_skill_from(
 
 
 def _sloth_from(content: dict[str, Any], arrays: dict[str, np.ndarray], panel: BenchmarkPanel) -> SlothResults:
+    """Return the fit of a SlothModel or BenchmarkLaws from the content of its file."""
     specification = dict(content["model"])
     model = {"SlothModel": SlothModel, "BenchmarkLaws": BenchmarkLaws}[specification.pop("class")](
         panel, **specification
@@ -114,6 +112,7 @@ _READERS: dict[str, Callable[..., LatentSkillResults | SlothResults]] = {
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the JSON and the arrays of a file, or raise a DataError."""
     try:
         with zipfile.ZipFile(path) as archive:
             content = json.loads(archive.read("fit.json"))
@@ -138,13 +137,13 @@ def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarr
     if content.get("format_version") not in _READABLE:
         raise DataError(
             f"{path} has format {content.get('format_version')}, this version of latentscale reads up to "
-            f"{FORMAT_VERSION}; "
-            f"it was written by latentscale {content.get('latentscale')}."
+            f"{FORMAT_VERSION}; it was written by latentscale {content.get('latentscale')}."
         )
     return content, arrays
 
 
 def _panel_from(content: dict[str, Any]) -> BenchmarkPanel:
+    """Return the panel, with the checks that every table undergoes."""
     columns = {}
     for column in content["columns"]:
         values, kind = column["values"], column["kind"]
@@ -165,6 +164,7 @@ def _panel_from(content: dict[str, Any]) -> BenchmarkPanel:
 
 
 def _model_from(content: dict[str, Any], panel: BenchmarkPanel) -> LatentSkillModel:
+    """Return the model of a fit; options that its format did not have get their defaults."""
     skills = content["skills"]
     if skills["form"] == "anchored":
         form: Anchored | Echelon | Confirmatory = Anchored(skills["anchors"], skills["correlated"])
@@ -183,6 +183,7 @@ def _model_from(content: dict[str, Any], panel: BenchmarkPanel) -> LatentSkillMo
 
 
 def _estimate_from(content: dict[str, Any], arrays: dict[str, np.ndarray], model: LatentSkillModel) -> Estimate:
+    """Return what the optimiser returned, or raise a DataError if arrays do not fit the model."""
     size, labels = model.table.size, content["restriction"]
     restriction = kept = None
     if labels is not None:
@@ -191,8 +192,8 @@ def _estimate_from(content: dict[str, Any], arrays: dict[str, np.ndarray], model
         kept = stored_array(arrays, "kept", (size - restriction.rank,), np.int64)
         if len(np.unique(kept)) < len(kept) or kept.min(initial=0) < 0 or kept.max(initial=0) >= size:
             raise DataError("the array 'kept' does not name coordinates")
-    left = size if kept is None else len(kept)
-    shapes = {"params": (size,), "free": (size,), "gradient": (left,), "information": (left, left)}
+    n_free = size if kept is None else len(kept)
+    shapes = {"params": (size,), "free": (size,), "gradient": (n_free,), "information": (n_free, n_free)}
     for name, shape in shapes.items():
         stored_array(arrays, name, shape)
     model.table.read(arrays["params"])

@@ -1,4 +1,4 @@
-"""LatentSkillModel: what users make of a panel, check for identification, and fit."""
+"""LatentSkillModel: the model that users specify on a panel, check for identification, and fit."""
 
 from __future__ import annotations
 
@@ -23,74 +23,75 @@ class LatentSkillModel(LatentSkillLaw):
         Y_ij ~ Beta(mu_ij phi_j, (1 - mu_ij) phi_j),  mu_ij = c_j + (d_j - c_j) F(lambda_j' theta_i + b_j),
         theta_i = alpha_l + B' x_i,  alpha_l ~ N(0, Sigma),
 
-    with F logistic, or under ``link="monotone"`` an increasing function of each benchmark's own. With
-    ``random_slopes`` the slopes B of the named terms vary between families, independently, with standard deviations
-    tau: theta_i = alpha_l + (B + Delta_l)' x_i, where Delta_l counts from the mean of x over the LLMs, so that alpha_l
-    is a family's efficiency there. With ``family_covariates`` z_l a family's efficiency has the mean Gamma' z_l:
-    alpha_l ~ N(Gamma' z_l, Sigma). With ``llm_effects`` LLMs of one family differ by more than their covariates::
+    with F logistic, or with ``link="monotone"`` an increasing function F_j of each benchmark. With ``random_slopes``
+    the slopes B of the named terms vary between families, independently of each other, with standard deviations tau:
+    theta_i = alpha_l + B' x_i + Delta_l' (x_i - xbar), for the mean xbar of x over the LLMs, so that alpha_l is the
+    efficiency of a family at average covariates. With ``family_covariates`` z_l the efficiency of a family has the mean
+    Gamma' z_l: alpha_l ~ N(Gamma' z_l, Sigma). With ``llm_effects`` LLMs of a family differ by more than their
+    covariates::
 
         theta_i = alpha_l + B' x_i + kappa e_i,  e_i ~ N(0, Sigma) independently over LLMs,
 
-    which leaves the axes of the skills as free as they were and adds one parameter, kappa >= 0. Missing scores are left
-    out of the likelihood. Main effects of logged size and tokens are slopes at one billion parameters and one trillion
-    tokens.
+    with one more parameter kappa >= 0. It does not restrict the choice of the axes of the skills, because e_i has the
+    covariance of alpha_l. Missing scores are left out of the likelihood. Main effects of the logarithms of size and
+    tokens are slopes at one billion parameters and one trillion tokens.
 
     Parameters
     ----------
     panel : BenchmarkPanel
-        LLMs lacking a covariate of ``scaling``, or every score, are dropped; the summary counts them.
+        LLMs without a covariate of ``scaling``, or without any score, are dropped; the summary says how many.
     scaling : str
         Formula of the covariates x in the panel's columns; the default is the translog production function.
     skills : Anchored, Echelon, Confirmatory, dict or int
-        Form of identification. A dict is ``Anchored``; a number K is ``Echelon`` with pivots chosen from the
-        scores' correlations.
+        Form of identification. A dict means ``Anchored``, a number K means ``Echelon`` with pivots chosen from the
+        correlations of the scores.
     asymptotes : {"chance", "lower", "both"}
-        ``"chance"``: c_j the guessing level and d_j = 1. ``"lower"``: c_j estimated. ``"both"``: c_j and d_j
-        estimated. Estimated asymptotes are weakly penalised: logit c_j about logit max(chance, .005), logit d_j
-        about 3.5.
+        ``"chance"``: c_j is the guessing level and d_j = 1. ``"lower"``: c_j is estimated. ``"both"``: c_j and d_j are
+        estimated. Estimated asymptotes have weak normal penalties, on logit c_j about logit max(chance, .005) and on
+        logit d_j about 3.5.
     asymptote_sd : float
         Standard deviation of those penalties on the logit scale.
     link : {"logistic", "monotone"}
-        ``"monotone"``: F_j(eta) = expit(g_j(eta)) with g_j an increasing spline of bounded slope that is straight
-        beyond eta = -5.25 and 5.25 (``latentscale.numerics.monotone``), six coordinates a benchmark, all zero for the
-        logistic link.
+        ``"monotone"``: F_j(eta) = expit(g_j(eta)) with an increasing spline g_j of bounded slope, which is linear for
+        eta below -5.25 and above 5.25 (``latentscale.numerics.monotone``). It has six parameters per benchmark, all
+        zero for the logistic link.
     link_sd : float
-        Standard deviation of the normal penalty on those coordinates.
+        Standard deviation of the normal penalty on these parameters.
     shrink_effects, shrink_slopes : float, optional
-        Standard deviations e and f of normal penalties that shrink loadings and slopes towards zero, in place of a
-        choice of the number of skills (``latentscale.components.penalty``). Around 0.5 and 1 a fit with as many
-        skills as benchmarks predicts well; standard errors are then those of a penalised fit, which is biased
-        towards zero.
+        Standard deviations of normal penalties that shrink loadings and slopes towards zero, as an alternative to
+        choosing the number of skills (``latentscale.components.penalty``). With about 0.5 and 1 a fit with as many
+        skills as benchmarks predicts well. Such estimates are biased towards zero, and standard errors leave that out.
     outliers : float
-        Share of scores, in [0, 0.5), whose precision is a tenth of their benchmark's: the law of a score is a mixture
-        of the two beta laws of mean mu, and single odd scores move the fit less. 0.1 makes for robust predictions.
+        Share of scores, in [0, 0.5), whose precision is a tenth of that of their benchmark. The law of a score is then
+        a mixture of two beta laws with mean mu, and single outlying scores have less influence. 0.1 gives robust
+        predictions.
     random_slopes : str, sequence of str or True, optional
-        Terms of ``scaling`` whose slopes vary between families, for instance ``"log(params_b)"``; True for all
-        that vary within families.
+        Terms of ``scaling`` whose slopes vary between families, such as ``"log(params_b)"``; True for all terms that
+        vary within families.
     llm_effects : bool
-        Whether kappa, called ``llm_sd``, is estimated: residual skills of LLMs, in units of the standard deviations of
-        family efficiency. Such models are fitted by ``integration="laplace"``. Without them two LLMs of a family are
-        told apart by their covariates and the noise of single scores alone, and predictions come out too sure.
-        Precisions are weakly penalised with them (``latentscale.components.penalty``): a skill that one benchmark alone
-        stands for could otherwise explain its scores to the last digit, and the precision would run to infinity.
+        Whether LLMs have residual skills kappa e_i, where kappa, called ``llm_sd``, is in units of the standard
+        deviations of family efficiency. Such models are fitted by ``integration="laplace"``. Without residual skills
+        LLMs of a family differ only by their covariates and the noise of single scores, and prediction intervals come
+        out too short. With them precisions are weakly penalised (``latentscale.components.penalty``), because a skill
+        on which a single benchmark loads could otherwise explain its scores exactly, at an infinite precision.
     family_covariates : str, optional
-        Formula of columns that are constant within families, such as ``"instruct"``: z. Their slopes Gamma are named
-        and reported with those of ``scaling``, which could name them too; here it is checked that they are constant
-        within families. Families that were not seen are predicted from their z.
+        Formula of the covariates z of families, such as ``"instruct"``. It is checked that they are constant within
+        families. Their slopes Gamma are named and reported with those of ``scaling``. The efficiency of an unseen
+        family is predicted from its z.
     avoid_zero_sd : bool
         Whether standard deviations of random slopes and of residual skills are kept off zero by a penalty, log tau
-        less a small rate times tau, which moves an estimate by less than its standard error (Chung et al. 2013). For
-        prediction: an estimate of zero, which maximum likelihood often gives, says for certain that families do not
-        differ.
+        minus a small rate times tau, which changes an estimate by less than its standard error (Chung et al. 2013).
+        This is useful for predictions: with an estimate of zero, which maximum likelihood often gives, they would
+        exclude differences between families.
 
     Raises
     ------
     DataError
         If the table cannot be used for this model; the message names rows and columns.
     IdentificationError
-        If there are more skills than benchmarks, a skill that no benchmark loads on, a term of ``scaling`` that is
+        If there are more skills than benchmarks, a skill on which no benchmark loads, a term of ``scaling`` that is
         constant or collinear with others over the LLMs, or a random slope on a term that does not vary within
-        families. All else is for ``identification`` to report and for ``fit`` to refuse.
+        families. Other lack of identification is reported by ``identification``, and refused by ``fit``.
 
     Examples
     --------
@@ -101,19 +102,20 @@ class LatentSkillModel(LatentSkillLaw):
     """
 
     def identification(self, points: int = 3, seed: int = 0) -> IdentificationReport:
-        """Check whether the parameters are determined by the law of the data; the values of the scores play no part.
+        """Check whether the law of the data determines the parameters; the values of the scores do not matter.
 
         Parameters
         ----------
         points : int
-            Random parameter points at which the rank of the information is computed.
+            Number of random parameter points at which the rank of the information is computed.
         seed : int
-            Of the points and of the scores simulated there.
+            Seed of the points, and of the scores that are simulated there.
 
         Returns
         -------
         latentscale.inference.identification.IdentificationReport
-            Prints one line a check; ``identified``, ``problems``, ``restrictions``, ``flat_directions``.
+            It prints a line for each check, and has ``identified``, ``problems``, ``restrictions`` and
+            ``flat_directions``.
 
         Examples
         --------
@@ -131,28 +133,29 @@ class LatentSkillModel(LatentSkillLaw):
         Parameters
         ----------
         allow_unidentified : bool
-            Fit a model that the checks of ``identification`` (at one random point, for every form alike; a tenth of a
-            second) say is not identified. Standard errors do not exist where the log-likelihood has a flat direction.
+            Whether to fit a model that is not identified, by the checks of ``identification`` at one random point.
+            Standard errors do not exist where the log-likelihood is constant in some direction.
         integration : {"monte_carlo", "quadrature", "laplace"}
-            Only ``"laplace"`` for models with ``llm_effects``.
+            How the random effects are integrated out; only ``"laplace"`` for models with ``llm_effects``.
         starts : int
-            Starts of the search, 10 by default: one from the data, the others at random.
+            Number of starts of the search, 10 by default: one from the data, the others at random.
         seed : int
         n_jobs : int, optional
-            Starts climbed in parallel, and threads that large tables are spread over; numbers do not depend on it. By
-            default one, or what a surrounding ``ls.parallel`` says.
+            Number of starts that are optimised in parallel, and of threads for large tables; the results do not depend
+            on it. By default one, or what a surrounding ``ls.parallel`` says.
         progress : bool
-            Report each start and each round on the standard error stream.
+            Whether to report each start and each round on the standard error stream.
         cov_type : {"observed", "cluster", "opg", "bootstrap", "none"}
-            Covariance of the estimates; ``get_robust`` has them with options.
+            Kind of the covariance of the estimates. ``get_robust`` has the same kinds with options.
         constraints : str, list of str or array
-            Linear restrictions on the natural parameters, such as ``"slope[log(params_b),math] = 0"``.
+            Linear restrictions on the parameters, such as ``"slope[log(params_b),math] = 0"``.
         start_params : Series, dict or array
-            One more start, put first; with it ``starts`` may be 0.
+            A further start, which comes first; with it ``starts`` may be 0.
         driver : {"direct", "em", "stochastic"}
             Direct maximisation, Monte Carlo EM, or for very large tables a search on minibatches of families.
         information : bool
-            False: no observed information, for fits that only predict (Laplace, ``cov_type="none"``).
+            Whether to compute the observed information. False is for fits that only predict, with
+            ``integration="laplace"`` and ``cov_type="none"``.
 
         Returns
         -------
@@ -161,18 +164,18 @@ class LatentSkillModel(LatentSkillLaw):
         Raises
         ------
         DataError
-            For options that make no sense.
+            For unknown options, or options out of range.
         IdentificationError
-            If the model is not identified; the message names the flat directions and what to do.
+            If the model is not identified; the message names the parameters concerned and says what to do.
         latentscale.estimation.fit.FitInterrupted
-            On Ctrl-C, with the best parameters so far.
+            On Ctrl-C; it has the best parameters so far.
 
         Warns
         -----
         ConvergenceWarning
             If the optimum was not reached, or the information is not positive definite.
         BoundaryWarning
-            If an estimate lies on the edge of its space.
+            If an estimate is at the boundary of its space.
         """
         if allow_unidentified:
             estimate = fit_unidentified(self, options)

@@ -1,10 +1,10 @@
 """Property tests of latent-skill models: hypothesis strategies and an assertion.
 
-A property test says what holds for every panel, every parameter point or every change of coordinates, and hypothesis
-looks for a counterexample. hypothesis comes with ``pip install latentscale[test]``.
+A property test states what holds for every panel, every parameter point or every change of coordinates, and hypothesis
+searches for a counterexample. hypothesis is installed by ``pip install latentscale[test]``.
 
-Whether a specification of your own is identified depends on the design and on which scores are missing, not on the
-scores themselves; a test that tries it on panels of many sizes reads::
+Whether a model is identified depends on the design and on which scores are missing, not on the values of the scores. A
+test that checks a model on panels of many sizes looks like this::
 
     import latentscale as ls
     from hypothesis import given, settings
@@ -32,12 +32,12 @@ scores themselves; a test that tries it on panels of many sizes reads::
         scores = model.simulate(data.draw(parameters(model)))[BENCHMARKS]
         assert scores.stack().dropna().between(0, 1).all()
 
-A failing test shows the smallest panel that hypothesis could find: few families, few LLMs, no missing score that does
-not matter. ``specifications`` draws whole models and ``specifications(skills=..., scaling=..., benchmarks=...)`` panels
-for a given one.
+A failing test shows the smallest panel that hypothesis could find: few families, few LLMs, and no missing score that
+does not matter. ``specifications`` draws whole models, and ``specifications(skills=..., scaling=..., benchmarks=...)``
+panels for given options.
 
-Strategies draw what can be counted (sizes, formulas, patterns, shares of missing cells) one by one, so that it shrinks;
-real numbers that should be in general position come from a drawn seed, since no simplest numbers are.
+Strategies draw sizes, formulas, patterns and shares of missing cells one by one, so that hypothesis can shrink them.
+Real numbers that should be in general position are computed from a drawn seed, as they cannot be made simpler.
 """
 
 try:

@@ -21,15 +21,15 @@ def assert_identified(
     points: int = 3,
     seed: int = 0,
 ) -> IdentificationReport:
-    """Assert that a model's parameters are determined by the law of its data.
+    """Assert that the law of the data determines the parameters of a model.
 
     Parameters
     ----------
     model : LatentSkillModel
     params : Series, dict or array, optional
-        A parameter point at which the information must have full rank as well; ``parameters(model)`` draws one.
+        A parameter point at which the information must have full rank too; ``parameters(model)`` draws one.
     points, seed : int
-        Of ``model.identification``: number and seed of its own random points.
+        Number and seed of the random points of ``model.identification``.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def assert_identified(
     Raises
     ------
     AssertionError
-        With the report, which names the parameters that are not determined.
+        If they are not determined, with the report that names them.
 
     Examples
     --------
@@ -52,10 +52,10 @@ def assert_identified(
         raise AssertionError(f"{model!r}\n{report}")
     if params is not None:
         structure = model.table.structure(model.table.read(params))
-        found = local_rank(model, model.space.free_vector(model.recoding.internal(structure)), seed)
-        if found.n_flat:
+        rank = local_rank(model, model.space.free_vector(model.recoding.internal(structure)), seed)
+        if rank.n_flat:
             raise AssertionError(
                 f"{model!r} is identified in general, but at the parameters given the information has rank "
-                f"{found.rank} of {found.size}."
+                f"{rank.rank} of {rank.size}."
             )
     return report

@@ -1,7 +1,7 @@
 """Strategies for identification forms: which loadings are fixed.
 
-What a form leaves free is judged here by the linear system of ``free_turns`` alone, at one generic point and without
-any data, so that it may serve as a judge of what a model's own checks say.
+Whether a form determines the coordinates of the skills is decided here by the linear system of ``free_turns`` alone, at
+one generic point and without data. It is independent of the checks of the models, and so can be used to test them.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 DEFAULT_BENCHMARKS = st.integers(2, 6)
 _MOST_SKILLS = 3
-_RANK = 1e-9
+_RANK = 1e-9  # singular values of at most this count as zero
 
 
 def drawn(draw: st.DrawFn, given: Any) -> Any:
-    """A value that was given as it is or by a strategy."""
+    """Return a value that was given as such, or drawn from the strategy that was given for it."""
     return draw(given) if isinstance(given, st.SearchStrategy) else given
 
 
 def benchmark_names(draw: st.DrawFn, benchmarks: Benchmarks) -> tuple[str, ...]:
-    """Names from what a strategy takes as ``benchmarks``."""
+    """Return the names of benchmarks, from their number or names or a strategy of either."""
     wanted = drawn(draw, benchmarks)
     if isinstance(wanted, (int, np.integer)):
         return tuple(f"b{number + 1}" for number in range(wanted))
@@ -44,7 +44,7 @@ def benchmark_names(draw: st.DrawFn, benchmarks: Benchmarks) -> tuple[str, ...]:
 def skill_count(
     draw: st.DrawFn, n_skills: int | st.SearchStrategy[int] | None, n_items: int, identified: bool | None
 ) -> int:
-    """Number of skills, checked against the number of benchmarks."""
+    """Return the number of skills, at most the number of benchmarks, or raise InvalidArgument."""
     least = 2 if identified is False else 1
     if n_skills is None:
         n_skills = st.integers(least, max(least, min(n_items, _MOST_SKILLS)))
@@ -64,29 +64,29 @@ def patterns(
     n_skills: int | st.SearchStrategy[int] | None = None,
     identified: bool | None = True,
 ) -> Form:
-    """Identification forms: Anchored, Echelon and Confirmatory.
+    """Draw identification forms: Anchored, Echelon and Confirmatory.
 
     Parameters
     ----------
     benchmarks : int, sequence of str, or strategy of either
-        Their number, which makes them ``b1``, ``b2``, ..., or their names.
+        Their number, with names ``b1``, ``b2``, ..., or their names.
     n_skills : int or strategy, optional
         By default up to three.
     identified : bool or None
-        True: forms that settle the coordinates of the skills, with or without restrictions to spare. False:
-        Confirmatory patterns that do not, because there are too few restrictions, or enough of them but one skill
-        short of its own, or two skills with one and the same pattern. None: any form, zeros and other fixed loadings
-        strewn at random among them.
+        True: forms that determine the coordinates of the skills, just-identified or overidentified. False: Confirmatory
+        patterns that do not determine them, because there are too few restrictions, or because one skill has too few
+        zeros, or because two skills have the same pattern. None: any of these forms, or zeros and other fixed loadings
+        at random.
 
     Returns
     -------
     strategy of Anchored, Echelon or Confirmatory
-        Skills are ``s1``, ``s2``, ...
+        The skills are called ``s1``, ``s2``, ...
 
     Raises
     ------
     hypothesis.errors.InvalidArgument
-        On drawing, for more skills than benchmarks, or for one skill that is not to be identified.
+        When drawing: for more skills than benchmarks, and for ``identified=False`` with one skill.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def patterns(
     by_kind: dict[bool | None, list[Callable[..., Form]]] = {
         True: settled,
         False: [_too_few],
-        None: [*settled, _strewn],
+        None: [*settled, _at_random],
     }
     makers = by_kind[identified]
     if identified is not True and len(skills) > 1:
@@ -128,6 +128,7 @@ def _confirmatory(fixed: np.ndarray, names: Sequence[str], skills: Sequence[str]
 
 
 def _cells(draw: st.DrawFn, fixed: np.ndarray) -> list[tuple[int, int]]:
+    """Draw an order of all entries of a pattern."""
     return draw(st.permutations(list(np.ndindex(*fixed.shape))))
 
 
@@ -137,16 +138,19 @@ def _settled(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Co
 
 
 def _base(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str], spare: int) -> tuple[np.ndarray, bool]:
-    """Fixed loadings (J, K) that settle the skills, up to ``spare`` zeros more than are needed, and ``correlated``."""
+    """Return fixed loadings (J, K) that determine the skills, with at most ``spare`` superfluous zeros, and correlated.
+
+    Loadings that are free are NaN; ``correlated`` says whether correlations of skills are free.
+    """
     fixed = np.full((len(names), len(skills)), np.nan)
     for skill in range(len(skills)):
-        value = draw(st.sampled_from([None, 1.0, 0.5, -2.0]))  # a unit of the skill, or variance one
+        value = draw(st.sampled_from([None, 1.0, 0.5, -2.0]))  # a loading that sets the unit, or None for variance one
         if value is not None:
             fixed[draw(st.integers(0, len(names) - 1)), skill] = value
     correlated = draw(st.booleans())
     cells = _cells(draw, fixed)
     fixed = _settle(fixed, correlated, cells)
-    if free_turns(fixed, correlated):  # the units stand in the way of every further zero
+    if free_turns(fixed, correlated):  # with these fixed loadings no zero can be added
         fixed, correlated = np.full(fixed.shape, np.nan), True
         fixed = _settle(fixed, correlated, cells)
     for cell in cells:
@@ -158,7 +162,7 @@ def _base(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str], spare: i
 
 
 def _settle(fixed: np.ndarray, correlated: bool, cells: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Zeros added as long as each of them settles something, so that none is to spare."""
+    """Return the pattern with zeros added one by one, as long as each of them is needed to determine the skills."""
 
     def settles(new: np.ndarray, old: np.ndarray) -> bool:
         return free_turns(new, correlated) < free_turns(old, correlated)
@@ -172,7 +176,11 @@ def _settle(fixed: np.ndarray, correlated: bool, cells: Sequence[tuple[int, int]
 
 
 def _with_zero(fixed: np.ndarray, cell: tuple[int, int], wanted: Condition, mirrored: Sequence[int] = ()) -> np.ndarray:
-    """The pattern with one loading more at zero (and those of mirrored skills), or as it was if that will not do."""
+    """Return the pattern with one more loading fixed at zero, or unchanged if the result is not wanted.
+
+    If the skill is one of ``mirrored``, the loadings of the benchmark on all of these are fixed at zero. The result
+    must satisfy the condition ``wanted`` and allow loadings of full rank.
+    """
     row, column = cell
     columns = list(mirrored) if column in mirrored else [column]
     if not np.isnan(fixed[cell]):
@@ -183,7 +191,7 @@ def _with_zero(fixed: np.ndarray, cell: tuple[int, int], wanted: Condition, mirr
 
 
 def _too_few(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
-    """A pattern that just settles the skills, without some of its zeros."""
+    """Draw a pattern without some of the zeros that are needed to determine the skills."""
     fixed, correlated = _base(draw, names, skills, 0)
     zeros = np.argwhere(fixed == 0.0)
     kept = draw(st.lists(st.booleans(), min_size=len(zeros) - 1, max_size=len(zeros) - 1))
@@ -193,7 +201,7 @@ def _too_few(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Co
 
 
 def _alike(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
-    """Enough restrictions, but two skills with one and the same pattern."""
+    """Draw a pattern with enough restrictions, but with two skills whose fixed loadings are the same."""
     pair = sorted(draw(st.permutations(range(len(skills))))[:2])
     fixed, correlated = np.full((len(names), len(skills)), np.nan), draw(st.booleans())
     fixed = _filled(draw, fixed, correlated, lambda new, _: True, pair)
@@ -201,7 +209,7 @@ def _alike(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Conf
 
 
 def _misplaced(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
-    """Enough restrictions, but one skill has fewer than the K - 1 zeros that keep the others out of it."""
+    """Draw a pattern with enough restrictions, but with a skill that has fewer than the K - 1 zeros that it needs."""
     k, short = len(skills), draw(st.integers(0, len(skills) - 1))
     most = draw(st.integers(0, k - 2))
     fixed = np.full((len(names), k), np.nan)
@@ -212,7 +220,7 @@ def _misplaced(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> 
 def _filled(
     draw: st.DrawFn, fixed: np.ndarray, correlated: bool, wanted: Condition, mirrored: Sequence[int] = ()
 ) -> np.ndarray:
-    """Zeros added until there are as many restrictions as skills need; benchmarks without any skill come last."""
+    """Return the pattern with zeros added until it has K^2 restrictions; benchmarks without any skill come last."""
     cells = _cells(draw, fixed)
     for condition in (lambda new, old: wanted(new, old) and _measuring(new), wanted):
         for cell in cells:
@@ -223,11 +231,11 @@ def _filled(
 
 
 def _measuring(fixed: np.ndarray) -> bool:
-    """Whether every benchmark loads on some skill."""
+    """Return whether every benchmark loads on some skill."""
     return np.any(fixed != 0.0, axis=1).all()
 
 
-def _strewn(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
+def _at_random(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Confirmatory:
     values = st.sampled_from([np.nan, np.nan, 0.0, 1.0, -0.5])
     row = st.lists(values, min_size=len(skills), max_size=len(skills))
     fixed = np.array(draw(st.lists(row, min_size=len(names), max_size=len(names))))
@@ -239,7 +247,7 @@ def _strewn(draw: st.DrawFn, names: Sequence[str], skills: Sequence[str]) -> Con
 
 
 def n_restrictions(fixed: np.ndarray, correlated: bool) -> int:
-    """Restrictions on (Lambda, Sigma): fixed loadings, unit variances, absent covariances.
+    """Return the number of restrictions on (Lambda, Sigma): fixed loadings, unit variances, covariances of zero.
 
     Examples
     --------
@@ -252,21 +260,22 @@ def n_restrictions(fixed: np.ndarray, correlated: bool) -> int:
 
 
 def _generic(fixed: np.ndarray) -> tuple[np.ndarray, np.random.Generator]:
-    """Loadings with the free ones at random, and the generator."""
+    """Return loadings in which the free ones are random, and the generator of random numbers."""
     rng = np.random.default_rng(0)
     signs = rng.choice([-1.0, 1.0], fixed.shape)
     return np.where(np.isnan(fixed), signs * rng.uniform(0.5, 1.5, fixed.shape), fixed), rng
 
 
 def has_full_rank(fixed: np.ndarray) -> bool:
-    """Whether Lambda has as many dimensions as skills at a generic point."""
+    """Return whether Lambda has full column rank at a generic point."""
     return int(np.linalg.matrix_rank(_generic(fixed)[0], tol=_RANK)) == fixed.shape[1]
 
 
 def free_turns(fixed: np.ndarray, correlated: bool) -> int:
-    """Dimension of the changes of coordinates A = I + E of the skills that a pattern allows, at a generic point.
+    """Return the number of dimensions of changes A = I + E of the skills' coordinates that a pattern allows.
 
-    Fixed loadings demand (Lambda E)_jk = 0, fixed covariances (E Sigma + Sigma E')_km = 0.
+    For small E, fixed loadings require (Lambda E)_jk = 0, and fixed covariances (E Sigma + Sigma E')_km = 0. The number
+    of solutions is computed at a generic point.
 
     Parameters
     ----------
@@ -293,9 +302,9 @@ def free_turns(fixed: np.ndarray, correlated: bool) -> int:
     root = np.linalg.qr(rng.standard_normal((k, 2 * k)).T)[1].T if correlated else np.eye(k)
     root = root / np.linalg.norm(root, axis=1)[:, None] * sd[:, None]
     cov = root @ root.T
-    settled = np.diag(~marked) if correlated else ~np.diag(marked)
+    fixed_covariances = np.diag(~marked) if correlated else ~np.diag(marked)
     basis = np.eye(k * k).reshape(-1, k, k)
-    turned = basis @ cov
-    moved = turned + np.swapaxes(turned, 1, 2)
-    conditions = np.hstack([(loadings @ basis)[:, ~np.isnan(fixed)], moved[:, np.tril(settled)]])
+    half = basis @ cov
+    changes = half + np.swapaxes(half, 1, 2)
+    conditions = np.hstack([(loadings @ basis)[:, ~np.isnan(fixed)], changes[:, np.tril(fixed_covariances)]])
     return k * k - int(np.linalg.matrix_rank(conditions, tol=_RANK))

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 FAMILIES = st.integers(3, 8)
 LLMS_PER_FAMILY = st.integers(1, 4)
-_SHARES = 20  # steps in which a share of cells is drawn, so that it shrinks to none
-# Random numbers are drawn for whole blocks of rows and columns, so that a smaller table is a part of a larger one.
+_SHARES = 20  # shares of cells are multiples of 1 / 20, and shrink to 0
+# Random numbers are drawn for whole blocks of rows and columns, so that smaller tables are part of larger ones.
 _ROWS, _COLUMNS = 64, 16
 _CHANCE = st.sampled_from([0.0, 0.25, 0.5])
 _SEEDS = st.integers(0, 2**32 - 1)
 
-# Formulas with the number of their terms, simple ones first, in columns {0} and {1}.
+# Formulas in columns {0} and {1} with the number of their terms, simple formulas first.
 _ONE_COLUMN = (("log({0})", 1), ("log({0}) + I(log({0}) ** 2)", 2), ("poly(log({0}), 2)", 2))
 _TWO_COLUMNS = (
     ("log({0} * {1})", 1),
@@ -51,7 +51,7 @@ _TWO_COLUMNS = (
 def _family_sizes(
     draw: st.DrawFn, families: int | st.SearchStrategy[int], llms_per_family: int | st.SearchStrategy[int], least: int
 ) -> list[int]:
-    """LLMs of each family; the first family grows until there are ``least`` LLMs."""
+    """Return the number of LLMs of each family; the first family is enlarged until there are ``least`` LLMs."""
     count = drawn(draw, families)
     sizes = [drawn(draw, llms_per_family) for _ in range(count)]
     if count < 1 or min(sizes) < 1:
@@ -61,18 +61,19 @@ def _family_sizes(
 
 
 def _share(draw: st.DrawFn, largest: float) -> float:
+    """Draw a share of at most ``largest``."""
     if not 0.0 <= largest <= 1.0:
         raise InvalidArgument(f"A share of scores is between 0 and 1, not {largest!r}.")
     return largest * draw(st.integers(0, _SHARES)) / _SHARES if largest else 0.0
 
 
-def _room(count: int, step: int) -> int:
-    """The next multiple of ``step``."""
+def _whole_blocks(count: int, step: int) -> int:
+    """Return the next multiple of ``step``."""
     return -(-count // step) * step
 
 
 def _covariates(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
-    rows = _room(n, _ROWS)
+    rows = _whole_blocks(n, _ROWS)
     return {
         "params_b": np.exp(rng.uniform(-0.7, 4.3, rows))[:n],
         "tokens_t": np.exp(rng.uniform(-1.2, 2.5, rows))[:n],
@@ -82,20 +83,23 @@ def _covariates(rng: np.random.Generator, n: int) -> dict[str, np.ndarray]:
 def _scores(
     rng: np.random.Generator, family: np.ndarray, covariates: dict[str, np.ndarray], chance: np.ndarray
 ) -> np.ndarray:
-    """Scores (N, J) of a world of two skills that grow with size and tokens."""
-    (n, j), (rows, columns) = (len(family), len(chance)), (_room(len(family), _ROWS), _room(len(chance), _COLUMNS))
+    """Return scores (N, J) from two skills that grow with size and tokens."""
+    (n, j), (rows, columns) = (
+        (len(family), len(chance)),
+        (_whole_blocks(len(family), _ROWS), _whole_blocks(len(chance), _COLUMNS)),
+    )
     x = np.column_stack([np.log(column) for column in covariates.values()])
     effects, slopes = rng.standard_normal((rows, 2)), rng.uniform(0.1, 0.5, (2, 2))
     skill = effects[family] + x @ slopes
     loadings, intercepts = rng.uniform(0.1, 0.8, (columns, 2))[:j], rng.uniform(-2.0, 0.0, columns)[:j]
-    # neither near 0 nor near 1, where draws of the beta law could round to them
+    # keeps away from 0 and 1, to which draws of the beta law could be rounded
     mean = np.clip(mean_score(skill @ loadings.T + intercepts, chance, 1.0), 0.1, 0.9)
     precision, quantile = rng.uniform(20.0, 60.0, columns)[:j], rng.uniform(0.01, 0.99, (rows, columns))[:n, :j]
     return Beta().quantile(quantile, mean, precision)
 
 
 def _spared(n: int, j: int, complete: int) -> np.ndarray:
-    """Cells (N, J) whose scores are kept: one of each LLM, two of each benchmark, all of the first LLMs."""
+    """Return which cells (N, J) are never missing: one per LLM, two per benchmark, all of the first LLMs."""
     spared = np.zeros((n, j), dtype=bool)
     spared[np.arange(n), np.arange(n) % j] = True
     for item in range(j):
@@ -113,15 +117,15 @@ def _table(
     complete: int = 0,
     chance: float | np.ndarray = 0.0,
 ) -> pd.DataFrame:
-    """A table of families of the given sizes; see ``tables``."""
+    """Draw a table of families of given sizes; see ``tables``."""
     rng = np.random.default_rng(draw(_SEEDS))
     family = np.repeat(np.arange(len(sizes)), sizes)
     n, j = len(family), len(names)
     covariates = _covariates(rng, n)
     scores = _scores(rng, family, covariates, np.broadcast_to(chance, j))
     spared = _spared(n, j, complete)
-    at_boundary, is_missing, value = rng.random((3, _room(n, _ROWS), _room(j, _COLUMNS)))[:, :n, :j]
-    # cells that go at a share go at every larger one, so that shrinking the share brings scores back
+    at_boundary, is_missing, value = rng.random((3, _whole_blocks(n, _ROWS), _whole_blocks(j, _COLUMNS)))[:, :n, :j]
+    # cells that are missing at some share are missing at every larger one, so that shrinking a share only adds scores
     at_boundary = (at_boundary < _share(draw, boundary_scores)) & ~_spared(n, j, 0)
     scores = np.where(at_boundary, (value < 0.3).astype(float), scores)
     scores[(is_missing < _share(draw, missing)) & ~spared] = np.nan
@@ -139,22 +143,22 @@ def tables(
     boundary_scores: float = 0.1,
     complete: int = 0,
 ) -> pd.DataFrame:
-    """Tables of scores that look like a leaderboard, one row per LLM, from which a BenchmarkPanel can be made.
+    """Draw tables of scores that look like a leaderboard, a row per LLM, from which a BenchmarkPanel can be made.
 
     Parameters
     ----------
     benchmarks : int, sequence of str, or strategy of either
-        Their number, which makes them ``b1``, ``b2``, ..., or their names.
+        Their number, with names ``b1``, ``b2``, ..., or their names.
     families : int or strategy
-        Number of families, ``f1``, ``f2``, ...
+        Number of families, which are called ``f1``, ``f2``, ...
     llms_per_family : int or strategy
-        Drawn for every family; ``1`` makes families of one LLM. A table has at least two LLMs.
+        Number of LLMs, drawn for every family. A table has at least two LLMs.
     missing : float
-        Largest share of missing cells, in [0, 1]. Every LLM keeps a score and every benchmark two that differ.
+        Largest share of missing cells, in [0, 1]. Every LLM has a score, and every benchmark two that differ.
     boundary_scores : float
         Largest share of scores of exactly 0 or 1, in [0, 1].
     complete : int
-        Number of LLMs, the first ones, without a missing score.
+        Number of LLMs, from the first one on, that have all scores.
 
     Returns
     -------
@@ -165,7 +169,7 @@ def tables(
     Raises
     ------
     hypothesis.errors.InvalidArgument
-        On drawing, for sizes or shares out of range.
+        When drawing, for sizes or shares out of range.
 
     Examples
     --------
@@ -194,14 +198,14 @@ def panels(
     boundary: str | st.SearchStrategy[str] = "squeeze",
     chance: float | st.SearchStrategy[float] = _CHANCE,
 ) -> BenchmarkPanel:
-    """Benchmark panels of ``tables``.
+    """Draw benchmark panels of ``tables``.
 
     Parameters
     ----------
     benchmarks, families, llms_per_family, missing, boundary_scores, complete
         As for ``tables``.
     boundary : str or strategy
-        Policy for scores of exactly 0 or 1, as for BenchmarkPanel; with ``"error"`` there are none.
+        Policy for scores of exactly 0 or 1, as for BenchmarkPanel; with ``"error"`` no such scores are drawn.
     chance : float or strategy
         Guessing level, drawn for every benchmark.
 
@@ -244,14 +248,14 @@ def _panel(
 
 
 def designs(covariates: Sequence[str] = ("params_b", "tokens_t"), max_terms: int = 5) -> st.SearchStrategy[str]:
-    """Scaling formulas: logs of size and tokens with and without interaction, one of them alone, polynomials.
+    """Draw scaling formulas: logarithms of size and tokens with and without interaction, one of them, polynomials.
 
     Parameters
     ----------
     covariates : sequence of str
         Columns of positive numbers. A formula uses one or two of them.
     max_terms : int
-        Most slopes per skill. A panel needs more LLMs than that.
+        Largest number of slopes per skill. A panel needs more LLMs than that.
 
     Returns
     -------
@@ -277,7 +281,7 @@ def designs(covariates: Sequence[str] = ("params_b", "tokens_t"), max_terms: int
 
 @lru_cache(maxsize=100)
 def _count_terms(formula: str) -> int:
-    """Slopes per skill that a formula in size and tokens brings."""
+    """Return the number of slopes per skill of a formula in size and tokens."""
     table = pd.DataFrame(_covariates(np.random.default_rng(0), 50))
     return len(build_design(formula, table, np.ones(50, dtype=bool)).terms)
 
@@ -298,10 +302,10 @@ def specifications(
     asymptotes: str | st.SearchStrategy[str] = "chance",
     random_slopes: Any = None,
 ) -> LatentSkillModel:
-    """Models ready to use: a panel, a scaling formula and an identification form, each drawn or given.
+    """Draw models: a panel, a scaling formula and an identification form, each of which may be given.
 
-    The panels have enough data for any form that settles the coordinates of the skills: more families than skills, a
-    family of two LLMs or more, and two more LLMs than terms, all in the first family or families, with every score.
+    The panels have enough data for any form that determines the coordinates of the skills. They have more families than
+    skills, and a family of at least two LLMs. The first LLMs, two more than there are terms, have all scores.
 
     Parameters
     ----------
@@ -314,7 +318,7 @@ def specifications(
     scaling : str or strategy, optional
         Formula in ``params_b`` and ``tokens_t``; by default one of ``designs``.
     skills : Anchored, Echelon, Confirmatory or strategy, optional
-        Takes the place of ``n_skills`` and ``identified``.
+        The form of identification, in place of ``n_skills`` and ``identified``.
     families : int or strategy, optional
         By default one to four more than there are skills.
     llms_per_family, missing, boundary_scores, boundary
@@ -357,11 +361,11 @@ def specifications(
 
 @st.composite
 def parameters(draw: st.DrawFn, model: LatentSkillModel) -> pd.Series:
-    """Parameter points of a model, in general position and of moderate size.
+    """Draw parameter points of a model, in general position and of moderate size.
 
-    Linear predictors lie where scores are neither all near their asymptotes nor certain: at the mean covariates
-    intercepts are in [-1, 0.5], loadings in [0.4, 1.2] in size (over the square root of the number of skills, in
-    standard deviations of family effects), precisions in [20, 60]. Loadings that the form wants positive are.
+    At the mean covariates intercepts lie in [-1, 0.5]. Absolute loadings, in standard deviations of family effects,
+    lie in [0.4, 1.2] divided by the square root of the number of skills. Precisions lie in [20, 60]. So scores are
+    neither all close to their asymptotes nor free of noise. Loadings that the form requires to be positive are.
 
     Parameters
     ----------
@@ -370,7 +374,7 @@ def parameters(draw: st.DrawFn, model: LatentSkillModel) -> pd.Series:
     Returns
     -------
     strategy of Series
-        By name, natural scale.
+        Values by the names of the parameters.
 
     Examples
     --------
@@ -385,8 +389,8 @@ def parameters(draw: st.DrawFn, model: LatentSkillModel) -> pd.Series:
     u = random_point(model, np.random.default_rng(draw(_SEEDS)))
     structure = model.pattern.reflect(model.recoding.user(model.space.structure(u)))
     values = pd.Series(model.table.natural(structure), index=model.param_names, name="parameter")
-    spread = model.table.parameters.are(SLOPE_SD)  # reflected with their skills, though they have no sign
-    return values.mask(spread, values.abs())
+    standard_deviations = model.table.parameters.are(SLOPE_SD)  # these were reflected with their skills
+    return values.mask(standard_deviations, values.abs())
 
 
 # --- changes of coordinates -----------------------------------------------------------------------------------
@@ -394,18 +398,18 @@ def parameters(draw: st.DrawFn, model: LatentSkillModel) -> pd.Series:
 
 @st.composite
 def rotations(draw: st.DrawFn, n_skills: int | st.SearchStrategy[int]) -> np.ndarray:
-    """Orthogonal matrices, with and without a reflection; they shrink to the identity.
+    """Draw orthogonal matrices, with and without a reflection, which shrink to the identity.
 
     Parameters
     ----------
     n_skills : int or strategy
-        K.
+        Number of skills K.
 
     Returns
     -------
     strategy of array (K, K)
-        Products of turns by whole degrees in every plane of two skills: permutations are among them, and nearly all
-        are in general position.
+        Products of rotations by whole degrees in all planes of two skills. Permutations are among them; nearly all are
+        in general position.
 
     Examples
     --------
@@ -422,7 +426,7 @@ def rotations(draw: st.DrawFn, n_skills: int | st.SearchStrategy[int]) -> np.nda
         degrees = draw(st.integers(-179, 180))
         turn = np.eye(k)
         cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-        if degrees % 90 == 0:  # permutations without rounding errors
+        if degrees % 90 == 0:  # then the matrix is a permutation without rounding errors
             cosine, sine = np.round(cosine), np.round(sine)
         turn[[a, b], [a, b]] = cosine
         turn[a, b], turn[b, a] = -sine, sine
@@ -434,19 +438,19 @@ def rotations(draw: st.DrawFn, n_skills: int | st.SearchStrategy[int]) -> np.nda
 
 @st.composite
 def transformations(draw: st.DrawFn, n_skills: int | st.SearchStrategy[int], condition: float = 10.0) -> np.ndarray:
-    """Invertible matrices of bounded condition number; they shrink to the identity.
+    """Draw invertible matrices of bounded condition number, which shrink to the identity.
 
     Parameters
     ----------
     n_skills : int or strategy
-        K.
+        Number of skills K.
     condition : float
         Largest condition number, at least 1.
 
     Returns
     -------
     strategy of array (K, K)
-        Singular values lie within the square root of ``condition`` of one.
+        Singular values lie between one over the square root of ``condition`` and that square root.
 
     Examples
     --------
