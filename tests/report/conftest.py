@@ -1,8 +1,8 @@
 """Fits to report: a small one in which every name of the user's making is hostile, and a plain one."""
 
 import numpy as np
-import pandas as pd
 import pytest
+import worlds
 
 import latentscale as ls
 
@@ -16,21 +16,15 @@ HOSTILE = {
 }
 
 
-def table(names, n=48):
+def table(names):
     """Sixteen families of three LLMs; ``names`` are those of the columns and the first family and LLM."""
-    rng = np.random.default_rng(0)
-    size = rng.uniform(0.0, 4.0, n)
-    group = np.repeat(np.arange(n // 3), 3)
-    effect = rng.standard_normal((n // 3, 2))[group]
-    theta = 0.6 * size[:, None] + effect
-    family = np.array([f"family {number}" for number in group], dtype=object)
-    llm = np.array([f"llm {number}" for number in range(n)], dtype=object)
-    family[group == 0], llm[:2] = names["family"], (names["llm"], names["other"])
-    frame = pd.DataFrame({"model": llm, "family": family, names["size"]: np.exp(size)})
-    weights = [(1.0, 0.0), (0.0, 1.0), (0.6, 0.5), (0.3, 0.8)]
-    for name, weight in zip(names["benchmarks"], weights, strict=True):
-        mean = 1.0 / (1.0 + np.exp(1.0 - theta @ np.array(weight)))
-        frame[name] = rng.beta(60.0 * mean, 60.0 * (1.0 - mean)).clip(0.001, 0.999)
+    frame = worlds.simulated(
+        16, 3, [[1.0, 0.0], [0.0, 1.0], [0.6, 0.5], [0.3, 0.8]], [[0.6, 0.6]], {names["size"]: (0.0, 4.0)},
+        intercepts=-1.0, precision=60.0, benchmarks=names["benchmarks"], model="llm {}", family="family {}",
+    )  # fmt: skip
+    frame[names["benchmarks"]] = frame[names["benchmarks"]].clip(0.001, 0.999)
+    frame.loc[frame["family"] == "family 0", "family"] = names["family"]
+    frame.loc[:1, "model"] = [names["llm"], names["other"]]
     frame.iloc[5, 4] = np.nan
     frame.iloc[7, 2] = np.nan
     return frame
