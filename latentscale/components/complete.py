@@ -5,6 +5,8 @@ derivatives w of its linear predictor in them, and ends with sums over its nodes
 w = v (s o lambda_j) passes derivatives on to lambda_j, v (s o .), and to its scales s, v (lambda_j o .).
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from ..parameters.structure import Layout
@@ -14,8 +16,12 @@ from .levels import levels_of
 def layout_of(structure):
     """Layout of a Structure."""
     (j, k), p = structure.loadings.shape, len(structure.slopes)
-    scales = tuple((name, values.shape) for name, values in structure.scales.items())
-    return Layout(j, k, p, structure.link.shape[1], scales)
+    scales = tuple([(name, values.shape) for name, values in structure.scales.items()])
+    return _layout(j, k, p, structure.link.shape[1], scales)
+
+
+# A layout works its places out when it is first asked for them, which all passes over the data share.
+_layout = lru_cache(Layout)
 
 
 def fixed_part(structure, cells):

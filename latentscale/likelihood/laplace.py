@@ -115,8 +115,9 @@ def _moment(structure, cells, modes, u, in_curvature):
     innermost = cells.units(modes.levels[-1])
     for level, effects, turned in zip(levels_of(structure), modes.effects, u, strict=True):
         units = cells.units(level.name)
-        # G is the same for all innermost units within a unit: take it from the last of them
-        last = np.flatnonzero(np.diff(units.of_cell[innermost.starts], append=-1))
+        last: slice | np.ndarray = slice(None)
+        if units is not innermost:  # G is the same for all innermost units within a unit: take it from the last of them
+            last = np.flatnonzero(np.diff(units.of_cell[innermost.starts], append=-1))
         for term, where in level.slices(k):
             if term.correlated:
                 placed = slice(column + where.start, column + where.stop)
