@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.iolib.table import SimpleTable
 
 from ..checks import check_alpha, check_one_of, check_seed, check_whole
 from ..errors import BoundaryWarning, ConvergenceWarning, DataError
@@ -18,7 +17,7 @@ from ..parameters import kinds
 from ..plots.repeated_sampling import plot_pass_at_k
 from ..prediction.calibration import interval
 from ..prediction.skill_draws import JointDraws, read_request, read_sources
-from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
+from ..results.summary_tables import SkillSummary, coefficients, numbered_notes, paired_table
 from .repeated_fit import curve_draws, fit_counts, item_summary, llm_summary
 from .repeated_law import Counts, SkillMoments, pass_at_k
 
@@ -357,17 +356,23 @@ class RepeatedSamplingResults(NamedEstimates):
             ("Successes:", f"{model.successes.sum()}"),
             ("Converged:", "yes" if self.converged else "NO"),
         ]
-        rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
-        summary.tables.append(SimpleTable(rows, title="Repeated sampling: binomial model on skills", txt_fmt=_PAIRS))
+        summary.tables.append(paired_table(left, right, "Repeated sampling: binomial model on skills"))
         summary.tables.append(coefficients(self.parameter_table(alpha), "Parameters", alpha))
         notes = [f"WARNING: {message}" for message, _ in self.problems]
-        sources = " and ".join(sorted(self.options["sources"] & {"parameters", "family"})) or "nothing"
-        notes.append(f"Skills are integrated out given the benchmark scores; uncertain in them: {sources}.")
+        words = {"family": "the effects of families", "parameters": "the estimates of the fit"}
+        sources = [words[name] for name in sorted(self.options["sources"] & set(words))]
+        if sources:
+            notes.append(
+                "Skills are integrated out given the benchmark scores. Their uncertainty is that of "
+                f"{' and of '.join(sources)}."
+            )
+        else:
+            notes.append("Skills are taken as known.")
         notes.append(
-            "Items by quadrature, LLMs by Laplace's approximation; standard deviations by restricted likelihood. "
-            f"Intervals of loadings by the t law, as they rest on {len(model.llms)} LLMs."
+            "Items are integrated out by quadrature, LLMs by Laplace's approximation. Standard deviations maximise the "
+            f"restricted likelihood. Intervals of loadings use the t law, because they rest on {len(model.llms)} LLMs."
         )
-        summary.add_extra_txt([line for n, note in enumerate(notes, 1) for line in _wrapped(f"[{n}] {note}")])
+        summary.add_extra_txt(numbered_notes(notes))
         return summary
 
 

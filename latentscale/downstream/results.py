@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from statsmodels.iolib.table import SimpleTable
 
 from ..checks import check_several_of
 from ..errors import ConvergenceWarning, DataError
 from ..inference.named_estimates import NamedEstimates
 from ..prediction.parameter_law import parameter_law
 from ..results.prediction_results import PredictionResults
-from ..results.summary import _PAIRS, SkillSummary, _wrapped, coefficients
+from ..results.summary_tables import SkillSummary, coefficients, numbered_notes, paired_table
 from .target import natural_derivatives, target_law
 from .target_draws import target_draws, target_joint, target_means
 from .target_fit import first_stage_root, fit_target, target_cov
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoFrame
+    from statsmodels.iolib.table import SimpleTable
 
     from ..parameters.named import Parameters
     from ..prediction.skill_draws import Request
@@ -229,8 +229,7 @@ class DownstreamResults(NamedEstimates):
         summary = SkillSummary()
         summary.tables.append(self._header())
         summary.tables.append(coefficients(self.parameter_table(alpha), "Parameters", alpha))
-        notes = [line for number, note in enumerate(self._notes(), 1) for line in _wrapped(f"[{number}] {note}")]
-        summary.add_extra_txt(notes)
+        summary.add_extra_txt(numbered_notes(self._notes()))
         return summary
 
     def _header(self) -> SimpleTable:
@@ -248,9 +247,8 @@ class DownstreamResults(NamedEstimates):
             ("Families:", f"{model.n_families}"),
             ("Converged:", "yes" if self.converged else "NO"),
         ]
-        rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
         law = model.data.score_law.name.capitalize()
-        return SimpleTable(rows, title=f"{law} regression of {model.target} on skills", txt_fmt=_PAIRS)
+        return paired_table(left, right, f"{law} regression of {model.target} on skills")
 
     def _notes(self) -> list[str]:
         model, estimate = self.model, self.estimate

@@ -106,7 +106,7 @@ class AllocationRequest:
         model = self.fit.model
         if self.is_sloth:
             code = None if self.family is None else list(model.families).index(self.family)
-            return make_sloth_target(self.fit.report.parts, model.response, code, self.weights, self.items)
+            return make_sloth_target(self.fit.report.arrays, model.response, code, self.weights, self.items)
         structures = [self.fit.structure] if structures is None else structures
         effects = self.effects(structures) if effects is None else effects
         random = np.array([model.terms.index(term) for term in model.random_terms], dtype=int)
@@ -174,14 +174,14 @@ def _read_target(model: Any, target: str | Mapping[str, float]) -> tuple[str, st
 def _read_family(fit: Any, family: str | None, latent: bool) -> str | None:
     """Return the family, refused if the fit cannot plan for it. ``latent`` tells a LatentSkillResults."""
     if family is None:
-        if not latent and fit.report.parts.effects is not None:
+        if not latent and fit.report.arrays.effects is not None:
             raise DataError(
                 "This fit has an intercept for each of its families and none for an unseen one: give family=, one of "
                 f"{some(fit.model.families)}, share the intercepts (family_intercepts=False), or use "
                 "LatentSkillModel, which knows the distribution of families."
             )
         return None
-    if not latent and fit.report.parts.effects is None:
+    if not latent and fit.report.arrays.effects is None:
         raise DataError("The families of this fit share their intercepts: leave family= out.")
     if family not in fit.model.families:
         raise DataError(

@@ -33,7 +33,7 @@ from ..models.latent_skill import LatentSkillLaw
 from ..parameters.structure import Structure
 
 if TYPE_CHECKING:
-    from ..sloth.standardised import Parts
+    from ..sloth.reported_skills import SlothArrays
 
 NODES = 21  # nodes of a one-dimensional average over families
 _MOST_ENTRIES = 4_000_000  # numbers in an array of linear predictors; draws are taken in slices of at most this size
@@ -289,13 +289,13 @@ def make_target(
 
 
 def make_sloth_target(
-    estimates: "Parts", response: FreeCurves, code: int | None, weights: np.ndarray, items: np.ndarray | None = None
+    estimates: "SlothArrays", response: FreeCurves, code: int | None, weights: np.ndarray, items: np.ndarray | None = None
 ) -> Target:
     """Return the target of a SlothModel or BenchmarkLaws at its estimate.
 
     Parameters
     ----------
-    estimates : Parts
+    estimates : SlothArrays
         The estimates as they are reported.
     response : FreeCurves
     code : int or None

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..checks import check_whole
 from ..errors import DataError
-from .comparison import _descriptions, _read_fits, _row
+from .comparison import comparison_row, read_fits, short_names
 from .latex import LatexTable, escape, number, read_stars, star_note, stars
 from .tables import glance, tidy
 
@@ -198,8 +198,8 @@ def compare_coefficients(
     slope[log(params_b),g]   0.5   0.8
     slope[log(tokens_t),g]   NaN   1.0
     """
-    fits, names = _read_fits(fits, names)
-    names = _descriptions([_row(fit) for fit in fits]) if names is None else [str(name) for name in names]
+    fits, names = read_fits(fits, names)
+    names = short_names([comparison_row(fit) for fit in fits]) if names is None else [str(name) for name in names]
     tables = [tidy(fit, alpha) for fit in fits]
     known = list(dict.fromkeys(kind for table in tables for kind in table["kind"]))
     kinds = known if kinds is None else list(np.atleast_1d(kinds))

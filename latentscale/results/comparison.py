@@ -63,9 +63,9 @@ def compare(fits: Sequence[Any] | Mapping[str, Any], names: str | Sequence[str] 
     >>> table.attrs["notes"]
     []
     """
-    fits, names = _read_fits(fits, names)
-    rows = [_row(fit) for fit in fits]
-    labels = _descriptions(rows) if names is None else names
+    fits, names = read_fits(fits, names)
+    rows = [comparison_row(fit) for fit in fits]
+    labels = short_names(rows) if names is None else names
     with_llf = [number for number, row in enumerate(rows) if np.isfinite(row["llf"])]
     for number in with_llf[1:]:
         _check_same_data(fits[with_llf[0]], fits[number], labels[with_llf[0]], labels[number])
@@ -82,7 +82,7 @@ def compare(fits: Sequence[Any] | Mapping[str, Any], names: str | Sequence[str] 
 # --- reading fits --------------------------------------------------------------------------------------------------
 
 
-def _read_fits(
+def read_fits(
     fits: Sequence[Any] | Mapping[str, Any], names: str | Sequence[str] | None
 ) -> tuple[list[Any], list[str] | None]:
     if isinstance(fits, Mapping):
@@ -113,7 +113,7 @@ def _number(fit: Any, name: str) -> float:
     return np.nan if value is None else float(value)
 
 
-def _row(fit: Any) -> dict[str, Any]:
+def comparison_row(fit: Any) -> dict[str, Any]:
     """Return the entries of a fit's row, NaN where the fit does not have them, and the words that may describe it."""
     model = fit.model
     skills = getattr(model, "skills", None)
@@ -162,7 +162,7 @@ def _small_sample(parameters: int | None, families: int | None) -> float:
     return 2.0 * parameters * (parameters + 1) / (families - parameters - 1)
 
 
-def _descriptions(rows: Sequence[dict[str, Any]]) -> list[str]:
+def short_names(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return short unique names: number of skills, identification, and the options that differ between the fits."""
     rows = [{**row, "integration": str(row["integration"]).split(" ")[0]} for row in rows]
     optional = (

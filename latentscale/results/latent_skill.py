@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..parameters.table import ParameterTable
     from ..prediction.posterior import FamilyPosterior
     from .prediction_results import PredictionResults
-    from .summary import SkillSummary
+    from .summary_tables import SkillSummary
 
 
 class LatentSkillResults(Uncertainty, Tests, Predictions, ParameterPlots, PredictionPlots, Reports, Tables):

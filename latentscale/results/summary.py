@@ -2,82 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import csv
-import html
-import io
-import textwrap
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from statsmodels.iolib.summary import Summary
 from statsmodels.iolib.table import SimpleTable
-from statsmodels.iolib.tableformatting import fmt_params
 
 from ..parameters.kinds import INTERCEPT, LOADING, LOWER, PRECISION, UPPER
-from .latex import escape
+from .summary_tables import MATRIX, SkillSummary, coefficient_tables, format_number, numbered_notes, paired_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..components.score_laws import ScoreLaw
-    from ..inference.named_estimates import NamedEstimates
     from ..model import LatentSkillModel
     from ..parameters.kinds import Kind
     from .latent_skill import LatentSkillResults
-
-_PAIRS = {**fmt_params, "data_aligns": "lrlr", "data_fmts": ["%s"] * 4, "colwidths": None}
-_MATRIX = {**fmt_params, "data_aligns": "r", "header_align": "r"}
-_WIDTH = 4  # decimals in tables
-
-
-def _number(value: float, digits: int = _WIDTH) -> str:
-    """Return a number with its decimals, large ones in scientific notation; empty for NaN and infinity."""
-    if not np.isfinite(value):
-        return ""
-    return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3e}"
-
-
-class SkillSummary(Summary):
-    """A statsmodels Summary that is safe and complete in every format.
-
-    statsmodels does not escape names in HTML and CSV, and in LaTeX puts tables of different widths into one tabular.
-    """
-
-    def as_csv(self) -> str:
-        """Return CSV: each table below its title, then the notes; cells with commas or quotes are quoted."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        for table in self.tables:
-            writer.writerow([table.title])
-            writer.writerows([str(cell.data).strip() for cell in row] for row in table)
-        writer.writerows([line] for line in (self.extra_txt or "").split("\n"))
-        return out.getvalue()
-
-    def as_latex(self) -> str:
-        """Return LaTeX: a tabular per table, then the notes; names in the data cannot become commands."""
-        # the replacements that statsmodels makes do not escape backslashes and braces
-        tables = [_map_cells(table, escape).as_latex_tabular(replacements={}) for table in self.tables]
-        notes = " \\newline\n".join(map(escape, (self.extra_txt or "").split("\n")))
-        return "\n\n".join([*tables, notes])
-
-    def as_html(self) -> str:
-        """Return HTML: the tables, then the notes; names in the data cannot become markup."""
-        escaped = [_map_cells(table, html.escape) for table in self.tables]
-        tables = [table.as_html() for table in escaped]
-        notes = html.escape(self.extra_txt or "").replace("\n", "<br/>\n")
-        return "\n".join(tables) + ("<br/><br/>" + notes if notes else "")
-
-
-def _map_cells(table: SimpleTable, change: Callable[[str], str]) -> SimpleTable:
-    """Return a copy of a table with a function applied to its title and to every cell."""
-    copied = copy.deepcopy(table)
-    copied.title = change(copied.title or "")
-    for row in copied:
-        for cell in row:
-            cell.data = change(str(cell.data))
-    return copied
 
 
 def summarise(fit: LatentSkillResults, alpha: float = 0.05) -> SkillSummary:
@@ -125,8 +64,7 @@ def _header(fit: LatentSkillResults) -> SimpleTable:
     ]
     left += _special(model)
     right += [("", "")] * (len(left) - len(right))
-    rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
-    return SimpleTable(rows, title="Latent skill scaling model", txt_fmt=_PAIRS)
+    return paired_table(left, right, "Latent skill scaling model")
 
 
 def _special(model: LatentSkillModel) -> list[tuple[str, str]]:
@@ -157,45 +95,14 @@ def _loadings(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
         for k, skill in enumerate(model.skills):
             if free[j, k]:
                 row = table.loc[LOADING.name_of(benchmark, skill)]
-                estimates.append(_number(row["estimate"]))
-                errors.append(f"({_number(row['std_err'])})" if np.isfinite(row["std_err"]) else "( )")
+                estimates.append(format_number(row["estimate"]))
+                errors.append(f"({format_number(row['std_err'])})" if np.isfinite(row["std_err"]) else "( )")
             else:
                 estimates.append(f"{model.pattern.fixed[j, k]:g}")
                 errors.append("(fixed)")
         rows += [estimates, errors]
         stubs += [benchmark, ""]
-    return SimpleTable(rows, list(model.skills), stubs, title="Loadings (standard errors)", txt_fmt=_MATRIX)
-
-
-def coefficient_tables(
-    fit: NamedEstimates, table: pd.DataFrame, alpha: float, titles: dict[Kind, str] | None = None
-) -> list[SimpleTable]:
-    """Return a table of estimates for each title that kinds of parameters have, in the order of the parameters.
-
-    Parameters
-    ----------
-    fit : NamedEstimates
-    table : DataFrame
-        ``fit.parameter_table(alpha)``.
-    alpha : float
-        One minus the level of the intervals.
-    titles : dict, optional
-        Titles of kinds, where they differ from ``Kind.title``.
-    """
-    return [coefficients(table[rows], title, alpha) for title, rows in fit.parameters.by_title(titles).items()]
-
-
-def coefficients(estimates: pd.DataFrame, title: str, alpha: float) -> SimpleTable:
-    """Return a table of estimates with standard errors, z statistics, p-values and intervals."""
-    header = ["coef", "std err", "z", "P>|z|", f"[{alpha / 2:.3g}", f"{1 - alpha / 2:.3g}]"]
-    rows = [
-        [
-            _number(row["estimate"]), _number(row["std_err"]), _number(row["z"], 3), _number(row["p_value"], 3),
-            _number(row["ci_lower"], 3), _number(row["ci_upper"], 3),
-        ]
-        for _, row in estimates.iterrows()
-    ]  # fmt: skip
-    return SimpleTable(rows, header, list(estimates.index), title=title, txt_fmt=fmt_params)
+    return SimpleTable(rows, list(model.skills), stubs, title="Loadings (standard errors)", txt_fmt=MATRIX)
 
 
 def _benchmarks(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
@@ -207,7 +114,7 @@ def _benchmarks(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
         if name not in table.index:
             return [f"{value:g}", "(fixed)"]
         error = table.loc[name, "std_err"]
-        return [_number(value, 3), f"({_number(error, 3)})"]
+        return [format_number(value, 3), f"({format_number(error, 3)})"]
 
     kinds = (INTERCEPT, PRECISION, LOWER, UPPER)
     header = ["scores", "at 0 or 1"] + [text for kind in kinds for text in (kind.word, "s.e.")]
@@ -218,15 +125,15 @@ def _benchmarks(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
         for kind, value in zip(kinds, values, strict=True):
             row += cell(kind, benchmark, value)
         rows.append(row)
-    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
+    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=MATRIX)
 
 
 def _links(fit: LatentSkillResults) -> SimpleTable:
     """Return the table of the links' slopes close to the centres of their splines."""
-    rows = [[_number(value, 3) for value in row] for row in fit.links.to_numpy()]
+    rows = [[format_number(value, 3) for value in row] for row in fit.links.to_numpy()]
     header = [f"{centre:g}" for centre in fit.links.columns]
     title = "Links: slope of logit F about eta (logistic: 1)"
-    return SimpleTable(rows, header, list(fit.links.index), title=title, txt_fmt=_MATRIX)
+    return SimpleTable(rows, header, list(fit.links.index), title=title, txt_fmt=MATRIX)
 
 
 def _notes(fit: LatentSkillResults) -> list[str]:
@@ -257,7 +164,7 @@ def _notes(fit: LatentSkillResults) -> list[str]:
         worst = (fit.mc_se / fit.bse).max()
         if np.isfinite(worst):
             notes.append(f"Monte Carlo error of an estimate is at most {worst:.3f} of its standard error.")
-    return [line for number, note in enumerate(notes, 1) for line in _wrapped(f"[{number}] {note}")]
+    return numbered_notes(notes)
 
 
 def _special_notes(model: LatentSkillModel) -> list[str]:
@@ -280,8 +187,3 @@ def _precision_note(law: ScoreLaw) -> str:
     if not law.has_precision:
         return ""
     return f"Precisions are weakly penalised (log phi about log {law.precision_centre:g}, s.d. {law.precision_sd:g})."
-
-
-def _wrapped(text: str, width: int = 100) -> list[str]:
-    """Return the lines of a note, the second and later ones indented."""
-    return textwrap.wrap(text, width, subsequent_indent="    ")

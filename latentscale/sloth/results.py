@@ -35,7 +35,7 @@ from .summary import summarise_sloth
 
 if TYPE_CHECKING:
     from ..parameters.named import Parameters
-    from ..results.summary import SkillSummary
+    from ..results.summary_tables import SkillSummary
     from .covariance import SlothCovariance
     from .fit import SlothEstimate
     from .model import HuberModel

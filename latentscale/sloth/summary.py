@@ -7,7 +7,14 @@ import pandas as pd
 from statsmodels.iolib.table import SimpleTable
 
 from ..parameters.kinds import CORRELATION, INTERCEPT, LOADING, LOWER, SLOPE, UPPER
-from ..results.summary import _MATRIX, _PAIRS, SkillSummary, _number, _wrapped, coefficient_tables
+from ..results.summary_tables import (
+    MATRIX,
+    SkillSummary,
+    coefficient_tables,
+    format_number,
+    numbered_notes,
+    paired_table,
+)
 from .problems import SCORE_SCALE
 
 if TYPE_CHECKING:
@@ -28,9 +35,7 @@ def summarise_sloth(fit: "SlothResults", alpha: float = 0.05) -> SkillSummary:
     summary.tables.append(_benchmarks(fit, table))
     if fit.link_table is not None:
         summary.tables.append(_links(fit.link_table))
-    summary.add_extra_txt(
-        [line for number, note in enumerate(_notes(fit), 1) for line in _wrapped(f"[{number}] {note}")]
-    )
+    summary.add_extra_txt(numbered_notes(_notes(fit)))
     return summary
 
 
@@ -59,8 +64,7 @@ def _header(fit: "SlothResults") -> SimpleTable:
         ("Converged:", "yes" if fit.converged else "NO"),
         ("Largest derivative:", f"{estimate.gradient:.1e}"),
     ]
-    rows = [[a, b, "  " + c, d] for (a, b), (c, d) in zip(left, right, strict=True)]
-    return SimpleTable(rows, title="Huber-loss scaling model", txt_fmt=_PAIRS)
+    return paired_table(left, right, "Huber-loss scaling model")
 
 
 def _loadings(fit: "SlothResults", table: pd.DataFrame) -> SimpleTable:
@@ -68,10 +72,10 @@ def _loadings(fit: "SlothResults", table: pd.DataFrame) -> SimpleTable:
     rows, stubs = [], []
     for benchmark in fit.model.benchmarks:
         loadings = table.loc[[LOADING.name_of(benchmark, skill) for skill in fit.model.skills]]
-        rows.append([_number(value) for value in loadings["estimate"]])
-        rows.append([f"({_number(value)})" if np.isfinite(value) else "( )" for value in loadings["std_err"]])
+        rows.append([format_number(value) for value in loadings["estimate"]])
+        rows.append([f"({format_number(value)})" if np.isfinite(value) else "( )" for value in loadings["std_err"]])
         stubs += [benchmark, ""]
-    return SimpleTable(rows, list(fit.model.skills), stubs, title="Loadings (standard errors)", txt_fmt=_MATRIX)
+    return SimpleTable(rows, list(fit.model.skills), stubs, title="Loadings (standard errors)", txt_fmt=MATRIX)
 
 
 def _benchmarks(fit: "SlothResults", table: pd.DataFrame) -> SimpleTable:
@@ -80,25 +84,25 @@ def _benchmarks(fit: "SlothResults", table: pd.DataFrame) -> SimpleTable:
     header = ["scores", "mean |residual|", "intercept", "s.e.", "lower", "s.e.", "upper", "s.e."]
     rows = []
     for benchmark in model.benchmarks:
-        row = [str(int(residuals[benchmark].count())), _number(residuals[benchmark].abs().mean())]
+        row = [str(int(residuals[benchmark].count())), format_number(residuals[benchmark].abs().mean())]
         lower, upper = ends.loc[benchmark, ["lower", "upper"]]
         values = {INTERCEPT: fit.intercepts[benchmark], LOWER: lower, UPPER: upper}
         for kind, value in values.items():
             name = kind.name_of(benchmark)
             if name in table.index:
-                row += [_number(value, 3), f"({_number(table.loc[name, 'std_err'], 3)})"]
+                row += [format_number(value, 3), f"({format_number(table.loc[name, 'std_err'], 3)})"]
             else:
                 row += ["", "by family"] if kind == INTERCEPT else [f"{value:g}", "(fixed)"]
         rows.append(row)
-    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=_MATRIX)
+    return SimpleTable(rows, header, list(model.benchmarks), title="Benchmarks", txt_fmt=MATRIX)
 
 
 def _links(frame: pd.DataFrame) -> SimpleTable:
     """Return the block of the slopes of monotone links, from ``SlothResults.link_table``."""
-    rows = [[_number(value, 3) for value in row] for row in frame.to_numpy()]
+    rows = [[format_number(value, 3) for value in row] for row in frame.to_numpy()]
     header = [f"{centre:g}" for centre in frame.columns]
     title = "Slopes of links about eta ="
-    return SimpleTable(rows, header, list(frame.index), title=title, txt_fmt=_MATRIX)
+    return SimpleTable(rows, header, list(frame.index), title=title, txt_fmt=MATRIX)
 
 
 def _notes(fit: "SlothResults") -> list[str]:
