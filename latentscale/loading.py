@@ -5,25 +5,25 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from .components.identification import Anchored, Confirmatory, Echelon
 from .components.shipped_laws import SHIPPED_LAWS
 from .errors import DataError
 from .estimation.fit import Estimate
 from .inference.covariance import Covariance
 from .likelihood.rules import IntegrationError, Rule
 from .model import LatentSkillModel
+from .models.options import checked_options, read_options
 from .panel import BenchmarkPanel
 from .parameters.restrictions import Restriction
 from .results.latent_skill import LatentSkillResults
-from .results.saving import FORMAT, FORMAT_VERSION, MODEL_OPTIONS
-from .sloth.fit import SlothEstimate, check_options, user_arrays
+from .results.saving import FORMAT, FORMAT_VERSION
+from .sloth.fit import SlothEstimate, user_arrays
 from .sloth.model import BenchmarkLaws, SlothModel
+from .sloth.options import SLOTH_FIT_OPTIONS
 from .sloth.problems import law_pieces, model_piece
 from .sloth.results import SlothResults
 from .sloth.storage import SCALARS, mean_loss, stored_array, stored_piece
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Formats that can be read. Older formats lack later options, and the class of the model, which was LatentSkillModel.
 _READABLE = (2, 3, 4)
+_MODELS = {model.__name__: model for model in (LatentSkillModel, SlothModel, BenchmarkLaws)}
 _SAME_LOSS = 1e-8  # relative difference allowed between the stored loss and the loss computed at the stored estimate
 
 
@@ -59,20 +60,18 @@ def load(path: str | PathLike[str]) -> LatentSkillResults | SlothResults:
     """
     content, arrays = _read(path)
     try:
-        panel = _panel_from(content["panel"])
-        kind = content["model"].get("class", "LatentSkillModel")
-        if kind not in _READERS:
-            raise DataError(f"it holds a {kind}, which is no model")
-        return _READERS[kind](content, arrays, panel)
+        model = _model_from(content, _panel_from(content["panel"]))
+        if isinstance(model, LatentSkillModel):
+            return _latent_skill_from(content, arrays, model)
+        return _sloth_from(content, arrays, model)
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:  # DataError is a ValueError
         raise DataError(f"{path} is damaged or was edited: {error}.") from error
 
 
 def _latent_skill_from(
-    content: dict[str, Any], arrays: dict[str, np.ndarray], panel: BenchmarkPanel
+    content: dict[str, Any], arrays: dict[str, np.ndarray], model: LatentSkillModel
 ) -> LatentSkillResults:
     """Return the fit of a LatentSkillModel from the content of its file."""
-    model = _model_from(content["model"], panel)
     if model.param_names != content["param_names"]:
         raise DataError("its parameters do not belong to its model")
     estimate = _estimate_from(content["estimate"], arrays, model)
@@ -80,14 +79,13 @@ def _latent_skill_from(
     return LatentSkillResults(model, estimate, covariance)
 
 
-def _sloth_from(content: dict[str, Any], arrays: dict[str, np.ndarray], panel: BenchmarkPanel) -> SlothResults:
+def _sloth_from(
+    content: dict[str, Any], arrays: dict[str, np.ndarray], model: SlothModel | BenchmarkLaws
+) -> SlothResults:
     """Return the fit of a SlothModel or BenchmarkLaws from the content of its file."""
-    specification = dict(content["model"])
-    model = {"SlothModel": SlothModel, "BenchmarkLaws": BenchmarkLaws}[specification.pop("class")](
-        panel, **specification
-    )
     stored, options = content["estimate"], content["estimate"]["options"]
-    check_options(**{**options, "cov_type": content["covariance"]["kind"]})
+    recorded = [one for one in SLOTH_FIT_OPTIONS if one.recorded]
+    checked_options(recorded, {**options, "cov_type": content["covariance"]["kind"]})
     bare = law_pieces(model) if model.per_benchmark else [model_piece(model)]
     pieces = tuple(stored_piece(piece, arrays, number, options["link_sd"]) for number, piece in enumerate(bare))
     loss = mean_loss(pieces, options["delta"])
@@ -102,13 +100,6 @@ def _sloth_from(content: dict[str, Any], arrays: dict[str, np.ndarray], panel: B
         options=options, seconds=_or_nan(stored["seconds"]),
     )  # fmt: skip
     return SlothResults(model, estimate, cov_type=content["covariance"]["kind"])
-
-
-_READERS: dict[str, Callable[..., LatentSkillResults | SlothResults]] = {
-    "LatentSkillModel": _latent_skill_from,
-    "SlothModel": _sloth_from,
-    "BenchmarkLaws": _sloth_from,
-}
 
 
 def _read(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -152,34 +143,19 @@ def _panel_from(content: dict[str, Any]) -> BenchmarkPanel:
         else:
             dtype = {"bool": bool, "int": np.int64, "float": float, "text": object}[kind]
             columns[column["name"]] = pd.Series(values, dtype=dtype)
-    return BenchmarkPanel(
-        pd.DataFrame(columns),
-        benchmarks=content["benchmarks"],
-        family=content["family"],
-        llm=content["llm"],
-        chance=content["chance"],
-        boundary=content["boundary"],
-        rounding=content["rounding"],
-    )
+    options = {name: value for name, value in content.items() if name != "columns"}
+    return BenchmarkPanel(pd.DataFrame(columns), **options)
 
 
-def _model_from(content: dict[str, Any], panel: BenchmarkPanel) -> LatentSkillModel:
-    """Return the model of a fit; options that its format did not have get their defaults."""
-    skills = content["skills"]
-    if skills["form"] == "anchored":
-        form: Anchored | Echelon | Confirmatory = Anchored(skills["anchors"], skills["correlated"])
-    elif skills["form"] == "echelon":
-        form = Echelon(skills["pivots"], skills["names"])
-    else:
-        frame = pd.DataFrame(skills["loadings"], index=skills["benchmarks"], columns=skills["skills"], dtype=float)
-        form = Confirmatory(frame, skills["correlated"])
-    random_slopes, law = content["random_slopes"] or None, content.get("law", "beta")
+def _model_from(content: dict[str, Any], panel: BenchmarkPanel) -> LatentSkillModel | SlothModel | BenchmarkLaws:
+    """Return the model of a fit by its class, which files of formats 2 and 3 do not name."""
+    saved = dict(content["model"])
+    name, law = saved.pop("class", "LatentSkillModel"), saved.pop("law", "beta")
+    if name not in _MODELS:
+        raise DataError(f"it holds a {name}, which is no model")
     if law not in SHIPPED_LAWS:
         raise DataError(f"its scores have a {law} law, which this version of latentscale does not know")
-    return LatentSkillModel(
-        panel, content["scaling"], form, content["asymptotes"], content["asymptote_sd"], random_slopes,
-        **{name: content[name] for name in MODEL_OPTIONS if name in content},
-    )  # fmt: skip
+    return _MODELS[name](panel, **read_options(_MODELS[name].OPTIONS, saved, content["format_version"]))
 
 
 def _estimate_from(content: dict[str, Any], arrays: dict[str, np.ndarray], model: LatentSkillModel) -> Estimate:

@@ -1,6 +1,7 @@
 """BenchmarkPanel: checked benchmark scores of LLMs, with their families and covariates."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -229,6 +230,21 @@ class BenchmarkPanel:
         return self._family
 
     @property
+    def options(self) -> dict[str, Any]:
+        """What makes this panel of its table, as plain values: ``BenchmarkPanel(panel.to_frame(), **panel.options)``.
+
+        The same dict makes a panel of another table alike, is saved with a fit and told in its report.
+        """
+        return {
+            "benchmarks": list(self._benchmarks),
+            "family": self._family if isinstance(self._family, str) else list(self._family),
+            "llm": self._llm,
+            "chance": self.chance.to_dict(),
+            "boundary": self._boundary,
+            "rounding": self.rounding.to_dict(),
+        }
+
+    @property
     def n_llms(self) -> int:
         """Number of LLMs, those without any score included."""
         return len(self._llms)
@@ -308,15 +324,7 @@ class BenchmarkPanel:
             names = pd.Index([str(name) for name in which], dtype=object)
             require_columns(pd.DataFrame(columns=list(self._llms)), names, "LLM")
             rows = pd.Index(self._llms, dtype=object).get_indexer(names)
-        return BenchmarkPanel(
-            self.to_frame().iloc[rows],
-            benchmarks=self._benchmarks,
-            family=self._family,
-            llm=self._llm,
-            chance=self.chance,
-            boundary=self._boundary,
-            rounding=self.rounding,
-        )
+        return BenchmarkPanel(self.to_frame().iloc[rows], **self.options)
 
     def prepare(self, keep: npt.ArrayLike) -> PreparedScores:
         """Apply the boundary policy to the LLMs that enter a likelihood.

@@ -286,7 +286,7 @@ REFUSED = {
     "seed": ((-1, 1.5, "1", True, None), "seed is a whole number, at least 0"),
     "size": ((0, -5, 2.5, "10", True), "size is a whole number, at least"),
     "points": ((-1, 2.5, "5", True), "points is a whole number, at least"),
-    "starts": ((-1, 1.5, True, "3"), r"starts( \(without start_params\))? is a whole number, at least 1"),
+    "starts": ((-1, 1.5, True, "3"), r"starts( \(without start_params\))? is a whole number, at least"),
     "n_jobs": (("2", 0, 1.5, True), "n_jobs is None or a whole number other than 0"),
     "digits": ((-1, 13, 1.5, True), "digits is a whole number from 0 to 12"),
     "draws": ((0, 3, 2.5, True), "draws.* (is a power of two|is a whole number)"),

@@ -1,6 +1,6 @@
 """The command line: ``latentscale fit``, ``predict``, ``plan``, ``crossvalidate``, ``report`` and ``demo``.
 
-The package itself is imported inside the commands, so that ``--help`` need not wait for it.
+The options of models and fits that it has are those whose description says so (``latentscale.models.options``).
 """
 
 # importing these modules registers their commands with the application

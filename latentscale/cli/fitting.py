@@ -5,50 +5,29 @@ from typing import Annotated, Any
 
 import typer
 
+from ..estimation.fit_options import FIT_OPTIONS
+from ..models.latent_skill_options import LATENT_SKILL_OPTIONS
 from .app import app
+from .described import named, read_values, takes
 from .files import check_out, finish, read
-from .options import (
-    FORCE,
-    INTEGRATION,
-    JOBS,
-    PROGRESS,
-    SEED,
-    SHRINK_EFFECTS,
-    SHRINK_SLOPES,
-    STARTS,
-    TRANSLOG,
-    Asymptotes,
-    Boundary,
-    Integration,
-    Link,
-    names,
-    read_chance,
-    read_skills,
-    single_name,
-)
+from .options import FORCE, Boundary, names, read_chance, read_skills, single_name
 from .problems import problems_shown
 
 DEMO_SKILLS = "math=math_lvl_5,instruction=ifeval,commonsense=hellaswag,reasoning=bbh"
+DEMO_OPTIONS = named(FIT_OPTIONS, "integration", "starts", "seed", "n_jobs", "progress")
 
 
 @app.command()
+@takes(model=LATENT_SKILL_OPTIONS, how=FIT_OPTIONS)
 def fit(
+    *,
     scores: Annotated[Path, typer.Argument(help="Table of scores, CSV or parquet: one row per LLM, or --long.")],
     out: Annotated[Path, typer.Option(help="Folder for the results, made when the fit is done.")],
-    skills: Annotated[
-        str, typer.Option(help="Anchors skill=benchmark,...; or a number; or echelon:benchmark,...")
-    ] = "4",
     family: Annotated[str, typer.Option(help="Column of families; a,b for their combinations.")] = "family",
     llm: Annotated[str, typer.Option(help="Column of LLM names.")] = "model",
     benchmarks: Annotated[
         str | None, typer.Option(help="Score columns a,b,c.", show_default="the leaderboard's twelve, or all")
     ] = None,
-    scaling: Annotated[str, typer.Option(help="Formula of the covariates.")] = TRANSLOG,
-    asymptotes: Annotated[Asymptotes, typer.Option(help="Which asymptotes are estimated.")] = Asymptotes.chance,
-    link: Annotated[Link, typer.Option(help="Link; monotone: one learned for each benchmark.")] = Link.logistic,
-    shrink_effects: Annotated[float | None, SHRINK_EFFECTS] = None,
-    shrink_slopes: Annotated[float | None, SHRINK_SLOPES] = None,
-    outliers: Annotated[float, typer.Option(help="Share of scores with a tenth of the precision.")] = 0.0,
     boundary: Annotated[Boundary, typer.Option(help="What to do about scores of 0 or 1.")] = Boundary.squeeze,
     chance: Annotated[
         str | None, typer.Option(help="Guessing levels name=.25,...", show_default="known ones, else 0")
@@ -56,13 +35,8 @@ def fit(
     long: Annotated[bool, typer.Option("--long", help="One row per LLM and benchmark.")] = False,
     benchmark_column: Annotated[str, typer.Option(help="With --long: column of benchmarks.")] = "benchmark",
     score_column: Annotated[str, typer.Option(help="With --long: column of scores.")] = "score",
-    integration: Annotated[Integration, INTEGRATION] = Integration.monte_carlo,
-    points: Annotated[int | None, typer.Option(min=1, help="Quadrature nodes per skill.")] = None,
-    draws: Annotated[int | None, typer.Option(min=2, help="Draws per scrambling, a power of two.")] = None,
-    starts: Annotated[int, STARTS] = 10,
-    seed: Annotated[int, SEED] = 0,
-    jobs: Annotated[int, JOBS] = 1,
-    progress: Annotated[bool, PROGRESS] = True,
+    model: dict[str, Any],
+    how: dict[str, Any],
     force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Fit the latent skill model to a table of scores.
@@ -93,25 +67,16 @@ def fit(
             panel = ls.BenchmarkPanel.from_long(table, benchmark_column, score_column, **options)
         else:
             panel = ls.BenchmarkPanel(table, **options)
-        model = ls.LatentSkillModel(
-            panel, scaling, read_skills(skills), asymptotes.value, link=link.value, shrink_effects=shrink_effects,
-            shrink_slopes=shrink_slopes, outliers=outliers,
-        )  # fmt: skip
-        fitted = model.fit(
-            integration=integration.value, starts=starts, seed=seed, n_jobs=jobs, progress=progress,
-            points=points, draws=draws,
-        )  # fmt: skip
-        finish(fitted, out)
+        made = ls.LatentSkillModel(panel, **read_values(LATENT_SKILL_OPTIONS, model))
+        finish(made.fit(**read_values(FIT_OPTIONS, how)), out)
 
 
 @app.command()
+@takes(how=DEMO_OPTIONS)
 def demo(
+    *,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
-    integration: Annotated[Integration, INTEGRATION] = Integration.monte_carlo,
-    starts: Annotated[int, STARTS] = 10,
-    seed: Annotated[int, SEED] = 0,
-    jobs: Annotated[int, JOBS] = 1,
-    progress: Annotated[bool, PROGRESS] = True,
+    how: dict[str, Any],
     force: Annotated[bool, FORCE] = False,
 ) -> None:
     """Fit four skills to the shipped leaderboard of 197 LLMs; write what [bold]fit[/bold] and [bold]report[/bold] do.
@@ -125,6 +90,5 @@ def demo(
 
         check_out(out, force)
         panel = ls.BenchmarkPanel(ls.load_leaderboard())
-        model = ls.LatentSkillModel(panel, scaling=TRANSLOG, skills=read_skills(DEMO_SKILLS))
-        fitted = model.fit(integration=integration.value, starts=starts, seed=seed, n_jobs=jobs, progress=progress)
-        finish(fitted, out, report=True)
+        model = ls.LatentSkillModel(panel, skills=read_skills(DEMO_SKILLS))
+        finish(model.fit(**read_values(DEMO_OPTIONS, how)), out, report=True)

@@ -13,32 +13,6 @@ import typer
 if TYPE_CHECKING:
     from ..components.identification import Anchored, Echelon
 
-TRANSLOG = "log(params_b) * log(tokens_t)"
-
-
-class Integration(StrEnum):
-    """Rules that integrate over family effects."""
-
-    monte_carlo = "monte_carlo"
-    quadrature = "quadrature"
-    laplace = "laplace"
-
-
-class Asymptotes(StrEnum):
-    """Which asymptotes are estimated."""
-
-    chance = "chance"
-    lower = "lower"  # type: ignore[assignment]  # hides str.lower, which nobody needs here
-    both = "both"
-
-
-class Link(StrEnum):
-    """Increasing functions between skills and expected scores."""
-
-    logistic = "logistic"
-    monotone = "monotone"
-
-
 class Boundary(StrEnum):
     """What is done about scores of exactly 0 or 1."""
 
@@ -47,13 +21,6 @@ class Boundary(StrEnum):
     error = "error"
 
 
-INTEGRATION = typer.Option(help="Rule that integrates over family effects.")
-STARTS = typer.Option(min=1, help="Starts of the search: one from the data, the others at random.")
-SEED = typer.Option(help="Seed of starts and draws; the numbers do not depend on --jobs.")
-JOBS = typer.Option(help="Starts climbed in parallel; -1 for one per core.")
-PROGRESS = typer.Option("--progress/--no-progress", help="Report steps on standard error.")
-SHRINK_EFFECTS = typer.Option(help="Shrink loadings: s.d. of the penalty, such as 0.5.", show_default="none")
-SHRINK_SLOPES = typer.Option(help="Shrink slopes: s.d. of the penalty, such as 1.", show_default="none")
 FORCE = typer.Option("--force", help="Write into --out even if it has files; those of an earlier run go.")
 
 

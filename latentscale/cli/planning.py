@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from .app import app
+from .described import SEED
 from .files import FIT_FILE, write_csv
-from .options import SEED, is_quoted, names, pairs, single_name
+from .options import is_quoted, names, pairs, single_name
 from .problems import problems_shown
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from .app import app
+from .described import SEED
 from .files import FIT_FILE, print_table, read, write_csv
-from .options import SEED
 from .problems import problems_shown
 
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from .app import app
+from .described import SEED
 from .files import FIT_FILE, REPORT_FILE
-from .options import SEED
 from .problems import problems_shown
 
 

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from .app import app
+from .described import PROGRESS, SEED
 from .files import check_out, read
-from .options import FORCE, PROGRESS, SEED, names
+from .options import FORCE, names
 from .problems import problems_shown
 
 

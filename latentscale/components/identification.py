@@ -267,6 +267,53 @@ class Confirmatory:
         return Pattern(tuple(frame.columns), fixed, self.correlated, marked, positive, "confirmatory")
 
 
+def saved_form(form):
+    """A form of identification in a form that JSON can hold; ``form_from`` reads it.
+
+    Examples
+    --------
+    >>> saved_form(Echelon(["bbh"]))
+    {'form': 'echelon', 'pivots': ['bbh'], 'names': ['skill1']}
+    """
+    if isinstance(form, Anchored):
+        return {"form": "anchored", "anchors": dict(form.anchors), "correlated": form.correlated}
+    if isinstance(form, Echelon):
+        return {"form": "echelon", "pivots": list(form.pivots), "names": list(form.names)}
+    frame = form.loadings
+    loadings = [[None if np.isnan(value) else value for value in row] for row in frame.to_numpy().tolist()]
+    names = {"benchmarks": list(frame.index), "skills": list(frame.columns)}
+    return {"form": "confirmatory", **names, "loadings": loadings, "correlated": form.correlated}
+
+
+def form_from(saved):
+    """The form of ``saved_form``."""
+    if saved["form"] == "anchored":
+        return Anchored(saved["anchors"], saved["correlated"])
+    if saved["form"] == "echelon":
+        return Echelon(saved["pivots"], saved["names"])
+    frame = pd.DataFrame(saved["loadings"], index=saved["benchmarks"], columns=saved["skills"], dtype=float)
+    return Confirmatory(frame, saved["correlated"])
+
+
+def form_source(form):
+    """Python source of a form, with latentscale as ``ls`` and pandas as ``pd``.
+
+    Examples
+    --------
+    >>> form_source(Anchored({"math": "gsm8k"}, correlated=False))
+    "ls.Anchored({'math': 'gsm8k'}, correlated=False)"
+    """
+    if isinstance(form, Echelon):
+        return f"ls.Echelon({list(form.pivots)!r}, {list(form.names)!r})"
+    more = "" if form.correlated else ", correlated=False"
+    if isinstance(form, Anchored):
+        return f"ls.Anchored({form.anchors!r}{more})"
+    frame = form.loadings
+    # an infinite loading is none, so that the word stands for what is missing alone
+    loadings = repr(frame.to_numpy().tolist()).replace("nan", 'float("nan")')
+    return f"ls.Confirmatory(pd.DataFrame({loadings}, {list(frame.index)!r}, {list(frame.columns)!r}){more})"
+
+
 def unrotated(skills, n_items):
     """All loadings free and Sigma = I: the law of every just-identified form, without its coordinates."""
     k = len(skills)

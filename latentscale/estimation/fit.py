@@ -8,22 +8,22 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
-from ..checks import check_one_of, check_positive, check_seed, check_switch, check_whole
+from ..checks import check_whole
 from ..components.levels import family_effects, levels_in
 from ..errors import DataError
 from ..likelihood.family_batches import spread_over
 from ..likelihood.objective import Objective
 from ..likelihood.rules import IntegrationError, Rule, require_laplace, rule_error
+from ..models.options import checked_options, recorded_options
 from ..parameters.restrictions import RestrictedSpace, Restriction, independent, natural_vector, read_restriction
 from .ascent import complete_metric
+from .fit_options import FIT_OPTIONS
 from .mcem import mcem
 from .polish import polish_laplace, polish_nodes, settle_laplace
 from .progress import Progress
 from .search import SAME_OPTIMUM, best_distinct, climb, search, starting_structures
 from .stochastic import stochastic_climb
 
-DRIVERS = ("direct", "em", "stochastic")
-COV_TYPES = ("observed", "cluster", "opg", "bootstrap", "none")
 # Ends of the search this far below the best one may still win under the accurate rule.
 _WORTH_POLISHING = 3.0
 _MOST_POLISHED = 3
@@ -229,11 +229,9 @@ def fit_latent_skill(
     FitInterrupted
         On Ctrl-C, with the best parameters so far.
     """
-    apart = ("model", "start_params", "progress", "n_jobs", "constraints")
-    kept = {k: v for k, v in locals().items() if k not in apart}
-    options = {name: value.item() if isinstance(value, np.generic) else value for name, value in kept.items()}
-    began = time.perf_counter()
-    _check_options(**options, given=start_params is not None, restricted=constraints is not None)
+    checked = checked_options(FIT_OPTIONS, locals())
+    options, began = recorded_options(FIT_OPTIONS, checked), time.perf_counter()
+    _check_together(**checked)
     levels = levels_in(model.table.layout)
     require_laplace(levels, integration)
     rule = Rule.build(integration, family_effects(model.table.layout), points, draws, llf_tolerance, t_df, seed)
@@ -294,23 +292,16 @@ def _settled(model, found, rule, tolerance, max_iterations, shown):
     return replace(maximum, u=u, gradient=np.full(size, np.nan), information=np.full((size, size), np.nan))
 
 
-def _check_options(integration, starts, seed, cov_type, driver, given, information, restricted, **others):
-    check_switch("information", information)
-    if not information and (integration != "laplace" or cov_type != "none" or restricted):
+def _check_together(integration, starts, cov_type, driver, start_params, constraints, information, **_):
+    """What options may be beside each other."""
+    if not information and (integration != "laplace" or cov_type != "none" or constraints is not None):
         raise DataError(
             "information=False is for fits with integration='laplace' and cov_type='none', without constraints."
         )
-    check_whole("starts" if given else "starts (without start_params)", starts, 1 - given)
-    check_seed(seed)
-    check_one_of("cov_type", cov_type, COV_TYPES)
-    check_one_of("driver", driver, DRIVERS)
+    if start_params is None:
+        check_whole("starts (without start_params)", starts, 1)
     if driver == "em" and integration == "laplace":
         raise DataError("EM needs nodes: use integration='monte_carlo' or 'quadrature' with driver='em'.")
-    check_positive("tolerance", others["tolerance"])
-    check_positive("llf_tolerance", others["llf_tolerance"])
-    check_whole("max_iterations", others["max_iterations"], 1)
-    if others["max_rounds"] is not None:
-        check_whole("max_rounds", others["max_rounds"], 1)
 
 
 @dataclass(frozen=True)

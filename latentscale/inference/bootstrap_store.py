@@ -23,12 +23,13 @@ from ..checkpoint import LineStore, read_header, require_same_run
 from ..errors import DataError
 from ..likelihood.rules import Rule
 from ..models.latent_skill import LatentSkillLaw
+from ..models.options import saved_options
 
 if TYPE_CHECKING:
     from ..estimation.fit import Estimate
 
 FORMAT = "latentscale bootstrap"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _WHAT = "bootstrap replicates"  # in messages
 
 
@@ -69,13 +70,12 @@ def store_header(model: LatentSkillLaw, estimate: "Estimate", rule: Rule, kind: 
     """
     prepared, restriction = model.prepared, estimate.restriction
     limits = () if restriction is None else (restriction.matrix, restriction.value, estimate.kept)
-    penalties = [model.link, model.link_sd, model.shrink_effects, model.shrink_slopes, model.avoid_zero_sd]
-    pattern = [list(model.benchmarks), list(model.skills), list(model.random_terms), model.pattern.kind]
+    pattern = [list(model.benchmarks), list(model.skills), model.pattern.kind]
     fingerprinted = {
         "scores": (prepared.y, prepared.state, prepared.edge, [model.panel.boundary]),
         "families": (model.family_codes, [str(name) for name in model.families]),
         "covariates": (model.design.x, list(model.terms), model.recoding.centre, model.recoding.transform),
-        "model": (pattern, model.table.fixed, np.array(model.asymptote_sd), penalties, [repr(model.score_law)]),
+        "model": (pattern, model.table.fixed, saved_options(model), [repr(model.score_law)]),
         "estimate": (estimate.params, estimate.free, estimate.information, *limits),
     }
     return {

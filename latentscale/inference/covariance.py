@@ -15,7 +15,7 @@ from scipy import sparse
 
 from ..checks import check_one_of
 from ..errors import DataError
-from ..estimation.fit import COV_TYPES
+from ..estimation.fit_options import COV_TYPES
 from ..likelihood.expected_information import expected_information
 from ..likelihood.family_scores import family_information, family_scores
 from ..likelihood.objective import Objective

@@ -15,6 +15,7 @@ from ..components.levels import with_effects
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.search import climb
 from ..likelihood.objective import Objective
+from ..models.options import differing_options
 from ..parameters.space import ParameterSpace
 from .chi_bar_squared import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, variance_scores
 from .hypothesis_test import JOINT, HypothesisTest, test_table
@@ -184,15 +185,11 @@ def embed(smaller, larger):
             f"{len(a.skills)} and {len(b.skills)} skills: with a skill too many its slopes and loadings are not "
             "identified, so the statistic has no chi-square law. Use compare or select_skills."
         )
-    if a.asymptotes != b.asymptotes or (a.asymptotes != "chance" and a.asymptote_sd != b.asymptote_sd):
-        raise DataError("Fits with different asymptotes are not tested: their likelihoods are penalised differently.")
-    for name in ("link_sd", "shrink_effects", "shrink_slopes", "outliers", "avoid_zero_sd"):
-        if getattr(a, name) != getattr(b, name) and not (name == "link_sd" and a.link == b.link == "logistic"):
-            raise DataError(f"Fits with different {name} are not tested: they do not maximise the same function.")
+    for option in differing_options(a, b):
+        if option.untested:
+            raise DataError(f"Fits that differ in {option.name} are not tested: {option.untested}.")
     if a.score_law != b.score_law:
         raise DataError("Fits with different laws of a score are not tested: their likelihoods differ. Use compare.")
-    if a.link != b.link:
-        raise DataError("Fits with different links are not tested: the monotone one is penalised. Use compare.")
     if not np.array_equal(a.chance, b.chance):
         raise DataError("The fits have different chance levels.")
     structure = _in_covariates(smaller.structure, a, b)

@@ -30,10 +30,10 @@ from ..parameters.recoding import Recoding
 from ..parameters.space import ParameterSpace
 from ..parameters.structure import Layout
 from ..parameters.table import ParameterTable
-from .options import check_family_terms, check_options, read_random_terms, skill_design
+from .latent_skill_options import LATENT_SKILL_OPTIONS, TRANSLOG
+from .options import checked_options, keep_options
 from .rows import PanelModel, Rows
-
-TRANSLOG = "log(params_b) * log(tokens_t)"
+from .skill_terms import check_family_terms, read_random_terms, skill_design
 
 
 class LatentSkillLaw(PanelModel):
@@ -66,6 +66,7 @@ class LatentSkillLaw(PanelModel):
     table : ParameterTable
     """
 
+    OPTIONS = LATENT_SKILL_OPTIONS
     # so that a coordinate of the optimisers is the same quantity in the copy and in the original
     KEPT_BY_COPIES = ("recoding",)
     score_law = Beta()
@@ -75,20 +76,14 @@ class LatentSkillLaw(PanelModel):
         link="logistic", link_sd=DEFAULT_LINK_SD, shrink_effects=None, shrink_slopes=None, outliers=0.0,
         llm_effects=False, family_covariates=None, avoid_zero_sd=False,
     ):  # fmt: skip
+        options = checked_options(self.OPTIONS, locals())
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
-        shrunk = {"shrink_effects": shrink_effects, "shrink_slopes": shrink_slopes}
-        positive = {"asymptote_sd": asymptote_sd, "link_sd": link_sd}
-        switches = {"llm_effects": llm_effects, "avoid_zero_sd": avoid_zero_sd}
-        check_options(asymptotes, link, positive, shrunk, outliers, switches)
-        self.shrink_effects, self.shrink_slopes, self.outliers = shrink_effects, shrink_slopes, float(outliers)
+        self.panel = panel
+        keep_options(self, options)
         self.score_law = self.score_law.with_outliers(self.outliers)
         self.score_law.check_boundary(panel.boundary)
         check_room(asymptotes, panel.chance, panel.benchmarks)
-        self.panel, self.scaling, self.asymptotes, self.link = panel, scaling, asymptotes, link
-        self.asymptote_sd, self.link_sd = float(asymptote_sd), float(link_sd)
-        self.llm_effects, self.family_covariates = bool(llm_effects), family_covariates
-        self.avoid_zero_sd = bool(avoid_zero_sd)
         has_score = panel.scores.notna().any(axis=1).to_numpy()
         if not has_score.any():
             raise DataError("No LLM has a score.")

@@ -128,15 +128,7 @@ def resampled(model, families):
 
 def _panel_like(panel, table):
     """A panel of another table, with the same options and rounding units."""
-    return BenchmarkPanel(
-        table,
-        benchmarks=panel.benchmarks,
-        family=panel.family,
-        llm=panel.llm,
-        chance=panel.chance,
-        boundary=panel.boundary,
-        rounding=panel.rounding,
-    )
+    return BenchmarkPanel(table, **panel.options)
 
 
 def _resampled_panel(model, codes, rows, draws):

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class PanelModel:
 
     KEPT_BY_COPIES = ()
     """Names of cached properties that a copy takes over although they would be computed otherwise for it."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Options are attributes too, set from their description (``latentscale.models.options.keep_options``)."""
 
     def replaced(self, **changes):
         """A copy of the model with some attributes changed, the only way in which models are changed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..components.identification import Anchored, Echelon
+from ..models.options import said_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,24 +57,10 @@ def warnings_of(fit: LatentSkillResults, diagnosis: Diagnosis) -> tuple[tuple[st
 
 def penalties(model: LatentSkillLaw) -> list[str]:
     """Return a sentence for each penalty of the model."""
-    out = []
-    shrunk = {"loadings": model.shrink_effects, "slopes": model.shrink_slopes}
-    words = [f"{name} (s.d. {sd:g})" for name, sd in shrunk.items() if sd is not None]
-    if words:
-        out.append(
-            f"Penalised: {listed(words)} are shrunk towards zero. Standard errors, intervals and tests leave that "
-            "bias out; AIC and BIC count every parameter in full."
-        )
-    if model.asymptotes != "chance":
-        free = "Lower asymptotes" if model.asymptotes == "lower" else "Lower and upper asymptotes"
-        out.append(f"Penalised: {free} are estimated with a weak penalty (s.d. {model.asymptote_sd:g} on the logit).")
-    if model.link != "logistic":
-        out.append(f"Penalised: the benchmarks' links, about the logistic one (s.d. {model.link_sd:g}).")
+    out = said_of(model, "penalty")
     for one in model.effects:
         if one.steadies_precision:
             out.append(f"Penalised: precisions, weakly, next to {one.words}.")
-    if model.avoid_zero_sd:
-        out.append("Penalised: standard deviations of random effects are kept off zero.")
     return out
 
 
@@ -94,10 +81,7 @@ def model_sentences(fit: LatentSkillResults) -> tuple[str, ...]:
         f"{model.n_families} families. All LLMs of a family share one {ALPHA}.",
     ]
     out += [one.sentence for one in model.effects]
-    if model.family_covariates is not None:
-        out.append(f"Among the terms, those of {model.family_covariates} are constant within families.")
-    if model.outliers:
-        out.append(f"A share of {model.outliers:g} of the scores is taken to have a tenth of the precision.")
+    out += said_of(model, "sentence")
     out.append(_axes(fit))
     return tuple(out)
 

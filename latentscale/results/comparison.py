@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..models.options import said_of
 
 if TYPE_CHECKING:
     from ..likelihood.rules import Rule
@@ -124,19 +125,15 @@ def comparison_row(fit: Any) -> dict[str, Any]:
     if isinstance(starts, pd.DataFrame) and "reached_best" in starts:
         at_best = f"{int(starts['reached_best'].sum())} of {len(starts)}"
     aic = _number(fit, "aic")
-    slopes = getattr(model, "random_terms", ())
     restriction = getattr(getattr(fit, "estimate", None), "restriction", None)
     return {
-        "random slopes": f"random slopes of {', '.join(slopes)}" if slopes else "",
+        "options": {one.name: one.said(model, "short") for one in getattr(model, "OPTIONS", ()) if one.words.short},
         "restrictions": "" if restriction is None else "; ".join(restriction.labels),
         "skills": getattr(model, "n_skills", np.nan) if skills is None else len(skills),
         "identification": getattr(getattr(model, "pattern", None), "kind", np.nan),
         "scaling": getattr(model, "scaling", np.nan),
         "asymptotes": getattr(model, "asymptotes", np.nan),
-        "link": f"{model.link} link" if getattr(model, "link", "logistic") != "logistic" else "",
-        "shrinkage": _shrinkage(model),
         "law": f"{model.score_law.name} law" if hasattr(model, "score_law") else "",
-        "outliers": f"outliers {model.outliers:g}" if getattr(model, "outliers", 0.0) else "",
         "integration": np.nan if rule is None else _rule_name(rule),
         "parameters": np.nan if parameters is None else int(parameters),
         "llf": _number(fit, "llf"),
@@ -164,18 +161,23 @@ def _small_sample(parameters: int | None, families: int | None) -> float:
 
 def short_names(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return short unique names: number of skills, identification, and the options that differ between the fits."""
-    rows = [{**row, "integration": str(row["integration"]).split(" ")[0]} for row in rows]
-    optional = (
-        "scaling", "asymptotes", "link", "shrinkage", "outliers", "random slopes", "restrictions", "integration",
-    )  # fmt: skip
-    differing = [key for key in optional if len({str(row[key]) for row in rows}) > 1]
-    differing += ["law"] if len({row["law"] for row in rows} - {""}) > 1 else []
+    laws = {row["law"] for row in rows} - {""}
+    said = [
+        {
+            "scaling": str(row["scaling"]), "asymptotes": str(row["asymptotes"]), **row["options"],
+            "restrictions": row["restrictions"], "integration": str(row["integration"]).split(" ")[0],
+            "law": row["law"] if len(laws) > 1 else "",
+        }
+        for row in rows
+    ]  # fmt: skip
+    keys = dict.fromkeys(key for words in said for key in words)
+    differing = [key for key in keys if len({words.get(key, "") for words in said}) > 1]
     names = []
-    for row in rows:
+    for row, words in zip(rows, said, strict=True):
         count = row["skills"]
         name_words = [f"{count:g} skill{'' if count == 1 else 's'}"] if np.isfinite(count) else []
-        words = [row[key] for key in ("identification", *differing)]
-        name_words += [word for word in words if isinstance(word, str) and word not in ("", "nan")]
+        texts = [row["identification"], *(words.get(key, "") for key in differing)]
+        name_words += [text for text in texts if isinstance(text, str) and text not in ("", "nan")]
         names.append(", ".join(name_words) or "fit")
     seen: dict[str, int] = {}
     for position, name in enumerate(names):
@@ -275,36 +277,27 @@ def _notes(table: pd.DataFrame, fits: Sequence[Any]) -> list[str]:
         notes.append("Fits with information=False take Laplace's determinant of the expected curvature, others do not.")
     notes += _integration_notes(judged)
     penalised = [
-        (name, _penalised(fit.model))
+        (name, fit.model)
         for name, fit in zip(table.index, fits, strict=True)
         if name in judged.index and abs(_number(fit, "llf_penalised") - _number(fit, "llf")) > 0.0
     ]
-    for what in dict.fromkeys(words for _, words in penalised):
-        names = ", ".join(name for name, words in penalised if words == what)
-        notes.append(f"{what} are penalised, so that llf is not quite maximal: {names}.")
-    shrunk = [name for name, words in penalised if "links" in words or "shrunken" in words]
+    alike: dict[str, list[str]] = {}
+    for name, model in penalised:
+        alike.setdefault(", ".join(said_of(model, "penalised")) or "parameters", []).append(name)
+    for what, names in alike.items():
+        words = what[0].upper() + what[1:]
+        notes.append(f"{words} are penalised, so that llf is not quite maximal: {', '.join(names)}.")
+    shrunk = [
+        name
+        for name, model in penalised
+        if any(one.words.frees_less and one.said(model, "penalised") for one in model.OPTIONS)
+    ]
     if shrunk:
         notes.append(
             "Penalties on links, loadings and slopes leave parameters less than their full freedom, so that the "
             f"criteria, which count them whole, are too large: {', '.join(shrunk)}."
         )
     return notes
-
-
-def _penalised(model: Any) -> str:
-    """Return in words what a model penalises."""
-    penalised = ["estimated asymptotes"] if getattr(model, "asymptotes", "chance") != "chance" else []
-    penalised += ["links"] if getattr(model, "link", "logistic") != "logistic" else []
-    penalised += ["shrunken loadings and slopes"] if _shrinkage(model) else []
-    words = ", ".join(penalised) or "parameters"
-    return words[0].upper() + words[1:]
-
-
-def _shrinkage(model: Any) -> str:
-    """Return words such as ``shrunken effects (0.5) slopes (1)``, empty without shrinkage."""
-    sds = {"effects": getattr(model, "shrink_effects", None), "slopes": getattr(model, "shrink_slopes", None)}
-    words = " ".join(f"{name} ({sd:g})" for name, sd in sds.items() if sd is not None)
-    return f"shrunken {words}" if words else ""
 
 
 def _integration_notes(judged: pd.DataFrame) -> list[str]:

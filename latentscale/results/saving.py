@@ -29,23 +29,18 @@ import numpy as np
 import pandas as pd
 
 from .._version import __version__
-from ..components.identification import Anchored, Echelon
 from ..components.shipped_laws import name_of_law
 from ..errors import DataError
+from ..models.options import saved_options
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from ..model import LatentSkillModel
     from ..panel import BenchmarkPanel
     from .latent_skill import LatentSkillResults
 
 FORMAT = "latentscale fit"
 FORMAT_VERSION = 4
-MODEL_OPTIONS = (
-    "link", "link_sd", "shrink_effects", "shrink_slopes", "outliers", "llm_effects", "family_covariates",
-    "avoid_zero_sd",
-)  # fmt: skip
 ESTIMATE_ARRAYS = ("params", "free", "information", "gradient")
 
 
@@ -67,7 +62,7 @@ def save_fit(fit: LatentSkillResults, path: str | PathLike[str]) -> None:
         arrays |= {"restriction": restriction.matrix, "restriction_value": restriction.value, "kept": estimate.kept}
     content = {
         "panel": panel_content(fit.model.panel),
-        "model": _model_content(fit.model),
+        "model": {"class": "LatentSkillModel", "law": name_of_law(fit.model.score_law), **saved_options(fit.model)},
         "param_names": fit.model.param_names,
         "estimate": {
             "loglike": estimate.loglike,
@@ -123,12 +118,7 @@ def panel_content(panel: BenchmarkPanel) -> dict[str, Any]:
     table = panel.to_frame()
     return {
         "columns": [_column_content(table[name]) for name in table.columns],
-        "benchmarks": list(panel.benchmarks),
-        "family": panel.family if isinstance(panel.family, str) else list(panel.family),
-        "llm": panel.llm,
-        "chance": panel.chance.to_dict(),
-        "rounding": panel.rounding.to_dict(),
-        "boundary": panel.boundary,
+        **panel.options,
     }
 
 
@@ -149,30 +139,4 @@ def _column_content(column: pd.Series) -> dict[str, Any]:
         "name": column.name,
         "kind": kind,
         "values": [None if is_missing else value for value, is_missing in zip(values, missing, strict=True)],
-    }
-
-
-def _model_content(model: LatentSkillModel) -> dict[str, Any]:
-    """Return class and options of a model as JSON."""
-    form = model.form
-    if isinstance(form, Anchored):
-        skills = {"form": "anchored", "anchors": form.anchors, "correlated": form.correlated}
-    elif isinstance(form, Echelon):
-        skills = {"form": "echelon", "pivots": list(form.pivots), "names": list(form.names)}
-    else:
-        frame = form.loadings
-        values = [[None if np.isnan(value) else value for value in row] for row in frame.to_numpy()]
-        skills = {
-            "form": "confirmatory", "benchmarks": list(frame.index), "skills": list(frame.columns),
-            "loadings": values, "correlated": form.correlated,
-        }  # fmt: skip
-    return {
-        "class": "LatentSkillModel",
-        "law": name_of_law(model.score_law),
-        "skills": skills,
-        "scaling": model.scaling,
-        "asymptotes": model.asymptotes,
-        "asymptote_sd": model.asymptote_sd,
-        **{name: getattr(model, name) for name in MODEL_OPTIONS},
-        "random_slopes": list(model.random_terms),
     }

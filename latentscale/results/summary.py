@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from statsmodels.iolib.table import SimpleTable
 
+from ..models.options import said_of
 from ..parameters.kinds import INTERCEPT, LOADING, LOWER, PRECISION, UPPER
 from .summary_tables import MATRIX, SkillSummary, coefficient_tables, format_number, numbered_notes, paired_table
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ..components.score_laws import ScoreLaw
-    from ..model import LatentSkillModel
     from ..parameters.kinds import Kind
     from .latent_skill import LatentSkillResults
 
@@ -62,27 +62,9 @@ def _header(fit: LatentSkillResults) -> SimpleTable:
             f"{estimate.distance:.1e} s.e." if np.isfinite(estimate.distance) else "unknown",
         ),
     ]
-    left += _special(model)
+    left += [(one.words.label, one.said(model, "row")) for one in model.OPTIONS if one.said(model, "row")]
     right += [("", "")] * (len(left) - len(right))
     return paired_table(left, right, "Latent skill scaling model")
-
-
-def _special(model: LatentSkillModel) -> list[tuple[str, str]]:
-    """Return names and values of the options that are not the default, for the header."""
-    rows = []
-    if model.link != "logistic":
-        rows.append(("Link:", f"{model.link}, s.d. {model.link_sd:g}"))
-    shrunk = {"effects": model.shrink_effects, "slopes": model.shrink_slopes}
-    words = [f"{name} {sd:g}" for name, sd in shrunk.items() if sd is not None]
-    if words:
-        rows.append(("Shrinkage:", ", ".join(words)))
-    if model.avoid_zero_sd:
-        rows.append(("Zero sds:", "avoided by a penalty"))
-    if model.family_covariates is not None:
-        rows.append(("Family covariates:", model.family_covariates))
-    if model.outliers:
-        rows.append(("Outliers:", f"{model.outliers:g} of the scores"))
-    return rows
 
 
 def _loadings(fit: LatentSkillResults, table: pd.DataFrame) -> SimpleTable:
@@ -150,7 +132,7 @@ def _notes(fit: LatentSkillResults) -> list[str]:
     notes.append(f"Standard errors: {description}; intervals on log precision, Fisher z, logit asymptote.")
     if not fit.estimate.informed:
         notes.append("Laplace's determinant is that of the expected curvature, as in all fits with information=False.")
-    notes += _special_notes(model)
+    notes += [*said_of(model, "note"), *model.score_law.notes]
     if fit.estimate.restriction is not None:
         notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
     for effects in model.effects:
@@ -165,22 +147,6 @@ def _notes(fit: LatentSkillResults) -> list[str]:
         if np.isfinite(worst):
             notes.append(f"Monte Carlo error of an estimate is at most {worst:.3f} of its standard error.")
     return numbered_notes(notes)
-
-
-def _special_notes(model: LatentSkillModel) -> list[str]:
-    """Return notes on options that are not the default."""
-    notes = []
-    if model.link != "logistic":
-        notes.append(
-            f"Each benchmark has a monotone link of its own; its coordinates are penalised (normal, s.d. "
-            f"{model.link_sd:g}) about the logistic one."
-        )
-    if model.shrink_effects is not None or model.shrink_slopes is not None:
-        notes.append(
-            "Loadings and slopes are shrunk: standard errors are those of a penalised fit, which is biased towards "
-            "zero, and intervals and tests leave the bias out. AIC and BIC count every parameter in full."
-        )
-    return [*notes, *model.score_law.notes]
 
 
 def _precision_note(law: ScoreLaw) -> str:

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ..checks import check_number, check_one_of, check_positive, check_seed, check_whole
 from ..estimation.progress import Progress
+from ..models.options import checked_options, recorded_options
 from ..workers import run
 from .newton import SMALLEST_DAMPING, End, descend, minimise
 from .objective import SlothObjective
-from .problems import LINK_SD, Piece, law_pieces, model_piece, penalised
+from .options import LINK_SD, SLOTH_FIT_OPTIONS
+from .problems import Piece, law_pieces, model_piece, penalised
 from .starts import start_kinds, starting_law, starting_vector
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Cells = tuple[tuple[int, ...], ...]
 """Cells of a problem, each as a row and a benchmark."""
 
-COV_TYPES = ("cluster", "llm", "none")
 RIDGE = 1e-3  # default weight; it corresponds to normal laws of standard deviation (SCORE_SCALE / RIDGE)^(1/2) = 4.5
 SAME_MINIMUM = 1e-6  # losses that differ by less than this, relatively, belong to one minimum
 _POLISHED, _WORTH_POLISHING = 3, 1.01  # ends that are minimised without ridge: at most 3, within 1% of the best loss
@@ -136,10 +136,8 @@ def fit_sloth(
     DataError
         If an option cannot be used.
     """
-    began = time.perf_counter()
-    check_options(delta, starts, seed, cov_type, ridge, link_sd)
-    options = {"delta": delta, "starts": starts, "seed": seed, "cov_type": cov_type, "ridge": ridge, "link_sd": link_sd}
-    shown = Progress(progress, starts)
+    options = recorded_options(SLOTH_FIT_OPTIONS, checked_options(SLOTH_FIT_OPTIONS, locals()))
+    began, shown = time.perf_counter(), Progress(progress, starts)
     with threadpool_limits(1):  # matrices are so small that several threads would be slower
         if model.per_benchmark:
             solved = [_solve_law(piece, delta, ridge, link_sd) for piece in law_pieces(model)]
@@ -148,15 +146,6 @@ def fit_sloth(
     return _assembled(model, solved, options, time.perf_counter() - began)
 
 
-def check_options(delta: float, starts: int, seed: int, cov_type: str, ridge: float | None, link_sd: float) -> None:
-    """Raise a `DataError` if an option of ``fit_sloth`` cannot be used."""
-    check_number("delta", delta, "a number between 0 and 1, as scores are", 0.0, 1.0, inner=True)
-    check_whole("starts", starts, 1)
-    check_seed(seed)
-    check_one_of("cov_type", cov_type, COV_TYPES)
-    if ridge is not None:
-        check_number("ridge", ridge, "None or a number, at least 0", 0.0)
-    check_positive("link_sd", link_sd)
 
 
 # --- search --------------------------------------------------------------------------------------------------------

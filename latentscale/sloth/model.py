@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_one_of, check_switch, check_whole
-from ..components.curve import ASYMPTOTES, LINKS, check_room
+from ..checks import check_whole
+from ..components.curve import check_room
 from ..components.free_curves import FreeCurves
 from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
-from ..models.latent_skill import TRANSLOG
+from ..models.latent_skill_options import TRANSLOG
+from ..models.options import checked_options, keep_options
 from ..models.rows import PanelModel, Rows
 from ..numerics.linalg import null_space
 from ..panel import BenchmarkPanel
 from .fit import fit_sloth
+from .options import COMPUTE, LAW_OPTIONS, SLOTH_OPTIONS
 from .results import SlothResults
-
-COMPUTE = "log(params_b * tokens_t)"
-"""The logarithm of training FLOPs up to a constant."""
 
 
 class HuberModel(PanelModel):
@@ -29,34 +28,23 @@ class HuberModel(PanelModel):
     n_skills: int
     skills: tuple[str, ...]
 
-    def __init__(
-        self,
-        panel: BenchmarkPanel,
-        scaling: str,
-        family_intercepts: bool,
-        link: str,
-        asymptotes: str,
-        positive_slopes: bool,
-    ) -> None:
+    def __init__(self, panel: BenchmarkPanel, options: dict[str, Any]) -> None:
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"{type(self).__name__} takes a BenchmarkPanel, not {type(panel).__name__}.")
-        self.panel, self.scaling = panel, scaling
-        self.link = check_one_of("link", link, LINKS)
-        self.asymptotes = check_one_of("asymptotes", asymptotes, ASYMPTOTES)
-        self.family_intercepts = check_switch("family_intercepts", family_intercepts)
-        self.positive_slopes = check_switch("positive_slopes", positive_slopes)
+        self.panel = panel
+        keep_options(self, options)
         scores = panel.scores
         has_score = scores.notna().any(axis=1).to_numpy()
         if not has_score.any():
             raise DataError("No LLM has a score.")
-        self.design = build_design(scaling, panel.table, has_score)
+        self.design = build_design(self.scaling, panel.table, has_score)
         keep, names = self.design.keep, np.asarray(panel.llms)
         self.rows = Rows(keep, tuple(names[has_score & ~keep]), tuple(names[~has_score]))
         self.y = scores.to_numpy(dtype=float)[keep]
         self.y.flags.writeable = False
         self.families, self.family_codes = np.unique(panel.families[keep].to_numpy(), return_inverse=True)
-        check_room(asymptotes, panel.chance, panel.benchmarks)
-        self.response = FreeCurves(link, asymptotes, panel.chance.to_numpy(dtype=float))
+        check_room(self.asymptotes, panel.chance, panel.benchmarks)
+        self.response = FreeCurves(self.link, self.asymptotes, panel.chance.to_numpy(dtype=float))
         self._check_scores()
         self._check_families()
 
@@ -181,12 +169,14 @@ class SlothModel(HuberModel):
     True
     """
 
+    OPTIONS = SLOTH_OPTIONS
+
     def __init__(
         self, panel: BenchmarkPanel, scaling: str=TRANSLOG, n_skills: int=3, family_intercepts: bool=True, link:
         str="logistic", asymptotes: str="chance", positive_slopes: bool=False,
     ) -> None:  # fmt: skip
-        super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
-        self.n_skills = check_whole("n_skills", n_skills, 1, len(self.benchmarks))
+        super().__init__(panel, checked_options(self.OPTIONS, locals()))
+        check_whole("n_skills", n_skills, 1, len(self.benchmarks))
         if self.n_llms <= self.n_skills:
             raise DataError(f"{self.n_skills} skills need more than {self.n_llms} LLMs; take fewer skills.")
         self.skills = tuple(f"skill{number + 1}" for number in range(self.n_skills))
@@ -266,13 +256,14 @@ class BenchmarkLaws(HuberModel):
     (1, 12)
     """
 
+    OPTIONS = LAW_OPTIONS
     per_benchmark = True
 
     def __init__(
         self, panel: BenchmarkPanel, scaling: str=COMPUTE, family_intercepts: bool=True, link: str="logistic",
         asymptotes: str="chance", positive_slopes: bool=False,
     ) -> None:  # fmt: skip
-        super().__init__(panel, scaling, family_intercepts, link, asymptotes, positive_slopes)
+        super().__init__(panel, checked_options(self.OPTIONS, locals()))
         self.skills = self.benchmarks
         self.n_skills = len(self.benchmarks)
         for item, benchmark in enumerate(self.benchmarks):

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .objective import SlothObjective
+from .options import LINK_SD
 
 if TYPE_CHECKING:
     from .model import HuberModel
 
 SCORE_SCALE = 0.02  # penalties treat the loss as minus the log-density of a Laplace law with this mean absolute error
-LINK_SD = 1.0  # standard deviation of the spline's coordinates about the logistic link
+
 
 
 @dataclass(frozen=True, eq=False)

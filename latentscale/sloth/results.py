@@ -19,7 +19,7 @@ from ..results.prediction_results import PredictionResults
 from ..results.tables import glance, latex_table, tidy
 from .covariance import sloth_covariance
 from .degrees_of_freedom import free_parameters
-from .fit import COV_TYPES
+from .options import COV_TYPES
 from .predictive import predictor, sloth_draws
 from .reported_skills import (
     plain_report,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DataError
+from ..models.options import saved_options
 from ..results.saving import or_null, panel_content, plain, starts_content, write_fit
 from .problems import Piece, penalised
 
 if TYPE_CHECKING:
     from .results import SlothResults
 
-SPECIFICATION = ("scaling", "family_intercepts", "link", "asymptotes", "positive_slopes")
 SCALARS = ("loss", "penalised", "gradient", "converged", "ridge", "automatic", "iterations")
 
 
@@ -33,9 +33,6 @@ def save_sloth(fit: "SlothResults", path: str | PathLike[str]) -> None:
             "same rotation."
         )
     model, estimate = fit.model, fit.estimate
-    specification = {"class": type(model).__name__, **{name: getattr(model, name) for name in SPECIFICATION}}
-    if not model.per_benchmark:
-        specification["n_skills"] = model.n_skills
     arrays: dict[str, np.ndarray] = {}
     for number, piece in enumerate(estimate.pieces):
         arrays |= {
@@ -45,12 +42,12 @@ def save_sloth(fit: "SlothResults", path: str | PathLike[str]) -> None:
         }
     content = {
         "panel": panel_content(model.panel),
-        "model": specification,
+        "model": {"class": type(model).__name__, **saved_options(model)},
         "estimate": {
             **{name: plain(getattr(estimate, name)) for name in SCALARS},
             "runaway": [list(cell) for cell in estimate.runaway],
             "seconds": or_null(estimate.seconds),
-            "options": {name: plain(value) for name, value in estimate.options.items()},
+            "options": estimate.options,
             "starts": starts_content(estimate.starts.reset_index()),
         },
         "covariance": {"kind": fit.cov_type},

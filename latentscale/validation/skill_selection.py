@@ -12,7 +12,8 @@ from ..checks import check_seed, check_whole
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.progress import Progress
 from ..model import LatentSkillModel
-from ..models.latent_skill import TRANSLOG
+from ..models.latent_skill_options import TRANSLOG
+from ..models.options import given_options
 from ..panel import BenchmarkPanel
 from ..plots.selection import plot_selection
 from ..results.latent_skill import LatentSkillResults
@@ -200,7 +201,7 @@ def _held_out(
     """
     out = np.isin(np.asarray(panel.llms, dtype=object), split)
     whole, full_model = fits[number], fits[number].model
-    model = LatentSkillModel(panel.subset(~out), full_model.scaling, full_model.form, full_model.asymptotes)
+    model = LatentSkillModel(panel.subset(~out), **given_options(full_model))
     if model.param_names == full_model.param_names:  # they differ if no LLM has some level of a covariate any more
         options = options | {"starts": 1, "start_params": whole.params}
     with warnings.catch_warnings():

@@ -29,7 +29,7 @@ from ..panel import BenchmarkPanel
 from .folds import Split
 
 FORMAT = "latentscale leave-family-out"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LAW_SCORES = ("pit", "crps", "log_score")
 """Measures of a predictive law: probability integral transform, continuous ranked probability score, log score."""
 
@@ -74,15 +74,13 @@ class Outcome:
 
 def store_header(panel: BenchmarkPanel, splits: Sequence[Split], alphas: Sequence[float]) -> dict[str, Any]:
     """Return the first line of a store, in which a run must agree to continue it."""
-    settings = [panel.benchmarks, panel.family, panel.llm, panel.boundary]
-    settings += [panel.chance.tolist(), panel.rounding.tolist()]
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "latentscale": __version__,
         "alphas": list(alphas),
         "fingerprint": {
-            "panel": _digest(json.dumps(settings) + panel.to_frame().to_csv(index=False)),
+            "panel": _digest(json.dumps(panel.options) + panel.to_frame().to_csv(index=False)),
             "splits": _digest(json.dumps([asdict(split) for split in splits])),
         },
     }

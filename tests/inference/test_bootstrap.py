@@ -165,8 +165,8 @@ def test_damaged_and_newer_stores_are_refused(tmp_path, fit):
         store.write_text("\n".join([head, line, *rest]) + "\n")
         with pytest.raises(ls.DataError, match=r"Line 2 .* damaged"):
             bootstrap(fit, replications=3, seed=1, store=store)
-    store.write_text(head.replace('"format_version": 1', '"format_version": 2') + "\n")
-    with pytest.raises(ls.DataError, match="has format 2"):
+    store.write_text(head.replace('"format_version": 2', '"format_version": 1') + "\n")
+    with pytest.raises(ls.DataError, match="has format 1"):
         bootstrap(fit, replications=3, seed=1, store=store)
 
 

@@ -42,7 +42,7 @@ EVERYWHERE = {"errors", "checks", "_version", "immutable", "workers", "checkpoin
 HEAVY = {"matplotlib", "jinja2", "distributed", "dask", "numba", "arviz", "hypothesis", "polars", "PIL"}
 # A module that imports such a library when it is imported itself.
 HEAVY_MODULES = {("latentscale", "numerics", "compiled_beta")}
-LAZY_ROOMS = {"cli", "testing"}  # the command line answers --help without loading the package
+LAZY_ROOMS = {"cli", "testing"}  # a command imports what it needs when it is called
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

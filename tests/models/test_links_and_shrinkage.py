@@ -322,10 +322,10 @@ def test_information_is_needed_for_more_than_predictions(four, options):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"link": "monotone"}, "different links"),
-        ({"shrink_effects": 1.0}, "different shrink_effects"),
-        ({"shrink_slopes": 1.0}, "different shrink_slopes"),
-        ({"outliers": 0.1}, "different outliers"),
+        ({"link": "monotone"}, "differ in link"),
+        ({"shrink_effects": 1.0}, "differ in shrink_effects"),
+        ({"shrink_slopes": 1.0}, "differ in shrink_slopes"),
+        ({"outliers": 0.1}, "differ in outliers"),
     ],
 )
 def test_fits_with_different_options_are_not_tested(four, plain, options, message):
@@ -346,7 +346,7 @@ def test_nested_fits_with_links_are_tested(four):
     assert_allclose(test.table["statistic"], 2.0 * (larger.llf_penalised - smaller.llf_penalised), rtol=1e-12)
     assert test.table["df"].tolist() == [1]
     wider = ls.LatentSkillModel(four, "log(tokens_t)", 1, **options | {"link_sd": 1.0}).fit(**PREDICTING)
-    with pytest.raises(ls.DataError, match="different link_sd"):
+    with pytest.raises(ls.DataError, match="differ in link_sd"):
         larger.lr_test(wider)
 
 

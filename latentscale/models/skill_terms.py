@@ -1,0 +1,107 @@
+"""Which terms the skills of a model have, and which of them may vary between families."""
+
+
+import numpy as np
+
+from ..checks import check_names
+from ..components.scaling import build_design, within_family_constants
+from ..errors import DataError, IdentificationError
+
+
+def skill_design(scaling, family_covariates, table, wanted):
+    """Design of the skills, and the terms in it that ``family_covariates`` brings.
+
+    Parameters
+    ----------
+    scaling : str
+    family_covariates : str or None
+        Formula of further terms, z, that are constant within families.
+    table : DataFrame
+    wanted : bool array (N,)
+        LLMs with a score.
+
+    Returns
+    -------
+    (Design, tuple of str)
+
+    Raises
+    ------
+    DataError, IdentificationError
+        As ``latentscale.components.scaling.build_design``; and if ``family_covariates`` brings no term beyond those of
+        ``scaling``.
+    """
+    if family_covariates is None:
+        return build_design(scaling, table, wanted), ()
+    # each by itself first, so that errors speak of what the user wrote
+    first = build_design(scaling, table, wanted)
+    build_design(family_covariates, table, wanted)
+    design = build_design(f"{scaling} + {family_covariates}", table, wanted)
+    terms = tuple(term for term in design.terms if term not in first.terms)
+    if not terms:
+        raise DataError(f"The terms of family_covariates={family_covariates!r} are all in the scaling {scaling!r}.")
+    return design, terms
+
+
+def check_family_terms(design, terms, families, codes):
+    """Refuse family covariates that vary within families, or leave nothing to families' effects.
+
+    Parameters
+    ----------
+    design : Design
+    terms : tuple of str
+        Those that must be constant within families.
+    families : array (L,)
+    codes : int array (n,)
+        Family of each LLM in the design.
+
+    Raises
+    ------
+    DataError
+        Names the families in which a term varies.
+    IdentificationError
+    """
+    where = [design.terms.index(term) for term in terms]
+    constant = within_family_constants(design.x[:, where], terms, codes)
+    for column, term in zip(where, terms, strict=True):
+        if term in constant:
+            continue
+        x = design.x[:, column]
+        found = [name for code, name in enumerate(families) if np.ptp(x[codes == code]) > 1e-10 * np.abs(x).max()]
+        raise DataError(
+            f"The family covariate {term!r} varies within {len(found)} families ({', '.join(map(str, found[:5]))}"
+            f"{', ...' if len(found) > 5 else ''}): families are what it is to tell apart. Mend the table, divide the "
+            "families, or put the term into scaling."
+        )
+    if len(families) <= len(terms) + 1:  # the intercepts say what all families have in common
+        raise IdentificationError(
+            f"{len(terms)} family covariates and the intercepts say all that {len(families)} families' effects could: "
+            "nothing is left to tell how families vary. Take fewer."
+        )
+
+
+def read_random_terms(wanted, terms, between_only):
+    """Terms whose slopes vary between families.
+
+    Parameters
+    ----------
+    wanted : str, sequence of str, bool or None
+    terms, between_only : tuples of str
+        Those of the design, and those of them that are constant within families.
+
+    Returns
+    -------
+    tuple of str
+    """
+    varying = [term for term in terms if term not in between_only]
+    if wanted is None or wanted is False:
+        return ()
+    if wanted is True:
+        return tuple(varying)
+    wanted = check_names("random_slopes", wanted, terms, "terms of the scaling", empty=True)
+    constant = [term for term in wanted if term in between_only]
+    if constant:
+        raise IdentificationError(
+            f"Within every family all LLMs have the same {', '.join(constant)}, so its slope cannot vary between "
+            f"families; leave it out of random_slopes. These vary: {varying}."
+        )
+    return tuple(wanted)
