@@ -5,8 +5,8 @@ from .components.identification import Anchored, Confirmatory, Echelon
 from .datasets import load_leaderboard, read_lm_eval, read_scores
 from .datasets.repeated_sampling import load_repeated_sampling, simulate_repeated_sampling
 from .downstream.model import DownstreamModel
-from .downstream.repeated_law import pass_at_k
-from .downstream.repeated_model import RepeatedSamplingModel
+from .downstream.repeated_sampling_law import pass_at_k
+from .downstream.repeated_sampling_model import RepeatedSamplingModel
 from .errors import BoundaryWarning, ConvergenceWarning, DataError, IdentificationError
 from .inference.rotation import rotate_loadings
 from .known_benchmarks import BENCHMARKS, CHANCE_LEVELS

@@ -289,7 +289,11 @@ def make_target(
 
 
 def make_sloth_target(
-    estimates: "SlothArrays", response: FreeCurves, code: int | None, weights: np.ndarray, items: np.ndarray | None = None
+    estimates: "SlothArrays",
+    response: FreeCurves,
+    code: int | None,
+    weights: np.ndarray,
+    items: np.ndarray | None = None,
 ) -> Target:
     """Return the target of a SlothModel or BenchmarkLaws at its estimate.
 

@@ -19,7 +19,7 @@ MODULES = {"numerics.beta", "numerics.log_gamma", "numerics.compiled", "numerics
 ELSEWHERE = {
     ("prediction/residual_tables.py", "beta"): "the law of order statistics, for bands of normal plots",
     ("prediction/importance_sampling.py", "gammaincinv"): "quantiles of a chi-square law, for t proposals",
-    ("downstream/repeated_law.py", "gammaln"): "the number of orders of successes out of many tries of an item",
+    ("downstream/repeated_sampling_law.py", "gammaln"): "the number of orders of successes in many tries of an item",
 }
 LOGISTIC = {"expit", "logistic_pair"}
 LOGISTIC_ELSEWHERE = {
@@ -31,8 +31,8 @@ LOGISTIC_ELSEWHERE = {
     "planning/expected_gain.py": "the same",
     "sloth/predictive.py": "the same",
     "results/parameter_tables.py": "bands of curves, on the logit scale",
-    "downstream/repeated_law.py": "the probability that an item is answered, of a model of its own",
-    "downstream/repeated_fit.py": "the same",
+    "downstream/repeated_sampling_law.py": "the probability that an item is answered, of a model of its own",
+    "downstream/repeated_sampling_fit.py": "the same",
 }
 
 

@@ -13,15 +13,15 @@ from scipy import special, stats
 
 import latentscale as ls
 from latentscale.datasets.repeated_sampling import load_repeated_sampling, simulate_repeated_sampling
-from latentscale.downstream.repeated_fit import fit_counts
-from latentscale.downstream.repeated_law import (
+from latentscale.downstream.repeated_sampling_fit import fit_counts
+from latentscale.downstream.repeated_sampling_law import (
     CountParameters,
     Counts,
     SkillMoments,
     count_posterior,
     pass_at_k,
 )
-from latentscale.downstream.repeated_model import RepeatedSamplingModel
+from latentscale.downstream.repeated_sampling_model import RepeatedSamplingModel
 
 
 @pytest.fixture(scope="module")

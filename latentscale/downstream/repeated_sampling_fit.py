@@ -9,7 +9,7 @@ import numpy as np
 from scipy import optimize, special
 
 from ..numerics.linalg import cholesky_or_none, symmetrise
-from .repeated_law import NODES, CountParameters, Counts, SkillMoments, count_posterior, item_terms, pass_at_k
+from .repeated_sampling_law import NODES, CountParameters, Counts, SkillMoments, count_posterior, item_terms, pass_at_k
 
 POPULATION_NODES = 41  # of the quadrature over the law of items
 REFUSED = 1e12  # value of minus the log-likelihood where it is not computed

@@ -14,13 +14,13 @@ from ..parameters import kinds
 from ..parameters.named import Parameters
 from ..tables import read_names, read_table, require_columns, some, to_floats
 from .model import read_fit, read_skills
-from .repeated_results import fit_repeated_sampling
+from .repeated_sampling_results import fit_repeated_sampling
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoFrame
 
     from ..results.latent_skill import LatentSkillResults
-    from .repeated_results import RepeatedSamplingResults
+    from .repeated_sampling_results import RepeatedSamplingResults
 
 
 class RepeatedSamplingModel:
@@ -33,7 +33,7 @@ class RepeatedSamplingModel:
 
     gamma, b0 and the standard deviations maximise the marginal likelihood of the successes, in which b_q, eps_i and the
     skills theta_i are integrated out, the skills over their law given the benchmark scores
-    (``latentscale.downstream.repeated_law`` says how). All items have the same discrimination.
+    (``latentscale.downstream.repeated_sampling_law`` says how). All items have the same discrimination.
 
     Parameters
     ----------

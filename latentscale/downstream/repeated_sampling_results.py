@@ -18,16 +18,16 @@ from ..plots.repeated_sampling import plot_pass_at_k
 from ..prediction.calibration import interval
 from ..prediction.skill_draws import JointDraws, read_request, read_sources
 from ..results.summary_tables import SkillSummary, coefficients, numbered_notes, paired_table
-from .repeated_fit import curve_draws, fit_counts, item_summary, llm_summary
-from .repeated_law import Counts, SkillMoments, pass_at_k
+from .repeated_sampling_fit import curve_draws, fit_counts, item_summary, llm_summary
+from .repeated_sampling_law import Counts, SkillMoments, pass_at_k
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from narwhals.typing import IntoFrame
 
     from ..parameters.named import Parameters
-    from .repeated_fit import CountEstimate
-    from .repeated_model import RepeatedSamplingModel
+    from .repeated_sampling_fit import CountEstimate
+    from .repeated_sampling_model import RepeatedSamplingModel
 
 _FAR = 0.05  # a gradient of more than this, in standard errors, is not at an optimum
 ITEMS = ("table", "new")
@@ -100,7 +100,7 @@ class RepeatedSamplingResults(NamedEstimates):
     Attributes
     ----------
     model : RepeatedSamplingModel
-    estimate : latentscale.downstream.repeated_fit.CountEstimate
+    estimate : latentscale.downstream.repeated_sampling_fit.CountEstimate
     moments : SkillMoments
         Mean and covariance of the skills of the table's LLMs.
     options : dict
