@@ -1,58 +1,64 @@
-"""What is weak in a fit, what that means, and what to do about it, in the manner of glmmTMB's diagnose()."""
+"""Diagnosis of a fit: what is weak in it, what that means, and what to do, in the manner of glmmTMB's diagnose()."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..models.latent_skill import LatentSkillLaw
 from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, UPPER
+from ..tables import some
+from .findings import Finding, Findings
 from .fit_problems import boundary_parameters
 from .identification import (
-    Finding,
-    Findings,
     benchmarks_together,
     design_within_families,
     enough_families,
     flat_parameters,
     flat_words,
-    some,
 )
 from .local_rank import local_rank, off_zero
 
+if TYPE_CHECKING:
+    from ..results.latent_skill import LatentSkillResults
+
 # A tenth of the starts, or three, at the best value make it unlikely that a better one was missed.
 _FEW_STARTS = 3
-_MC_SHARE = 0.1  # of a standard error: Monte Carlo error that changes what is reported
-_LLF_ERROR = 0.1  # log-likelihood units that a likelihood ratio would feel
-# Eigenvalues of the information at unit diagonal: standard errors along 30 times those with the rest known.
+_MC_SHARE = 0.1  # a Monte Carlo error above this share of a standard error changes digits that are reported
+_LLF_ERROR = 0.1  # an error of the log-likelihood above this matters for likelihood ratios
+# Below this eigenvalue of the information at unit diagonal, standard errors along a direction are more than 30 times
+# those with all other parameters known.
 _WEAK = 1e-3
-_TOGETHER = 0.95  # correlation of two estimates
-_SHARE = 0.5  # of a standard error: what is named in a weak direction
-_PENALTY_SHARE = 0.5
-_SCORES_PER_PARAMETER = 5
-_TOLD = 3
+_TOGETHER = 0.95  # a correlation of two estimates above this is reported
+_SHARE = 0.5  # parameters that change by more than this, in standard errors, are named in a weak direction
+_PENALTY_SHARE = 0.5  # a share of the information above this that comes from a penalty is reported
+_SCORES_PER_PARAMETER = 5  # fewer scores of a benchmark are reported
+_TOLD = 3  # directions and parameters that are reported
+
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis(Findings):
-    """Findings on a fit; printable, with ``problems``, ``notes`` and ``table``.
+    """Findings on a fit, to print; with ``problems``, ``notes`` and ``table``.
 
     Attributes
     ----------
     checks : tuple of Finding
     """
 
-    checks: tuple
+    checks: tuple[Finding, ...]
 
     @property
-    def title(self):
-        """One line: how much was found."""
+    def title(self) -> str:
+        """The number of problems and notes in one line."""
         counts = {"problem": len(self.problems), "note": len(self.notes)}
         words = [f"{count} {word}{'s' if count > 1 else ''}" for word, count in counts.items() if count]
         return f"Diagnosis: {', '.join(words) or 'nothing to remark'}"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.title}>"
 
 
-def diagnose(fit):
+def diagnose(fit: "LatentSkillResults") -> Diagnosis:
     """Look for what is weak in a fit.
 
     Parameters
@@ -76,7 +82,7 @@ def diagnose(fit):
     """
     fit = getattr(fit, "source", fit)  # a rotation leaves the law, and what is weak in it, as it was
     model = fit.model
-    checks = [_convergence(fit), _starts(fit), _integration(fit), _information(fit), *_weak(fit)]
+    checks: list[Finding | None] = [_convergence(fit), _starts(fit), _integration(fit), _information(fit), *_weak(fit)]
     checks += [_rank(fit), *_boundary(fit), _asymptotes(fit), _links(fit), _shrinkage(fit)]
     checks += [design_within_families(model), enough_families(model)]
     checks += [_single(model), benchmarks_together(model), _few_scores(model), _restrictions(fit)]
@@ -86,13 +92,14 @@ def diagnose(fit):
 # --- the optimum -------------------------------------------------------------------------------------------------
 
 
-def _convergence(fit):
+def _convergence(fit: "LatentSkillResults") -> Finding:
+    """Check the distance to the optimum."""
     estimate = fit.estimate
     labels, size = estimate.space(fit.model).labels, np.abs(estimate.gradient)
     numbers = {"distance": estimate.distance, "gradient": float(size.max())}
     far = f"{estimate.distance:.1e} standard errors" if np.isfinite(estimate.distance) else "unknown"
     message = f"Distance to the optimum {far}."
-    if estimate.converged:  # what is left of the gradient is rounding, or next to it
+    if estimate.converged:  # the rest of the gradient is rounding error, or little more
         return Finding("convergence", "ok", message, (), numbers)
     worst = np.argsort(-size)[:_TOLD]
     names = tuple(labels[position] for position in worst)
@@ -105,7 +112,8 @@ def _convergence(fit):
     return Finding("convergence", "problem", message, names, numbers)
 
 
-def _starts(fit):
+def _starts(fit: "LatentSkillResults") -> Finding:
+    """Check how many starts ended at the best value."""
     starts = fit.starts
     count, best, failed = len(starts), int(starts["reached_best"].sum()), int(starts["loglike"].isna().sum())
     numbers = {"starts": count, "at best": best, "failed": failed}
@@ -119,7 +127,8 @@ def _starts(fit):
     return Finding("starts", "ok", message, (), numbers)
 
 
-def _integration(fit):
+def _integration(fit: "LatentSkillResults") -> Finding:
+    """Check the error of the integration rule."""
     rule = fit.estimate.rule
     share = (fit.mc_se / fit.bse).replace([np.inf, -np.inf], np.nan).dropna()
     error = fit.llf_error
@@ -148,7 +157,8 @@ def _integration(fit):
 # --- information -------------------------------------------------------------------------------------------------
 
 
-def _information(fit):
+def _information(fit: "LatentSkillResults") -> Finding:
+    """Check that the observed information is positive definite."""
     if not fit.estimate.informed:
         message = "Not computed; fit again with information=True for standard errors and for weak directions."
         return Finding("information", "note", message)
@@ -169,8 +179,8 @@ def _information(fit):
     return Finding("information", "ok", message, (), numbers)
 
 
-def _weak(fit):
-    """Directions of small eigenvalues and pairs of estimates that move together."""
+def _weak(fit: "LatentSkillResults") -> list[Finding]:
+    """Report directions in which estimates have large standard errors, and pairs of highly correlated estimates."""
     observed = fit.observed
     if observed.weak or not fit.estimate.informed:
         return []
@@ -178,26 +188,27 @@ def _weak(fit):
     scale = np.sqrt(np.diag(information))
     values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
     variance = np.diag(observed.matrix)
-    # under a restriction a parameter may have no variance of its own
+    # a restriction may leave a parameter no variance
     error = np.sqrt(np.where(variance > 1e-16 * variance.max(), variance, np.inf))
-    found = []
+    findings = []
     for value, vector in zip(values[:_TOLD], vectors.T, strict=False):
         if value >= _WEAK:
             break
-        moved = observed.jacobian @ (vector / scale) / np.sqrt(value) / error
-        order = [position for position in np.argsort(-np.abs(moved)) if abs(moved[position]) >= _SHARE]
+        changes = observed.jacobian @ (vector / scale) / np.sqrt(value) / error
+        order = [position for position in np.argsort(-np.abs(changes)) if abs(changes[position]) >= _SHARE]
         names = tuple(fit.model.param_names[position] for position in order)
-        parts = [f"{fit.model.param_names[position]} {moved[position]:+.2f}" for position in order]
+        entries = [f"{fit.model.param_names[position]} {changes[position]:+.2f}" for position in order]
         message = (
             f"A weak direction (eigenvalue {value:.1e}), along which standard errors are {value**-0.5:.0f} times those "
-            f"with the other parameters known; moves, in standard errors: {some(parts)}. Report these together "
+            f"with the other parameters known; moves, in standard errors: {some(entries)}. Report these together "
             "(wald_test, delta), or fix one of them."
         )
-        found.append(Finding("weak direction", "note", message, names, {"eigenvalue": float(value)}))
-    return found + _pairs(fit, error)
+        findings.append(Finding("weak direction", "note", message, names, {"eigenvalue": float(value)}))
+    return findings + _pairs(fit, error)
 
 
-def _pairs(fit, error):
+def _pairs(fit: "LatentSkillResults", error: np.ndarray) -> list[Finding]:
+    """Report pairs of estimates with a high correlation; ``error`` are standard errors (P,)."""
     correlation = fit.observed.matrix / np.outer(error, error)
     first, second = np.nonzero(np.triu(np.abs(correlation) > _TOGETHER, 1))
     if not len(first):
@@ -213,11 +224,12 @@ def _pairs(fit, error):
     return [Finding("correlated estimates", "note", message, involved, {"pairs": len(first)})]
 
 
-def _rank(fit):
+def _rank(fit: "LatentSkillResults") -> Finding:
+    """Check the rank of the model's information at the estimate."""
     model, estimate = fit.model, fit.estimate
     space, v = estimate.space(model), estimate.coordinates
     vanished = any(parameter.kind.zero == EDGE for parameter in boundary_parameters(model, estimate.params))
-    if vanished:  # the score of a random effect vanishes at none
+    if vanished:  # at zero the score in the scale of a random effect is zero
         v = off_zero(model, space, v)
     try:
         rank = local_rank(model, v, space=space)
@@ -242,29 +254,30 @@ def _rank(fit):
 # --- parameters --------------------------------------------------------------------------------------------------
 
 
-def _boundary(fit):
+def _boundary(fit: "LatentSkillResults") -> list[Finding]:
+    """Check for estimates on the edge of their space."""
     edges = boundary_parameters(fit.model, fit.estimate.params)
     if not edges:
         return [Finding("boundary", "ok", "No estimate lies on the edge of its space.")]
-    found = []
+    findings = []
     for kind in dict.fromkeys(parameter.kind for parameter in edges):
         names = tuple(parameter.name for parameter in edges if parameter.kind == kind)
         message = (
             f"{some(names)} on the edge of {'their' if len(names) > 1 else 'its'} space, where standard errors and "
             f"tests mislead: {kind.edge_advice}."
         )
-        found.append(Finding("boundary", "problem", message, names))
-    return found
+        findings.append(Finding("boundary", "problem", message, names))
+    return findings
 
 
-def _asymptotes(fit):
-    """Estimated asymptotes whose variance on the logit scale is nearly that of their penalty."""
+def _asymptotes(fit: "LatentSkillResults") -> Finding | None:
+    """Report estimated asymptotes whose variance on the logit scale is nearly that of their penalty."""
     where = np.flatnonzero(fit.parameters.are(LOWER, UPPER))
     if not len(where) or fit.observed.weak or not fit.estimate.informed:
         return None
-    names = [fit.parameters[row].name for row in where]
+    names = [fit.parameters.names[row] for row in where]
     value, variance = fit.estimate.params[where], np.diag(fit.observed.matrix)[where]
-    # precision of the penalty in that of penalty and scores together
+    # share of the penalty in the information of penalty and scores together
     share = np.minimum(variance / (value * (1.0 - value)) ** 2 / fit.model.asymptote_sd**2, 1.0)
     numbers = {"largest share": float(share.max())}
     order = [position for position in np.argsort(-share) if share[position] > _PENALTY_SHARE]
@@ -272,16 +285,16 @@ def _asymptotes(fit):
         message = f"Of what is known of an asymptote, at most {share.max():.0%} comes from its penalty."
         return Finding("asymptotes", "ok", message, (), numbers)
     heavy = tuple(names[position] for position in order)
-    parts = some([f"{names[position]} {share[position]:.0%}" for position in order])
+    shares = some([f"{names[position]} {share[position]:.0%}" for position in order])
     message = (
-        f"More comes from the penalty than from the scores (its share): {parts}. The estimate is about what was put "
+        f"More comes from the penalty than from the scores (its share): {shares}. The estimate is about what was put "
         "in: try another asymptote_sd, or asymptotes='chance'."
     )
     return Finding("asymptotes", "note", message, heavy, numbers)
 
 
-def _links(fit):
-    """Benchmarks whose link the scores say little of, beside the penalty."""
+def _links(fit: "LatentSkillResults") -> Finding | None:
+    """Report benchmarks on whose link the penalty has more information than the scores."""
     model = fit.model
     link = fit.parameters.are(LINK)
     if not link.any() or fit.observed.weak or not fit.estimate.informed:
@@ -294,19 +307,18 @@ def _links(fit):
         message = f"Of what is known of a benchmark's link, at most {share.max():.0%} comes from its penalty."
         return Finding("links", "ok", message, (), numbers)
     names = tuple(
-        parameter.name
-        for item in order
-        for parameter in fit.parameters.of_kind(LINK, benchmark=model.benchmarks[item])
+        parameter.name for item in order for parameter in fit.parameters.of_kind(LINK, benchmark=model.benchmarks[item])
     )
-    parts = some([f"{model.benchmarks[item]} {share[item]:.0%}" for item in order])
+    shares = some([f"{model.benchmarks[item]} {share[item]:.0%}" for item in order])
     message = (
-        f"More comes from the penalty than from the scores (its share, on average over coordinates): {parts}. Such a "
+        f"More comes from the penalty than from the scores (its share, on average over coordinates): {shares}. Such a "
         "link is logistic where its scores do not reach: compare with link='logistic', or try another link_sd."
     )
     return Finding("links", "note", message, names, numbers)
 
 
-def _shrinkage(fit):
+def _shrinkage(fit: "LatentSkillResults") -> Finding | None:
+    """Report that loadings or slopes are shrunk, and by how much that lowers the log-likelihood."""
     model = fit.model
     if model.shrink_effects is None and model.shrink_slopes is None:
         return None
@@ -321,7 +333,8 @@ def _shrinkage(fit):
 # --- data --------------------------------------------------------------------------------------------------------
 
 
-def _single(model):
+def _single(model: LatentSkillLaw) -> Finding:
+    """Report how many families have a single LLM."""
     alone = int(np.sum(np.bincount(model.family_codes) == 1))
     numbers = {"alone": alone, "families": model.n_families}
     message = f"{alone} of {model.n_families} families have a single LLM."
@@ -334,25 +347,29 @@ def _single(model):
     return Finding("families of one LLM", "note", message, (), numbers)
 
 
-def _few_scores(model):
-    own = np.sum(np.isnan(model.pattern.fixed), axis=1) + 2 + {"chance": 0, "lower": 1, "both": 2}[model.asymptotes]
-    own += model.table.n_link
+def _few_scores(model: LatentSkillLaw) -> Finding:
+    """Report benchmarks with few scores for each of their parameters."""
+    parameters = (
+        np.sum(np.isnan(model.pattern.fixed), axis=1) + 2 + {"chance": 0, "lower": 1, "both": 2}[model.asymptotes]
+    )
+    parameters += model.table.n_link
     seen = np.asarray(model.prepared.n_observed)
-    few = np.flatnonzero(seen < _SCORES_PER_PARAMETER * own)
-    numbers = {"fewest a parameter": float(np.min(seen / own))}
+    few = np.flatnonzero(seen < _SCORES_PER_PARAMETER * parameters)
+    numbers = {"fewest a parameter": float(np.min(seen / parameters))}
     if not len(few):
         message = f"Every benchmark has at least {numbers['fewest a parameter']:.3g} scores for each of its parameters."
         return Finding("scores per benchmark", "ok", message, (), numbers)
-    parts = some([f"{model.benchmarks[item]} ({seen[item]} for {own[item]})" for item in few])
+    described = some([f"{model.benchmarks[item]} ({seen[item]} for {parameters[item]})" for item in few])
     names = tuple(PRECISION.name_of(model.benchmarks[item]) for item in few)
     message = (
-        f"Few scores for the parameters of {parts}: their loadings and precisions are hardly determined, and large "
+        f"Few scores for the parameters of {described}: their loadings and precisions are hardly determined, and large "
         "samples are what standard errors assume. Leave them out, or fix loadings (Confirmatory)."
     )
     return Finding("scores per benchmark", "note", message, names, numbers)
 
 
-def _restrictions(fit):
+def _restrictions(fit: "LatentSkillResults") -> Finding:
+    """Report how many restrictions of the form and of constraints can be tested."""
     model, restriction = fit.model, fit.estimate.restriction
     testable = model.pattern.n_excess + (0 if restriction is None else restriction.rank)
     if testable <= 0:

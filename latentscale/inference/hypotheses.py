@@ -1,12 +1,14 @@
 """Wald, likelihood-ratio and score tests of linear hypotheses, and the named tests on slopes.
 
-Hypotheses are linear restrictions R xi = q. The likelihood-ratio and the score test share one fit under the
-restriction; the score test takes the gradient of the whole parameter vector there and its expected information,
+Hypotheses are linear restrictions R xi = q. The likelihood-ratio and the score test share a single fit under the
+restriction. The score test needs the gradient in all parameters there and its expected information, which is computed
 from simulated scores.
 """
 
 import itertools
 import warnings
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
@@ -14,7 +16,7 @@ from scipy import stats
 from ..checks import check_several_of
 from ..errors import ConvergenceWarning, DataError
 from ..estimation.polish import rule_information
-from ..estimation.refit import restricted_refit
+from ..estimation.refit import Refit, restricted_refit
 from ..likelihood.expected_information import expected_information
 from ..likelihood.natural_scale import rule_score
 from ..numerics.linalg import cholesky_or_none
@@ -23,19 +25,24 @@ from .covariance import require_information
 from .hypothesis_test import JOINT, HypothesisTest, test_table
 from .wald_tests import wald_test
 
+if TYPE_CHECKING:
+    from ..results.latent_skill import LatentSkillResults
+
 METHODS = ("wald", "lr", "score")
-_ROUNDING = 1e-4  # log-likelihood units that two maximisations may differ by
+_ROUNDING = 1e-4  # log-likelihood units by which two maximisations may differ
 SIZE, TOKENS = "params_b", "tokens_t"
-SCORE_TABLES = 100  # simulated for the expected information
+SCORE_TABLES = 100  # tables simulated for the expected information
 
 
-def check_methods(method):
-    """Tuple of methods from what a user may give: one of them, several, or ``"all"``."""
+def check_methods(method: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the methods that are asked for: one of them, several, or ``"all"``."""
     return METHODS if isinstance(method, str) and method == "all" else check_several_of("method", method, METHODS)
 
 
-def tests_of(fit, restriction, methods):
-    """(method, statistic, df, p-value) of one hypothesis by each method.
+def tests_of(
+    fit: "LatentSkillResults", restriction: Restriction, methods: Sequence[str]
+) -> list[tuple[str, float, int, float]]:
+    """Return (method, statistic, df, p-value) of a hypothesis, for each method.
 
     Parameters
     ----------
@@ -50,37 +57,38 @@ def tests_of(fit, restriction, methods):
     """
     restriction = independent(restriction)
     df = len(restriction)
-    out, end = {}, None
+    statistics: dict[str, float] = {}
     if "wald" in methods:
         test = wald_test((restriction.matrix, restriction.value), fit.params, fit.cov_params())
-        out["wald"] = float(test.statistic)
+        statistics["wald"] = float(test.statistic)
     if "lr" in methods or "score" in methods:
         end = restricted_end(fit, restriction)
-    if "lr" in methods:
-        out["lr"] = likelihood_ratio(fit, end, restriction)
-    if "score" in methods:
-        out["score"] = score_statistic(fit, end)
-    return [(name, out[name], df, float(stats.chi2.sf(out[name], df))) for name in methods]
+        if "lr" in methods:
+            statistics["lr"] = likelihood_ratio(fit, end, restriction)
+        if "score" in methods:
+            statistics["score"] = score_statistic(fit, end)
+    return [(name, statistics[name], df, float(stats.chi2.sf(statistics[name], df))) for name in methods]
 
 
-def stacked(restrictions):
-    """Several restrictions as one."""
+def stacked(restrictions: Iterable[Restriction]) -> Restriction:
+    """Return several restrictions as one."""
     restrictions = list(restrictions)
-    matrix = np.vstack([part.matrix for part in restrictions])
-    value = np.concatenate([part.value for part in restrictions])
-    return Restriction(matrix, value, sum((part.labels for part in restrictions), ()))
+    matrix = np.vstack([restriction.matrix for restriction in restrictions])
+    value = np.concatenate([restriction.value for restriction in restrictions])
+    labels: tuple[str, ...] = sum((restriction.labels for restriction in restrictions), ())
+    return Restriction(matrix, value, labels)
 
 
-def with_own(fit, restriction):
-    """A restriction beside those that the fit has already."""
-    own = fit.estimate.restriction
-    if own is None:
+def with_fits_own(fit: "LatentSkillResults", restriction: Restriction) -> Restriction:
+    """Return a restriction together with those under which the fit was made."""
+    of_fit = fit.estimate.restriction
+    if of_fit is None:
         return restriction
-    return independent(stacked([own, restriction]))
+    return independent(stacked([of_fit, restriction]))
 
 
-def full_information(fit):
-    """Minus the Hessian in all P coordinates, also where the fit was restricted."""
+def full_information(fit: "LatentSkillResults") -> np.ndarray:
+    """Return minus the Hessian in all P coordinates, also for a fit under restrictions."""
     require_information(fit, "A fit under further restrictions")
     estimate, model = fit.estimate, fit.model
     if estimate.restriction is None:
@@ -88,15 +96,15 @@ def full_information(fit):
     return rule_information(model.objective, estimate.rule.for_information(), estimate.free)
 
 
-def restricted_end(fit, restriction):
-    """The maximum under a restriction, from the fit's own maximum; a ``Refit``.
+def restricted_end(fit: "LatentSkillResults", restriction: Restriction) -> Refit:
+    """Return the maximum under a restriction, searched from the fit's own maximum.
 
     Raises
     ------
     DataError
         If it was not reached.
     """
-    estimate, joined = fit.estimate, with_own(fit, restriction)
+    estimate, joined = fit.estimate, with_fits_own(fit, restriction)
     end = restricted_refit(fit.model, estimate.rule, joined, estimate.free, full_information(fit))
     if not end.converged:
         raise DataError(
@@ -106,8 +114,11 @@ def restricted_end(fit, restriction):
     return end
 
 
-def likelihood_ratio(fit, end, restriction):
-    """2 (l - l restricted), on what was maximised (the penalised log-likelihood, where there is a penalty)."""
+def likelihood_ratio(fit: "LatentSkillResults", end: Refit, restriction: Restriction) -> float:
+    """Return the statistic 2 (l - l restricted).
+
+    l is what was maximised: the log-likelihood, plus penalties where there are any.
+    """
     difference = fit.llf_penalised - end.value
     if difference < -_ROUNDING:
         warnings.warn(
@@ -119,11 +130,11 @@ def likelihood_ratio(fit, end, restriction):
     return 2.0 * max(difference, 0.0)
 
 
-def score_statistic(fit, end):
-    """g' I^-1 g at the restricted estimate, natural scale, I the expected information there.
+def score_statistic(fit: "LatentSkillResults", end: Refit) -> float:
+    """Return g' I^-1 g at the restricted estimate on the natural scale, with the expected information I there.
 
-    The observed information is no substitute: away from the optimum it may be far larger than the expected one, or
-    not positive definite. Simulation leaves the statistic an error of one or two percent.
+    The observed information cannot take its place. Away from the optimum it may be far larger than the expected one, or
+    not positive definite. The simulated information gives the statistic a Monte Carlo error of one or two percent.
     """
     model, table = fit.model, fit.model.table
     params = natural_vector(model.space, model.recoding, end.free)
@@ -133,11 +144,11 @@ def score_statistic(fit, end):
     gradient = rule_score(model, params, fit.estimate.rule) + gradient[table.free]
     information = expected_information(model, structure, table, SCORE_TABLES)
     count = SCORE_TABLES * model.n_families
-    information *= count / (count - table.size - 1.0)  # so that its inverse has no bias (Hotelling)
+    information *= count / (count - table.size - 1.0)  # so that its inverse is unbiased (Hotelling)
     information -= model.natural_penalty.hessian(s)[np.ix_(table.free, table.free)]
-    own = fit.estimate.restriction
-    if own is not None:
-        basis = null_basis(own.matrix)
+    of_fit = fit.estimate.restriction
+    if of_fit is not None:
+        basis = null_basis(of_fit.matrix)
         gradient, information = basis.T @ gradient, basis.T @ information @ basis
     scale = np.sqrt(np.abs(np.diag(information)))
     scaled = information / np.outer(scale, scale)
@@ -146,8 +157,8 @@ def score_statistic(fit, end):
     return float(gradient / scale @ np.linalg.solve(scaled, gradient / scale))
 
 
-def null_basis(matrix):
-    """Columns that span the solutions of R x = 0."""
+def null_basis(matrix: np.ndarray) -> np.ndarray:
+    """Return an orthonormal basis, in columns, of the solutions of R x = 0."""
     _, singular, right = np.linalg.svd(matrix)
     rank = int(np.sum(singular > 1e-10 * singular[0]))
     return right[rank:].T
@@ -156,18 +167,26 @@ def null_basis(matrix):
 # --- named tests -------------------------------------------------------------------------------------------------
 
 
-def named_test(fit, title, words, parts, method):
-    """A HypothesisTest of restrictions given part by part; the joint hypothesis is all of them.
+def named_test(
+    fit: "LatentSkillResults", title: str, words: str, parts: dict[str, Restriction], method: str | Sequence[str]
+) -> HypothesisTest:
+    """Return the test of a hypothesis that is made of several restrictions: of all of them jointly, and of each.
 
     Parameters
     ----------
-    parts : dict
-        Part -> Restriction.
+    fit : LatentSkillResults
+    title, words : str
+        Title of the test, and the null hypothesis in words.
+    parts : dict of str to Restriction
+        The restrictions by name.
+    method : str or sequence of str
+        As for ``check_methods``.
     """
     methods = check_methods(method)
     everything = stacked(parts.values())
     pieces = {JOINT: everything} | (parts if len(parts) > 1 else {})
-    rows, notes = [], []
+    rows: list[tuple[str, str, float, int, float]] = []
+    notes = []
     for part, restriction in pieces.items():
         rows += [(part, *row) for row in tests_of(fit, restriction, methods)]
     table = test_table(rows)
@@ -178,18 +197,18 @@ def named_test(fit, title, words, parts, method):
     return HypothesisTest(title, words, table, tuple(notes), everything.labels)
 
 
-def _zero_slopes(fit, terms, skill):
-    """The restriction that a skill's slopes on some terms are zero."""
+def _zero_slopes(fit: "LatentSkillResults", terms: Sequence[str], skill: str) -> Restriction:
+    """Return the restriction that the slopes of a skill on some terms are zero."""
     return _restriction(fit, [{(term, skill): 1.0} for term in terms])
 
 
-def _equal_slopes(fit, pairs):
-    """The restriction that pairs of slopes, each given by (term, skill), are equal."""
+def _equal_slopes(fit: "LatentSkillResults", pairs: Iterable[tuple[tuple[str, str], tuple[str, str]]]) -> Restriction:
+    """Return the restriction that pairs of slopes, each given by (term, skill), are equal."""
     return _restriction(fit, [{first: 1.0, second: -1.0} for first, second in pairs])
 
 
-def _restriction(fit, rows):
-    """A Restriction to zero of combinations of slopes: dicts from (term, skill) to a weight."""
+def _restriction(fit: "LatentSkillResults", rows: Sequence[dict[tuple[str, str], float]]) -> Restriction:
+    """Return the restriction that combinations of slopes, dicts from (term, skill) to a weight, are zero."""
     names, layout = fit.model.param_names, fit.model.table.layout
     matrix = np.zeros((len(rows), layout.size))
     slopes = layout.index("slopes")
@@ -199,13 +218,13 @@ def _restriction(fit, rows):
     return read_restriction((matrix[:, fit.model.table.free], 0.0), names)
 
 
-def interactions(fit):
-    """Terms of the scaling that are products of others."""
+def interactions(fit: "LatentSkillResults") -> list[str]:
+    """Return the terms of the scaling that are products of others."""
     return list(fit.model.design.interactions)
 
 
-def no_interaction(fit, method):
-    """H0: size and tokens add up on the scale of every skill."""
+def no_interaction(fit: "LatentSkillResults", method: str | Sequence[str]) -> HypothesisTest:
+    """Test the hypothesis that the effects of size and tokens on every skill are additive."""
     terms = interactions(fit)
     if not terms:
         raise DataError(f"The scaling {fit.model.scaling!r} has no interaction to test.")
@@ -213,8 +232,13 @@ def no_interaction(fit, method):
     return named_test(fit, "No interaction", f"The slopes on {', '.join(terms)} are zero", parts, method)
 
 
-def flops_sufficiency(fit, method, size=None, tokens=None):
-    """H0: skills depend on size and tokens through training FLOPs alone, log 6 s t = log s + log t + const."""
+def flops_sufficiency(
+    fit: "LatentSkillResults", method: str | Sequence[str], size: str | None = None, tokens: str | None = None
+) -> HypothesisTest:
+    """Test the hypothesis that skills depend on size s and tokens t only through training FLOPs.
+
+    log 6 s t = log s + log t + const, so that the slopes on log s and log t are equal and all others zero.
+    """
     size = size or _main_term(fit, SIZE, "size")
     tokens = tokens or _main_term(fit, TOKENS, "tokens")
     missing = [term for term in (size, tokens) if term not in fit.model.terms]
@@ -230,19 +254,19 @@ def flops_sufficiency(fit, method, size=None, tokens=None):
     return named_test(fit, "FLOPs sufficiency", words, parts, method)
 
 
-def _main_term(fit, column, what):
-    """The term that is the log of a column alone."""
-    found = fit.model.design.logs_of(column)
-    if len(found) != 1:
+def _main_term(fit: "LatentSkillResults", column: str, what: str) -> str:
+    """Return the term that is the logarithm of a column and nothing else."""
+    terms = fit.model.design.logs_of(column)
+    if len(terms) != 1:
         raise DataError(
             f"No single term of the scaling {fit.model.scaling!r} is the log of {column}; name it, as in "
             f"test_flops_sufficiency({what}='log({column})'). The terms are {list(fit.model.terms)}."
         )
-    return found[0]
+    return terms[0]
 
 
-def equal_slopes(fit, method):
-    """H0: every skill has the same slopes, in units of its standard deviation over families."""
+def equal_slopes(fit: "LatentSkillResults", method: str | Sequence[str]) -> HypothesisTest:
+    """Test the hypothesis that every skill has the same slopes, in units of its standard deviation over families."""
     skills = fit.model.skills
     if len(skills) < 2:
         raise DataError("There is one skill only, so there are no slopes to compare.")

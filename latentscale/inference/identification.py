@@ -1,91 +1,30 @@
-"""Whether a model's parameters are determined by the law of its data: counting, ranks, families, local rank.
+"""Checks whether the law of the data determines a model's parameters: counting, ranks, families, local rank.
 
-Nothing here looks at the values of the scores: only at the form, the design, the families and which cells are there.
+They depend on the form, the design, the families and on which cells are observed, but not on the values of the scores.
 """
 
-import html
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..checks import check_seed, check_whole
 from ..errors import IdentificationError
+from ..models.latent_skill import LatentSkillLaw
 from ..numerics.linalg import null_space
 from ..parameters.kinds import CORRELATION, COVARIANCE, SLOPE, VARIANCE
 from ..parameters.restrictions import read_restriction
-from .local_rank import local_rank, mixed_skills, random_point
+from ..tables import some
+from .findings import Finding, Findings
+from .local_rank import LocalRank, local_rank, mixed_skills, random_point
 
-OUTCOMES = ("ok", "note", "problem")
-# Standard errors along such a direction are more than a hundred times those of its parameters on their own.
+# Below this singular value standard errors along a direction are more than a hundred times those with all other
+# parameters known.
 WEAK = 1e-2
-_SHOWN = 5
-_TOLD = 3  # flat directions that a message spells out
-_HEAVY = 0.1  # of a direction's largest standardised entry: what is named in words
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check and what it found.
-
-    Attributes
-    ----------
-    check : str
-        Its name.
-    outcome : {"ok", "note", "problem"}
-    message : str
-        What was found, what it means and, unless all is well, what to do.
-    parameters : tuple of str
-        Parameters concerned.
-    numbers : dict
-        Name -> number, the figures the outcome rests on.
-    """
-
-    check: str
-    outcome: str
-    message: str
-    parameters: tuple = ()
-    numbers: dict = field(default_factory=dict)
-
-    def __str__(self):
-        return f"{self.outcome.upper() if self.outcome == 'problem' else self.outcome:<8}{self.check}: {self.message}"
-
-
-class Findings:
-    """What reports made of findings share; a subclass has ``checks``, a tuple of Finding, and ``title``."""
-
-    @property
-    def problems(self):
-        """The findings that something must be done about, tuple of Finding."""
-        return tuple(finding for finding in self.checks if finding.outcome == "problem")
-
-    @property
-    def notes(self):
-        """The findings that a reader should know of, tuple of Finding."""
-        return tuple(finding for finding in self.checks if finding.outcome == "note")
-
-    @property
-    def table(self):
-        """One row per check: check, outcome, message, parameters (joined by commas), then the numbers."""
-        rows = [
-            {
-                "check": finding.check, "outcome": finding.outcome, "message": finding.message,
-                "parameters": ", ".join(finding.parameters), **finding.numbers,
-            }
-            for finding in self.checks
-        ]  # fmt: skip
-        return pd.DataFrame(rows)
-
-    def __str__(self):
-        return "\n".join([self.title, *(str(finding) for finding in self.checks)])
-
-    def _repr_html_(self):
-        rows = "".join(
-            f"<tr><td>{html.escape(finding.outcome)}</td><td>{html.escape(finding.check)}</td>"
-            f"<td style='text-align:left'>{html.escape(finding.message)}</td></tr>"
-            for finding in self.checks
-        )
-        return f"<table><caption>{html.escape(self.title)}</caption>{rows}</table>"
+_TOLD = 3  # flat directions that a message describes
+_HEAVY = 0.1  # entries above this share of a direction's largest standardised entry are named in words
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,52 +35,52 @@ class IdentificationReport(Findings):
     ----------
     checks : tuple of Finding
     excess : int
-        Testable degrees of freedom: restrictions on loadings and covariances beyond those that fix the
-        coordinates of the skills.
+        Testable degrees of freedom: restrictions on loadings and covariances beyond those that fix the axes and the
+        units of the skills.
     flat_directions : tuple of Series
-        Each names natural parameters and by how much they move together without any change in the law of the
-        scores, at the first random point; the largest comes first. Elsewhere the weights differ, and their number
-        does not.
+        For each direction along which the law of the scores does not change, how much natural parameters change
+        together, at the first random point; the largest entry comes first. At other points the entries differ, but not
+        the number of directions.
     ranks : tuple of LocalRank
         One per random point.
     """
 
-    checks: tuple
+    checks: tuple[Finding, ...]
     excess: int
-    flat_directions: tuple
-    ranks: tuple
+    flat_directions: tuple[pd.Series, ...]
+    ranks: tuple[LocalRank, ...]
 
     @property
-    def identified(self):
+    def identified(self) -> bool:
         """Whether no check found a problem."""
         return not self.problems
 
     @property
-    def restrictions(self):
+    def restrictions(self) -> str:
         """``"just-identified"``, ``"over-identified (df)"`` or ``"under-identified"``."""
         if self.flat_directions:
             return "under-identified"
         return "just-identified" if self.excess == 0 else f"over-identified ({self.excess})"
 
     @property
-    def title(self):
-        """One line: the outcome."""
+    def title(self) -> str:
+        """The outcome in one line."""
         return f"Identification: {'identified' if self.identified else 'NOT identified'}, {self.restrictions}"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<IdentificationReport: {len(self.problems)} problems, {self.restrictions}>"
 
 
-def identification_report(model, points=3, seed=0):
-    """Check whether a model's parameters are determined by the law of its data.
+def identification_report(model: LatentSkillLaw, points: int = 3, seed: int = 0) -> IdentificationReport:
+    """Check whether the law of a model's data determines its parameters.
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     points : int
-        Random parameter points at which the rank of the information is computed.
+        Random parameter points at which the rank of the information is computed, at least 1.
     seed : int
-        Of the points and of the scores simulated there.
+        Of the points and of the scores simulated there, at least 0.
 
     Returns
     -------
@@ -153,9 +92,9 @@ def identification_report(model, points=3, seed=0):
         If ``points`` or ``seed`` is no number that can be used.
 
     Notes
-    -----
-    At a random point a direction that is not flat is so almost surely (Rothenberg 1971), hence a direction counts as
-    flat only if every point says so. Local identification leaves reflections and permutations of the skills open.
+    ----- A direction that is not flat everywhere is almost surely not flat at a random point (Rothenberg 1971), so a
+    direction counts as flat only if it is at every point. Local identification does not exclude reflections and
+    permutations of the skills.
     """
     check_whole("points", points, 1)
     check_seed(seed)
@@ -176,14 +115,14 @@ def identification_report(model, points=3, seed=0):
     )  # fmt: skip
 
 
-def require_identified(model, constraints=None):
-    """Refuse a model that is not identified, at one random point.
+def require_identified(model: LatentSkillLaw, constraints: Any | None = None) -> None:
+    """Refuse a model that is not identified at a random point.
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     constraints : optional
-        Linear restrictions the model is to be fitted under. They count where they exclude the flat directions.
+        Linear restrictions under which the model is to be fitted. They count if they exclude the flat directions.
 
     Raises
     ------
@@ -197,7 +136,7 @@ def require_identified(model, constraints=None):
         matrix = read_restriction(constraints, model.param_names).matrix
         across = matrix @ rank.directions / np.linalg.norm(matrix / rank.sizes, axis=1)[:, None]
         if np.linalg.matrix_rank(across, tol=1e-6) == rank.n_flat:
-            problems = [problem for problem in problems if problem.check not in COORDINATES]
+            problems = tuple(problem for problem in problems if problem.check not in COORDINATES)
     if problems:
         words = "\n".join(f"- {problem.message}" for problem in problems)
         raise IdentificationError(
@@ -208,21 +147,23 @@ def require_identified(model, constraints=None):
 
 # --- form ----------------------------------------------------------------------------------------------------
 
-# The checks that speak of the coordinates of the skills, which constraints may settle.
+# Checks of the axes and units of the skills, which constraints may fix too.
 COORDINATES = ("counting", "patterns", "local rank")
 
 
-def restrictions_beyond(model):
-    """Restrictions beyond the K^2 that fix the coordinates of the skills; negative means too few.
+def restrictions_beyond(model: LatentSkillLaw) -> int:
+    """Return the number of restrictions beyond the K^2 that fix axes and units of the skills; negative for too few.
 
-    Random effects that are independent across skills, such as random slopes, restrict K (K - 1) / 2 covariances a term.
+    Random effects that are independent across skills, such as random slopes, restrict K (K - 1) / 2 covariances for
+    each term.
     """
     return model.pattern.n_excess + sum(one.restrictions(model.pattern.n_skills) for one in model.effects)
 
 
-def _counting(model, rank):
+def _counting(model: LatentSkillLaw, rank: LocalRank) -> Finding:
+    """Check that there are at least K^2 restrictions on loadings and covariances."""
     beyond, k = restrictions_beyond(model), len(model.skills)
-    numbers = {"needed": k * k, "restrictions": k * k + beyond}
+    numbers: dict[str, float] = {"needed": k * k, "restrictions": k * k + beyond}
     given = f"{k * k + beyond} restrictions on loadings and covariances for the K^2 = {k * k} directions of the skills"
     if beyond < 0:
         message = (
@@ -240,7 +181,8 @@ def _counting(model, rank):
     return Finding("counting", "ok", given + free + tested + ".", (), numbers)
 
 
-def _same_pattern(model, rank):
+def _same_pattern(model: LatentSkillLaw, rank: LocalRank) -> Finding:
+    """Check that no two skills have the same pattern of fixed loadings."""
     fixed, skills = model.pattern.fixed, model.skills
     pairs = [
         (skills[a], skills[b])
@@ -261,8 +203,8 @@ def _same_pattern(model, rank):
     return Finding("patterns", "problem", message)
 
 
-def _loadings(model, seed):
-    """Generic rank of Lambda, its free entries at random."""
+def _loadings(model: LatentSkillLaw, seed: int) -> Finding:
+    """Check the rank of Lambda with its free entries at random."""
     pattern, k = model.pattern, model.pattern.n_skills
     free = np.random.default_rng(seed).uniform(0.5, 1.5, pattern.fixed.shape)
     loadings = np.where(np.isnan(pattern.fixed), free, pattern.fixed)
@@ -282,7 +224,8 @@ def _loadings(model, seed):
 # --- design and families -----------------------------------------------------------------------------------------
 
 
-def _design(model):
+def _design(model: LatentSkillLaw) -> Finding:
+    """Report the condition number of the design."""
     x = model.design.x
     spread = (x - x.mean(axis=0)) / x.std(axis=0)
     singular = np.linalg.svd(spread, compute_uv=False)
@@ -292,17 +235,17 @@ def _design(model):
         f"The {x.shape[1]} terms of {model.scaling!r} vary independently over the {len(x)} LLMs (condition number "
         f"{numbers['condition']:.3g})."
     )
-    return Finding("rank of design", "ok", message, (), numbers)  # a design without full rank makes no model
+    return Finding("rank of design", "ok", message, (), numbers)  # models are not made of designs without full rank
 
 
-def design_within_families(model):
-    """Which slopes rest on differences between families alone."""
+def design_within_families(model: LatentSkillLaw) -> Finding:
+    """Check which slopes can be estimated from differences between families only."""
     x, code = model.design.x, model.family_codes
     counts = np.bincount(code)
     means = np.column_stack([np.bincount(code, column) for column in x.T]) / counts[:, None]
     constant, size = list(model.between_only), x.shape[1]
     deviations = (x - means[code]) / x.std(axis=0)
-    deviations[:, [model.terms.index(term) for term in constant]] = 0.0  # else rounding would count
+    deviations[:, [model.terms.index(term) for term in constant]] = 0.0  # otherwise rounding errors would count
     flat = null_space(deviations, 1e-9)
     names = tuple(SLOPE.name_of(term, skill) for term in constant for skill in model.skills)
     numbers = {"needed": size, "rank": size - flat.shape[1]}
@@ -332,8 +275,8 @@ def design_within_families(model):
     return Finding("design within families", "ok", message, (), numbers)
 
 
-def enough_families(model):
-    """Whether there are more families than skills."""
+def enough_families(model: LatentSkillLaw) -> Finding:
+    """Check that there are more families than skills."""
     k, count = len(model.skills), model.n_families
     numbers = {"needed": k + 1, "families": count}
     if count > k:
@@ -346,8 +289,8 @@ def enough_families(model):
     return Finding("families", "problem", message, names, numbers)
 
 
-def benchmarks_together(model):
-    """Which pairs of benchmarks no family has scores on both of."""
+def benchmarks_together(model: LatentSkillLaw) -> Finding:
+    """Check for pairs of benchmarks such that no family has scores on both."""
     seen = np.zeros((model.n_families, len(model.benchmarks)))
     np.maximum.at(seen, model.family_codes, (model.prepared.state >= 0).astype(float))
     together = seen.T @ seen
@@ -367,7 +310,8 @@ def benchmarks_together(model):
 # --- local rank ----------------------------------------------------------------------------------------------
 
 
-def _local(model, ranks, best):
+def _local(model: LatentSkillLaw, ranks: Sequence[LocalRank], best: LocalRank) -> Finding:
+    """Check the rank of the information at random points."""
     numbers = {
         "needed": best.size, "rank": best.rank, "above": min(rank.above for rank in ranks),
         "below": max((rank.below for rank in ranks if rank.n_flat), default=np.nan),
@@ -383,8 +327,8 @@ def _local(model, ranks, best):
     return Finding("local rank", "problem", message, flat_parameters(model, best), numbers)
 
 
-def flat_words(model, rank):
-    """The flat directions of a LocalRank in words, and which parameters to fix."""
+def flat_words(model: LatentSkillLaw, rank: LocalRank) -> str:
+    """Return in words the flat directions of a LocalRank, and which parameters to fix."""
     count, turns = rank.n_flat, rank.n_rotations
     named = [f"({n + 1}) {_direction_words(model, rank, rank.directions[:, n])}" for n in range(min(count, _TOLD))]
     more = f"; and {count - _TOLD} more, in flat_directions" if count > _TOLD else ""
@@ -403,7 +347,8 @@ def flat_words(model, rank):
     return ". ".join(words) + "."
 
 
-def _direction_words(model, rank, column):
+def _direction_words(model: LatentSkillLaw, rank: LocalRank, column: np.ndarray) -> str:
+    """Return in words how a direction rotates the skills and which parameters it changes most."""
     mixed = mixed_skills(column, model, rank.structure)
     turned = " and ".join(f"a rotation of {skill!r} towards {other!r}" for skill, other in mixed)
     if len(mixed) > 2:
@@ -411,28 +356,28 @@ def _direction_words(model, rank, column):
     return (f"{turned}, which moves " if turned else "") + some(heavy_names(rank.names, column, rank.sizes))
 
 
-def heavy_names(names, direction, sizes):
-    """The parameters that a direction moves most."""
+def heavy_names(names: Sequence[str], direction: np.ndarray, sizes: np.ndarray) -> tuple[str, ...]:
+    """Return the names of the parameters that a direction changes most, in standardised size."""
     size = np.abs(direction) * sizes
     order = [position for position in np.argsort(-size, kind="stable") if size[position] >= _HEAVY * size.max()]
     return tuple(names[position] for position in order)
 
 
-def flat_parameters(model, rank):
-    """Names of all parameters that some flat direction moves."""
-    moved = np.any(rank.directions != 0.0, axis=1)
-    return tuple(name for name, moves in zip(model.param_names, moved, strict=True) if moves)
+def flat_parameters(model: LatentSkillLaw, rank: LocalRank) -> tuple[str, ...]:
+    """Return the names of all parameters that some flat direction changes."""
+    changed = np.any(rank.directions != 0.0, axis=1)
+    return tuple(name for name, changes in zip(model.param_names, changed, strict=True) if changes)
 
 
-def named_direction(names, direction, sizes):
-    """A direction as a Series, the parameters it moves most (in standardised size) first."""
+def named_direction(names: Sequence[str], direction: np.ndarray, sizes: np.ndarray) -> pd.Series:
+    """Return a direction as a Series, with the largest entries in standardised size first."""
     size = np.abs(direction) * sizes
     order = [position for position in np.argsort(-size, kind="stable") if size[position] > 0.0]
     return pd.Series(direction[order], index=[names[position] for position in order], name="weight")
 
 
-def _weak(ranks):
-    """The smallest singular value that is not zero, and what its direction is made of."""
+def _weak(ranks: Sequence[LocalRank]) -> Finding:
+    """Report the smallest singular value that is not zero, and the parameters in its direction."""
     weakest = min(ranks, key=lambda rank: rank.above)
     names = heavy_names(weakest.names, weakest.weakest, weakest.sizes)
     numbers = {"smallest": weakest.above}
@@ -445,10 +390,3 @@ def _weak(ranks):
         return Finding("weak identification", "ok", message, names, numbers)
     message += " In theory it is identified, by data hardly: expect wide intervals, and look at fit.diagnose()."
     return Finding("weak identification", "note", message, names, numbers)
-
-
-def some(names):
-    """The first few of a list of names, in words."""
-    names = list(names)
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

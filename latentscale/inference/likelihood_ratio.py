@@ -1,36 +1,42 @@
-"""Likelihood-ratio tests between fits: whether one model contains the other, and by how much.
+"""Likelihood-ratio tests between fits: whether one model contains the other, and the distribution of the statistic.
 
-A larger model contains a smaller one if it can say the same law: the smaller's estimate, carried to the larger's
-covariates and coordinates of the skills, must satisfy the larger's restrictions and leave Lambda B', Lambda Sigma
-Lambda', b and the rest as they were.
+A larger model contains a smaller one if it can express the same law of the scores. To see that, the smaller fit's
+estimate is carried to the larger model's covariates and axes of the skills. There it must satisfy the larger model's
+restrictions and have the same Lambda B', Lambda Sigma Lambda', b and so on.
 """
 
 import warnings
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
-from ..components.levels import with_effects
+from ..components.levels import RandomEffects, with_effects
 from ..errors import ConvergenceWarning, DataError, IdentificationError
 from ..estimation.search import climb
 from ..likelihood.objective import Objective
+from ..models.latent_skill import LatentSkillLaw
 from ..models.options import differing_options
 from ..parameters.space import ParameterSpace
+from ..parameters.structure import Structure
 from .chi_bar_squared import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, variance_scores
 from .hypothesis_test import JOINT, HypothesisTest, test_table
 
-_SAME = 1e-7
-_ITERATIONS = 300
-_ROUNDING = 1e-4
+if TYPE_CHECKING:
+    from ..results.latent_skill import LatentSkillResults
+
+_SAME = 1e-7  # relative error below which covariates count as spanned by others
+_ITERATIONS = 300  # of the quasi-Newton search
+_ROUNDING = 1e-4  # log-likelihood units by which two maximisations may differ
 CONSERVATIVE = (
     "The chi-bar-square law rejects too seldom where few families hold most of what is known of slopes' variances; "
     "test_shared_slopes simulates the law of its score statistic."
 )
 
 
-def lr_test(larger, smaller):
-    """Likelihood-ratio test of a smaller fit within a larger one.
+def lr_test(larger: "LatentSkillResults", smaller: "LatentSkillResults") -> HypothesisTest:
+    """Return the likelihood-ratio test of a smaller fit within a larger one.
 
     Parameters
     ----------
@@ -40,14 +46,14 @@ def lr_test(larger, smaller):
     Returns
     -------
     HypothesisTest
-        Chi-square, or chi-bar-square where the smaller model sets variances to zero, of random slopes or of the
-        residual skills of LLMs.
+        By the chi-square distribution, or the chi-bar-square distribution where the smaller model sets variances to
+        zero, of random slopes or of the residual skills of LLMs.
 
     Raises
     ------
     DataError
         If the fits are not of the same data, not by the same rule, or not nested, or differ in residual skills of LLMs
-        and in something else at once; the message says why.
+        and in something else at the same time; the message says why.
 
     Warns
     -----
@@ -65,9 +71,9 @@ def lr_test(larger, smaller):
     _require_same_rule(larger, smaller)
     embedded = embed(smaller, larger)
     absent = absent_effects(smaller.model, larger.model)
-    extra = [row for one, rows in absent for row in rows]
+    extra = [row for _, rows in absent for row in rows]
     variances = len(extra) * len(larger.model.skills)
-    residual = [one for one, rows in absent if one.rows is None]
+    residual = [effects for effects, _ in absent if effects.rows is None]
     df = larger.df_model - smaller.df_model
     if df <= 0:
         raise DataError(
@@ -84,7 +90,8 @@ def lr_test(larger, smaller):
             stacklevel=3,
         )
     statistic = 2.0 * max(difference, 0.0)
-    words, notes = f"The restrictions of the smaller model ({df} fewer parameters) hold", ()
+    words = f"The restrictions of the smaller model ({df} fewer parameters) hold"
+    notes: tuple[str, ...] = ()
     if variances:
         scores = variance_scores(larger.model, smaller.model.table, smaller.params.to_numpy(), extra)
         weights = chi_bar_weights(scores.information)
@@ -92,7 +99,7 @@ def lr_test(larger, smaller):
         words = f"The slopes on {', '.join(extra)} are the same in all families"
         words += f", and {df - variances} further restrictions hold" if df > variances else ""
         notes = (_weights_note(weights, df - variances), CONSERVATIVE)
-    elif residual:  # one variance: half of the law has a statistic that this variance adds nothing to
+    elif residual:  # a single variance: its estimate is zero with probability one half
         pvalue = chi_bar_sf(statistic, ONE_VARIANCE)
         words = "LLMs of one family differ by no more than their covariates say"
         notes = (_weights_note(ONE_VARIANCE, 0),)
@@ -107,20 +114,25 @@ def lr_test(larger, smaller):
     return HypothesisTest("Likelihood-ratio test", words, table, notes)
 
 
-def absent_effects(smaller, larger):
-    """Random effects of the larger model that the smaller one lacks: list of (RandomEffects, rows that it lacks)."""
-    known = {one.block: one for one in smaller.effects}
-    out = []
-    for one in larger.effects:
-        other = known.get(one.block)
-        rows = [row for row in one.rows or () if other is None or row not in other.rows]
-        if other is None or rows:
-            out.append((one, rows))
-    return out
+def absent_effects(smaller: LatentSkillLaw, larger: LatentSkillLaw) -> list[tuple[RandomEffects, list[str]]]:
+    """Return the random effects of the larger model that the smaller one lacks, and the rows that it lacks."""
+    known = {effects.block: effects for effects in smaller.effects}
+    absent = []
+    for effects in larger.effects:
+        same = known.get(effects.block)
+        rows = [row for row in effects.rows or () if same is None or row not in (same.rows or ())]
+        if same is None or rows:
+            absent.append((effects, rows))
+    return absent
 
 
-def _without_effects(effects, larger, smaller, params, df):
-    """Maximum of what the larger fit maximises, its penalty on precisions included, with one scale held at zero."""
+def _without_effects(
+    effects: RandomEffects, larger: "LatentSkillResults", smaller: "LatentSkillResults", params: np.ndarray, df: int
+) -> float:
+    """Return the maximum of what the larger fit maximises, with the standard deviation of some effects held at zero.
+
+    It includes the larger model's penalty on precisions.
+    """
     model, informed = larger.model, larger.estimate.informed
     if df > 1 or larger.estimate.restriction is not None or smaller.estimate.restriction is not None:
         raise DataError(
@@ -136,12 +148,14 @@ def _without_effects(effects, larger, smaller, params, df):
     return climb(objective, 0, "given", start, _ITERATIONS, gtol=1e-4).value
 
 
-def _weights_note(weights, shift):
+def _weights_note(weights: np.ndarray, shift: int) -> str:
+    """Return a sentence with the weights of a chi-bar-square distribution."""
     parts = ", ".join(f"{weight:.3f} of {shift + number}" for number, weight in enumerate(weights))
     return f"Variances on their boundary: a chi-bar-square law, the mixture of chi-square laws with weights {parts} df."
 
 
-def _require_same_data(a, b):
+def _require_same_data(a: "LatentSkillResults", b: "LatentSkillResults") -> None:
+    """Refuse fits to different data."""
     for what, left, right in (
         ("benchmarks", list(a.model.benchmarks), list(b.model.benchmarks)),
         ("LLMs", list(a.model.llms), list(b.model.llms)),
@@ -156,7 +170,8 @@ def _require_same_data(a, b):
         raise DataError("The fits group the LLMs into families differently, so no test compares them.")
 
 
-def _require_same_rule(a, b):
+def _require_same_rule(a: "LatentSkillResults", b: "LatentSkillResults") -> None:
+    """Refuse fits by different integration rules, whose errors would not cancel."""
     if a.estimate.rule.kind != b.estimate.rule.kind or (
         a.estimate.rule.kind == "quadrature" and a.estimate.rule.points != b.estimate.rule.points
     ):
@@ -171,8 +186,8 @@ def _require_same_rule(a, b):
         )
 
 
-def embed(smaller, larger):
-    """The smaller fit's law in the larger model's natural parameters, array (P,).
+def embed(smaller: "LatentSkillResults", larger: "LatentSkillResults") -> np.ndarray:
+    """Return the smaller fit's law in the larger model's natural parameters, array (P,).
 
     Raises
     ------
@@ -197,14 +212,16 @@ def embed(smaller, larger):
     params = _in_form(structure, b)
     if params is None:
         raise DataError("Not nested: the larger model's pattern of loadings and correlations excludes the smaller fit.")
-    own = larger.estimate.restriction
-    if own is not None and np.abs(own.residual(params)).max() > 1e-6:
-        raise DataError(f"Not nested: the smaller fit violates {'; '.join(own.labels)}, which the larger one keeps to.")
+    restriction = larger.estimate.restriction
+    if restriction is not None and np.abs(restriction.residual(params)).max() > 1e-6:
+        raise DataError(
+            f"Not nested: the smaller fit violates {'; '.join(restriction.labels)}, which the larger one keeps to."
+        )
     return params
 
 
-def _in_covariates(structure, a, b):
-    """With the covariates of b, if they span those of a."""
+def _in_covariates(structure: Structure, a: LatentSkillLaw, b: LatentSkillLaw) -> Structure:
+    """Return the same law in the covariates of model b, refused if these do not span those of model a."""
     x, wanted = b.design.x, a.design.x
     centred, target = x - x.mean(axis=0), wanted - wanted.mean(axis=0)
     coding = np.linalg.lstsq(centred, target, rcond=None)[0]
@@ -219,27 +236,30 @@ def _in_covariates(structure, a, b):
     )
 
 
-def _with_effects(structure, a, b):
-    """With the random effects of model b, which must have those of a; what b has beyond them is zero."""
-    lost = [one for one, _ in absent_effects(b, a)]
+def _with_effects(structure: Structure, a: LatentSkillLaw, b: LatentSkillLaw) -> Structure:
+    """Return the same law with the random effects of model b, of which those that model a lacks are zero.
+
+    Refused if model a has random effects that model b lacks.
+    """
+    lost = [effects for effects, _ in absent_effects(b, a)]
     if lost:
         rows = f" on {list(lost[0].rows)}" if lost[0].rows is not None else ""
         raise DataError(
             f"Not nested: the smaller model has {lost[0].words}{rows} ({lost[0].option}), which are not part of the "
             "larger one."
         )
-    return with_effects(structure, {one.block: one.rows for one in a.effects}, b.effects)
+    return with_effects(structure, {effects.block: effects.rows for effects in a.effects}, b.effects)
 
 
-def _in_form(structure, model):
-    """Natural parameters in a model's form if it can say this law, else None."""
+def _in_form(structure: Structure, model: LatentSkillLaw) -> np.ndarray | None:
+    """Return natural parameters in the form of a model, or None if the model cannot express this law."""
     candidates = [structure]
     if model.has_free_axes:
         try:
             unrotated = structure.transformed(np.linalg.cholesky(structure.skill_cov))
             candidates.append(model.pattern.rotate_from(unrotated))
         except (IdentificationError, np.linalg.LinAlgError):
-            pass  # the smaller law lies where the form has no coordinates
+            pass  # the form cannot express the smaller law
     sd = np.sqrt(np.diag(structure.skill_cov))
     candidates.append(structure.transformed(np.diag(sd)))
     for candidate in candidates:
@@ -249,7 +269,8 @@ def _in_form(structure, model):
     return None
 
 
-def _same_law(a, b):
+def _same_law(a: Structure, b: Structure) -> bool:
+    """Return whether two Structures give the same law of the scores, up to rounding."""
     pairs = [
         (a.loadings @ a.slopes.T, b.loadings @ b.slopes.T),
         (a.loadings @ a.skill_cov @ a.loadings.T, b.loadings @ b.skill_cov @ b.loadings.T),
