@@ -1,11 +1,11 @@
 """Local identification by the rank of the information (Rothenberg 1971), from scores of simulated data.
 
-At a regular point parameters are locally identified if and only if the information E[s s'] has full rank. The rows
-here are scores s_l of single families, at data simulated from the model's own design and missing cells: along a
-direction in which the law does not change every score is zero whatever the data are, and along any other a fresh
-score is almost surely not. The null space of the stacked scores is therefore that of the information, at the price
-of a few passes over the data and without its squared rounding errors. Laplace's scores serve, for his approximation
-is unchanged by whatever linear change of the effects leaves the likelihood unchanged.
+At a regular point the parameters are locally identified if and only if the information E[s s'] has full rank. Here its
+null space is found from the scores s_l of single families, for data simulated with the model's own design and missing
+cells. Along a direction in which the law does not change, every score is zero for any data; along any other direction a
+new score is almost surely not zero. So the null space of the stacked scores is that of the information. It takes a few
+passes over the data, and rounding errors are not squared. Scores of Laplace's approximation are good enough: any linear
+change of the effects that leaves the likelihood unchanged leaves the approximation unchanged too.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,25 @@ from scipy.linalg import qr
 from scipy.optimize import linprog
 
 from ..likelihood.expected_information import simulated_cells
+from ..models.latent_skill import LatentSkillLaw
 from ..numerics.linalg import null_space
 from ..parameters.kinds import LINK, LOADING
+from ..parameters.restrictions import RestrictedSpace
+from ..parameters.space import ParameterSpace
 from ..parameters.structure import Structure
 from .covariance import coordinate_jacobian
 from .flat_rotations import flat_rotations, settling_loadings
 from .grouped_rank import FLAT, ROWS_PER_PARAMETER, full_rank_in_groups, laplace_scores, scaled_svd
 
-_MOST_BATCHES = 30
-_NEGLIGIBLE = 1e-6
-_MOST_PROGRAMS = 150
-_OFF_ZERO = 0.05  # of a skill's standard deviation: where random slopes are looked at that were estimated as none
+_MOST_BATCHES = 30  # of simulated scores
+_NEGLIGIBLE = 1e-6  # entries of directions below this count as zero
+_MOST_PROGRAMS = 150  # linear programs that are solved
+_OFF_ZERO = 0.05  # scale, in standard deviations of a skill, of random effects that were estimated as zero
 
 
 @dataclass(frozen=True, eq=False)
 class LocalRank:
-    """Rank of the information at one parameter point.
+    """Rank of the information at a parameter point.
 
     Attributes
     ----------
@@ -40,27 +43,29 @@ class LocalRank:
     loadings : bool array (P,)
         Which of them are loadings.
     structure : Structure
-        The point, in users' covariates.
+        The point, with slopes of users' covariates.
     size, rank : int
-        Coordinates, and how many dimensions of them the law of the scores determines.
+        Number of coordinates, and in how many dimensions the law of the scores determines them.
     above, below : float
-        Singular values on either side of the rank: the smallest that counts and the largest that does not (NaN
-        if there is none). Along the first, standard errors are about 1 / above times those of single parameters.
+        Singular values on either side of the rank: the smallest that counts as positive, and the largest that counts as
+        zero (NaN if there is none). In the direction of ``above`` standard errors are about 1 / above times those with
+        all other parameters known.
     null : array (P, m)
         Basis of the flat directions in natural parameters.
     rotations : array (P, q)
-        Those of them that are rotations of the skills, each of few skills; q is at most m.
+        Basis of those among them that are rotations of the skills, each of few skills; q is at most m.
     settling : int array (m,)
-        Parameters that, once fixed at zero, leave no flat direction and restrict nothing; loadings if they will do.
+        Parameters that, fixed at zero, leave no flat direction and do not restrict the law; loadings where possible.
     weakest : array (P,)
         The direction of ``above``, in natural parameters.
     sizes : array (P,)
-        What makes entries of a direction comparable: effects in units of a skill, relative changes of precisions.
+        Factors that make the entries of a direction comparable: effects in units of a skill, relative changes of
+        precisions.
     rows : int
-        Family scores that were stacked.
+        Number of family scores that were stacked.
     """
 
-    names: tuple
+    names: tuple[str, ...]
     loadings: np.ndarray
     structure: Structure
     size: int
@@ -75,18 +80,18 @@ class LocalRank:
     rows: int
 
     @property
-    def n_flat(self):
-        """Dimension m of the flat directions."""
+    def n_flat(self) -> int:
+        """m, the dimension of the flat directions."""
         return self.size - self.rank
 
     @property
-    def n_rotations(self):
-        """Dimension q of the rotations that the form of identification leaves free."""
+    def n_rotations(self) -> int:
+        """q, the dimension of the rotations that the form of identification leaves free."""
         return self.rotations.shape[1]
 
     @cached_property
-    def directions(self):
-        """Flat directions (P, m): the rotations, then others that name few parameters; largest entries are one."""
+    def directions(self) -> np.ndarray:
+        """Flat directions (P, m): rotations first, then others with many zeros; largest entries are one."""
         scaled = self.sizes[:, None] * self.null
         first = self.sizes[:, None] * self.rotations
         basis = first if self.n_rotations == self.n_flat else sparse_basis(scaled, self.loadings, first)
@@ -96,13 +101,16 @@ class LocalRank:
         return np.where(np.abs(basis) < _NEGLIGIBLE, 0.0, basis) / self.sizes[:, None]
 
 
-def random_point(model, rng):
-    """Coordinates u of a feasible point at random, of moderate size: no score near its asymptotes, none certain."""
+def random_point(model: LatentSkillLaw, rng: np.random.Generator) -> np.ndarray:
+    """Return coordinates u of a random feasible point of moderate size.
+
+    No score is near its asymptotes there, and none is certain.
+    """
     layout, pattern = model.table.layout, model.pattern
     j, k, p = layout.n_items, layout.n_skills, layout.n_covariates
     fixed = pattern.fixed
     largest = np.max(np.where(np.isnan(fixed), 0.0, np.abs(fixed)), axis=0)
-    # a fixed loading sets the unit of its skill, in which everything else is then drawn
+    # a fixed loading sets the unit of its skill, in which all other parameters are drawn
     unit = np.where(pattern.free_variance, largest, 1.0)
     sd = np.where(pattern.free_variance, np.exp(rng.uniform(-0.4, 0.1, k)), 1.0) / unit
     signs = np.where(rng.random((j, k)) < 0.3, -1.0, 1.0)
@@ -110,7 +118,7 @@ def random_point(model, rng):
     factor = np.tril(rng.uniform(-0.6, 0.6, (k, k)), -1) + np.eye(k)
     factor /= np.linalg.norm(factor, axis=1)[:, None]
     cov = factor @ factor.T if pattern.correlated else np.eye(k)
-    # the order of the draws is kept, as the points depend on it
+    # changing the order of the draws would change the points
     scales = {
         one.block: rng.uniform(0.3, 0.7, one.spreads.shape) * sd / one.spreads for one in model.effects if one.rows
     }
@@ -123,8 +131,11 @@ def random_point(model, rng):
     return model.space.free_vector(structure.with_scales(**scales))
 
 
-def off_zero(model, space, v):
-    """The same point with random effects that were estimated as none moved off zero, where their score vanishes."""
+def off_zero(model: LatentSkillLaw, space: ParameterSpace | RestrictedSpace, v: np.ndarray) -> np.ndarray:
+    """Return the same point with random effects that were estimated as zero changed to small ones.
+
+    At a scale of zero the score in it is zero.
+    """
     structure = space.structure(v)
     sd, scales = np.sqrt(np.diag(structure.skill_cov)), {}
     for one in model.effects:
@@ -133,12 +144,17 @@ def off_zero(model, space, v):
     return space.free_vector(structure.with_scales(**scales))
 
 
-def local_rank(model, v, seed=0, space=None):
-    """Rank of the information at a point, and the directions that the law of the scores does not determine.
+def local_rank(
+    model: LatentSkillLaw,
+    v: np.ndarray,
+    seed: int | np.random.Generator = 0,
+    space: ParameterSpace | RestrictedSpace | None = None,
+) -> LocalRank:
+    """Return the rank of the information at a point, and the directions that the law of the scores does not determine.
 
     Parameters
     ----------
-    model : LatentSkillModel
+    model : LatentSkillLaw
     v : array (d,)
         Coordinates in ``space``.
     seed : int or Generator
@@ -153,7 +169,7 @@ def local_rank(model, v, seed=0, space=None):
     Raises
     ------
     numpy.linalg.LinAlgError
-        If Sigma is singular at the point, so that there is no density.
+        If Sigma is singular at the point, so that effects have no density.
     """
     space, rng = model.space if space is None else space, np.random.default_rng(seed)
     structure, parameters = model.recoding.user(space.structure(v)), model.table.parameters
@@ -161,9 +177,9 @@ def local_rank(model, v, seed=0, space=None):
     grouped = full_rank_in_groups(model, space, v, structure, rng)
     if grouped is not None:
         weakest = coordinate_jacobian(space, model.recoding, v) @ grouped.direction
-        none = np.zeros((len(v), 0))
+        no_directions = np.zeros((len(v), 0))
         return LocalRank(
-            names, loadings, structure, len(v), len(v), grouped.smallest, np.nan, none, none,
+            names, loadings, structure, len(v), len(v), grouped.smallest, np.nan, no_directions, no_directions,
             np.empty(0, dtype=int), weakest, sizes, grouped.rows,
         )  # fmt: skip
     copies = int(np.ceil(ROWS_PER_PARAMETER * len(v) / model.n_families))
@@ -171,10 +187,10 @@ def local_rank(model, v, seed=0, space=None):
     for _ in range(_MOST_BATCHES):
         scores = np.vstack([_simulated_scores(model, space, v, structure, rng) for _ in range(copies)])
         rows += len(scores)
-        triangle = np.linalg.qr(np.vstack([triangle, scores]), mode="r")
+        triangle = np.asarray(np.linalg.qr(np.vstack([triangle, scores]), mode="r"))
         scale, singular, right = scaled_svd(triangle)
         flat = int(np.sum(singular <= FLAT))
-        # a direction that is not flat shows in fresh scores: the count is final once they no longer lower it
+        # new scores are not zero along directions that are not flat: the count is final once it does not fall
         if flat in (0, before):
             break
         before = flat
@@ -188,23 +204,32 @@ def local_rank(model, v, seed=0, space=None):
     )  # fmt: skip
 
 
-def _known_links(model, space, size):
-    """What the penalty says of the coordinates of links, as rows of scores (d, d).
+def _known_links(model: LatentSkillLaw, space: ParameterSpace | RestrictedSpace, size: int) -> np.ndarray:
+    """Return the information of the penalty on the coordinates of links, as rows of scores (d, d).
 
-    Where no score comes near a stretch of a link, the penalty alone determines it: a part of the model, as asymptotes'
-    penalties are, and no direction left open.
+    Where no score comes near a stretch of a link, only the penalty determines the link there. The penalty is part of
+    the model, as those of asymptotes are, so that this is not a flat direction.
     """
     link = space.parameters.are(LINK)
     return np.diag(np.where(link, 1.0 / model.link_sd, 0.0)) if size else np.zeros((0, 0))
 
 
-def _simulated_scores(model, space, v, structure, rng):
-    """Laplace scores (L, d) of families simulated at v, with the design and missing cells of the data."""
+def _simulated_scores(
+    model: LatentSkillLaw,
+    space: ParameterSpace | RestrictedSpace,
+    v: np.ndarray,
+    structure: Structure,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return Laplace scores (L, d) of families simulated at v, with the design and missing cells of the data."""
     return laplace_scores(model, space, v, simulated_cells(model, structure, rng))
 
 
-def _settling(space, v, null):
-    """Positions in the natural vector, given the flat directions in standardised natural parameters (P, m)."""
+def _settling(space: ParameterSpace | RestrictedSpace, v: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Return parameters, as positions in the natural vector, that leave no flat direction once they are fixed at zero.
+
+    ``null`` are the flat directions in standardised natural parameters (P, m).
+    """
     if not null.shape[1]:
         return np.empty(0, dtype=int)
     chosen = (np.cumsum(space.table.free) - 1)[settling_loadings(space, v)]
@@ -216,8 +241,8 @@ def _settling(space, v, null):
 # --- directions in the user's terms ------------------------------------------------------------------------------
 
 
-def standard_sizes(model, structure):
-    """Sizes (P,) that natural parameters are multiplied by to be comparable, whatever units the user chose."""
+def standard_sizes(model: LatentSkillLaw, structure: Structure) -> np.ndarray:
+    """Return factors (P,) that make natural parameters comparable, whatever units the user has chosen."""
     layout = model.table.layout
     sd = np.sqrt(np.diag(structure.skill_cov))
     rows, columns = layout.triangle
@@ -232,23 +257,26 @@ def standard_sizes(model, structure):
     return sizes[model.table.free]
 
 
-def _few_skills(directions, turns):
-    """Another basis of the rotations (d, q), each of few skills: sparse in the off-diagonal entries of its E."""
+def _few_skills(directions: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Return another basis of the rotations (d, q), in which each rotates few skills.
+
+    It makes the off-diagonal entries of the matrices E, ``turns`` (K, K, q), sparse.
+    """
     k, _, count = turns.shape
     if count == 0:
         return directions
-    off_diagonal = turns[~np.eye(k, dtype=bool)]  # which determines the diagonal, for units are fixed
+    off_diagonal = turns[~np.eye(k, dtype=bool)]  # it determines the diagonal, as units are fixed
     basis = sparse_basis(off_diagonal, np.ones(len(off_diagonal), dtype=bool))
     return directions @ np.linalg.lstsq(off_diagonal, basis, rcond=None)[0]
 
 
-def sparse_basis(directions, preferred, first=None):
-    """Another basis of the span of some directions (P, m), with many zeros.
+def sparse_basis(directions: np.ndarray, preferred: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
+    """Return another basis of the span of some directions (P, m), with many zeros.
 
-    For every entry in turn the direction that moves it by one and has the smallest sum of absolute entries (a linear
-    program, whose solutions have many exact zeros); of those the sparsest that are independent of each other and of
-    the columns ``first`` (P, q), which the basis begins with. Entries that are ``preferred`` (P,) suffice as the ones
-    to be moved if they tell all directions apart.
+    For every entry in turn a linear program finds the direction in the span in which this entry is one and the sum of
+    absolute entries smallest; such solutions have many exact zeros. The basis starts with the columns ``first`` (P, q)
+    and takes the sparsest of these directions that are linearly independent. Only entries that are ``preferred`` (P,)
+    are tried if they tell all directions apart.
     """
     count = directions.shape[1]
     first = np.empty((len(directions), 0)) if first is None else first
@@ -256,13 +284,13 @@ def sparse_basis(directions, preferred, first=None):
         return directions
     orthogonal = np.linalg.qr(directions)[0]
     length = np.linalg.norm(orthogonal, axis=1)
-    moving = np.flatnonzero(length > _NEGLIGIBLE)
-    chosen = moving[preferred[moving]]
+    not_zero = np.flatnonzero(length > _NEGLIGIBLE)
+    chosen = not_zero[preferred[not_zero]]
     if np.linalg.matrix_rank(orthogonal[chosen], tol=_NEGLIGIBLE) < count:
-        chosen = moving
+        chosen = not_zero
     chosen = chosen[np.argsort(-length[chosen])][:_MOST_PROGRAMS]
-    candidates = [_sparsest(orthogonal, row) for row in chosen] if count > 1 else []
-    candidates = np.hstack([*candidates, orthogonal])
+    sparse = [_sparsest(orthogonal, row) for row in chosen] if count > 1 else []
+    candidates = np.hstack([*sparse, orthogonal])
     candidates /= np.abs(candidates).max(axis=0)
     candidates[np.abs(candidates) < _NEGLIGIBLE] = 0.0
     order = np.lexsort((np.abs(candidates).sum(axis=0), np.count_nonzero(candidates, axis=0)))
@@ -276,39 +304,39 @@ def sparse_basis(directions, preferred, first=None):
     return basis
 
 
-def _sparsest(basis, row):
-    """The direction (P, 1) in the span of a basis (P, m) that moves ``row`` by one and little else."""
+def _sparsest(basis: np.ndarray, row: int) -> np.ndarray:
+    """Return the direction (P, 1) in the span of (P, m) in which entry ``row`` is one and many others are zero."""
     size, count = basis.shape
     identity = np.eye(size)
-    found = linprog(
+    program = linprog(
         np.append(np.zeros(count), np.ones(size)),
         A_ub=np.block([[basis, -identity], [-basis, -identity]]), b_ub=np.zeros(2 * size),
         A_eq=np.append(basis[row], np.zeros(size))[None], b_eq=[1.0],
         bounds=[(None, None)] * count + [(0.0, None)] * size, method="highs",
     )  # fmt: skip
-    if found.x is None:
+    if program.x is None:
         return basis[:, :1]
-    direction = basis @ found.x[:count]
-    still = np.abs(direction) < _NEGLIGIBLE
-    if not still.any():
+    direction = basis @ program.x[:count]
+    zero = np.abs(direction) < _NEGLIGIBLE
+    if not zero.any():
         return direction[:, None]
-    # the program stops at its own tolerance; the zeros it found determine the direction to rounding
-    return basis @ np.linalg.svd(basis[still])[2][-1][:, None]
+    # the solution is accurate to the program's tolerance; its zeros determine the direction up to rounding
+    return basis @ np.linalg.svd(basis[zero])[2][-1][:, None]
 
 
-def mixed_skills(direction, model, structure):
-    """Pairs (skill, other) such that the direction mixes the loadings on ``other`` into those on ``skill``.
+def mixed_skills(direction: np.ndarray, model: LatentSkillLaw, structure: Structure) -> tuple[tuple[str, str], ...]:
+    """Return pairs (skill, other) such that a direction mixes the loadings on ``other`` into those on ``skill``.
 
-    Empty where the direction is no rotation of the skills.
+    Empty where the direction is not a rotation of the skills.
     """
-    moved = np.zeros(model.table.layout.size)
-    moved[model.table.free] = direction
-    change = moved[model.table.layout.index("loadings")]
+    in_s = np.zeros(model.table.layout.size)
+    in_s[model.table.free] = direction
+    change = in_s[model.table.layout.index("loadings")]
     largest = np.abs(change).max()
     turn = -np.linalg.lstsq(structure.loadings, change, rcond=None)[0]
     if largest == 0.0 or np.abs(change + structure.loadings @ turn).max() > _NEGLIGIBLE * largest:
         return ()
     sd = np.sqrt(np.diag(structure.skill_cov))
     turn = np.abs(turn / sd[:, None] * sd)
-    found = np.argwhere((turn > 0.1 * turn.max()) & ~np.eye(len(sd), dtype=bool))
-    return tuple((model.skills[column], model.skills[row]) for row, column in found)
+    mixed = np.argwhere((turn > 0.1 * turn.max()) & ~np.eye(len(sd), dtype=bool))
+    return tuple((model.skills[column], model.skills[row]) for row, column in mixed)

@@ -1,32 +1,44 @@
-"""Rotated loadings of tables and of fitted models, and the derivatives that give them standard errors."""
+"""Rotated loadings, of tables and of fitted models, and the derivatives from which they get standard errors."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
 from ..numerics.linalg import cholesky_or_none
-from ..numerics.rotation import follow, rotate, rotation_derivative
+from ..numerics.rotation import Rotation, follow, rotate, rotation_derivative
+from ..parameters.structure import Layout, Structure
+from ..parameters.table import ParameterTable
 
-_TOLERANCE = 1e-8  # loadings that a rotation and the parameters it is said to belong to may differ by, relative
+_TOLERANCE = 1e-8  # relative difference allowed between a rotation's loadings and those of its parameters
 
 
-def rotate_loadings(matrix, method="geomin", oblique=True, normalize=False, starts=100, seed=0, **options):
-    """Rotate a matrix of loadings to simple structure: the best of many starts.
+def rotate_loadings(
+    matrix: pd.DataFrame | np.ndarray,
+    method: str = "geomin",
+    oblique: bool = True,
+    normalize: bool = False,
+    starts: int = 100,
+    seed: int = 0,
+    **options: Any,
+) -> Rotation:
+    """Rotate a matrix of loadings to simple structure, and return the best result of many starts.
 
     Parameters
     ----------
     matrix : DataFrame or array (J, K), J >= K
         Loadings of uncorrelated factors with unit variance.
     method : {"geomin", "oblimin", "quartimin", "varimax", "promax", "target"}
-        What is minimised; formulas in ``latentscale.numerics.rotation.rotate``.
+        What is minimised; formulas are in ``latentscale.numerics.rotation.rotate``.
     oblique : bool
-        Whether factors may correlate. varimax is orthogonal whatever is said here; promax is oblique only.
+        Whether factors may correlate. varimax is always orthogonal, and promax always oblique.
     normalize : bool
-        Kaiser's normalisation of rows.
+        Whether rows are normalised as by Kaiser.
     starts : int
-        The identity and ``starts - 1`` random orthogonal matrices.
+        Number of starts: the identity and ``starts - 1`` random orthogonal matrices.
     seed : int
     **options
         ``gamma`` of oblimin (0), ``epsilon`` of geomin (0.01), ``power`` of promax (4), ``target`` and ``weights`` of
@@ -76,7 +88,8 @@ def rotate_loadings(matrix, method="geomin", oblique=True, normalize=False, star
     )
 
 
-def _known(options):
+def _known(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a rotation, refused if one is unknown."""
     known = ("gamma", "epsilon", "power", "target", "weights")
     unknown = sorted(set(options) - set(known))
     if unknown:
@@ -84,7 +97,8 @@ def _known(options):
     return options
 
 
-def _check_frame(matrix):
+def _check_frame(matrix: pd.DataFrame) -> None:
+    """Refuse a table of loadings with repeated labels or missing entries."""
     for axis, labels in (("row", matrix.index), ("column", matrix.columns)):
         if labels.has_duplicates:
             repeated = sorted(set(labels[labels.duplicated()].astype(str)))
@@ -94,8 +108,8 @@ def _check_frame(matrix):
         raise DataError(f"Loadings are missing in rows {missing[:10]}: leave these rows out.")
 
 
-def _matched(name, frame, matrix):
-    """A DataFrame's values in the order of the matrix's rows and columns."""
+def _matched(name: str, frame: pd.DataFrame, matrix: pd.DataFrame) -> np.ndarray:
+    """Return a DataFrame's values in the order of the matrix's rows and columns."""
     same = set(frame.index) == set(matrix.index) and set(frame.columns) == set(matrix.columns)
     if not same or frame.shape != matrix.shape:
         raise DataError(
@@ -105,14 +119,14 @@ def _matched(name, frame, matrix):
     return frame.loc[matrix.index, matrix.columns].to_numpy()
 
 
-def orthogonal_loadings(structure):
-    """Loadings A = Lambda C of skills whose family effects are N(0, I), for Sigma = C C' (C lower triangular).
+def orthogonal_loadings(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
+    """Return loadings A = Lambda C of skills whose family effects are N(0, I), where Sigma = C C'.
 
     Returns
     -------
     loadings : array (J, K)
     root : array (K, K)
-        C.
+        C, lower triangular.
 
     Raises
     ------
@@ -130,11 +144,11 @@ def orthogonal_loadings(structure):
     return structure.loadings @ root, root
 
 
-def rotate_structure(structure, method="geomin", **options):
-    """Parameters of the same law of the data with rotated loadings.
+def rotate_structure(structure: Structure, method: str = "geomin", **options: Any) -> tuple[Structure, Rotation]:
+    """Return the parameters of the same law of the data with rotated loadings.
 
-    With A = Lambda C, Sigma = C C', and the rotation T of A, skills become T'C^-1 theta: loadings A (T^-1)', skill
-    covariance T'T, slopes B C'^-1 T. Other blocks do not change.
+    With A = Lambda C, Sigma = C C' and the rotation T of A, skills become T' C^-1 theta. Their loadings are A (T^-1)',
+    their covariance is T'T and their slopes are B C'^-1 T. Other blocks do not change.
 
     Parameters
     ----------
@@ -146,7 +160,7 @@ def rotate_structure(structure, method="geomin", **options):
     Returns
     -------
     structure : Structure
-        With ``skill_cov`` the factor correlations: unit variances.
+        Skills have unit variances, so that ``skill_cov`` are the correlations of the factors.
     rotation : Rotation
 
     Raises
@@ -167,17 +181,20 @@ def rotate_structure(structure, method="geomin", **options):
     """
     matrix, root = orthogonal_loadings(structure)
     rotation = rotate_loadings(matrix, method, **options)
-    return _turned(structure, root, rotation), rotation
+    return _rotated(structure, root, rotation), rotation
 
 
-def _turned(structure, root, rotation):
-    turned = structure.transformed(root @ np.linalg.inv(rotation.transform).T)
-    # unit variances, and zeros where factors are orthogonal, to the last digit
-    return replace(turned, loadings=rotation.loadings, skill_cov=rotation.correlation)
+def _rotated(structure: Structure, root: np.ndarray, rotation: Rotation) -> Structure:
+    """Return the parameters with rotated skills, given C of ``orthogonal_loadings`` and the rotation."""
+    rotated = structure.transformed(root @ np.linalg.inv(rotation.transform).T)
+    # variances are exactly one, and covariances of orthogonal factors exactly zero
+    return replace(rotated, loadings=rotation.loadings, skill_cov=rotation.correlation)
 
 
-def follow_structure(structure, rotation):
-    """The rotated parameters of a Structure near the one that was rotated: same minimum, same order and signs.
+def follow_structure(structure: Structure, rotation: Rotation) -> tuple[Structure, Rotation]:
+    """Return the rotated parameters of a Structure that is near the one that was rotated.
+
+    The same local minimum is followed, with columns in the same order and with the same signs.
 
     Parameters
     ----------
@@ -192,11 +209,13 @@ def follow_structure(structure, rotation):
     """
     matrix, root = orthogonal_loadings(structure)
     near = follow(matrix, rotation)
-    return _turned(structure, root, near), near
+    return _rotated(structure, root, near), near
 
 
-def rotated_table(table, rotation, skills=None):
-    """ParameterTable of rotated parameters: all loadings free, unit variances of skills, the rest as it was.
+def rotated_table(table: ParameterTable, rotation: Rotation, skills: Sequence[str] | None = None) -> ParameterTable:
+    """Return the ParameterTable of rotated parameters.
+
+    All loadings are free, skills have unit variances, and the rest is as it was.
 
     Parameters
     ----------
@@ -214,7 +233,7 @@ def rotated_table(table, rotation, skills=None):
     Raises
     ------
     DataError
-        If there is not one distinct name per skill.
+        If there is not one distinct name for each skill.
     """
     layout = table.layout
     k = layout.n_skills
@@ -228,18 +247,20 @@ def rotated_table(table, rotation, skills=None):
     return replace(table, skills=names, fixed=fixed)
 
 
-def rotation_jacobian(table, rotated, params, rotation):
-    """Derivative of rotated natural parameters with respect to the natural parameters they come from.
+def rotation_jacobian(
+    table: ParameterTable, rotated: ParameterTable, params: np.ndarray, rotation: Rotation
+) -> np.ndarray:
+    """Return the derivative of rotated natural parameters in the natural parameters from which they come.
 
-    Exact: the transform's derivative solves the linearised stationarity conditions of the criterion (implicit
-    function theorem), on the branch of the solution found, with columns in the order and with the signs they have.
-    Multiplied on both sides of the parameters' covariance it gives that of rotated loadings, correlations and slopes
+    It is exact. The derivative of the transform solves the linearised stationarity conditions of the criterion
+    (implicit function theorem), at the local minimum that was found, with columns in their order and with their signs.
+    J V J', with V the covariance of the parameters, is the covariance of rotated loadings, correlations and slopes
     (Jennrich 1973).
 
     Parameters
     ----------
     table : ParameterTable
-        P free parameters, in whatever form of identification.
+        P free parameters, in any form of identification.
     rotated : ParameterTable
         P* free parameters, as ``rotated_table`` makes it.
     params : array (P,)
@@ -250,7 +271,7 @@ def rotation_jacobian(table, rotated, params, rotation):
     Returns
     -------
     array (P*, P)
-        Of rank at most P: rotated parameters satisfy the stationarity conditions.
+        Of rank at most P, as rotated parameters satisfy the stationarity conditions.
 
     Raises
     ------
@@ -275,13 +296,13 @@ def rotation_jacobian(table, rotated, params, rotation):
         _free_directions(layout, table.free, block) for block in ("loadings", "slopes", "skill_cov")
     )
     inverse = np.linalg.inv(root)
-    half = np.tril(inverse @ d_cov @ inverse.T)  # dC = C half, the diagonal halved
+    half = np.tril(inverse @ d_cov @ inverse.T)  # dC = C half, where half has half the diagonal
     half[:, np.arange(len(root)), np.arange(len(root))] *= 0.5
     d_matrix = d_loadings @ root + matrix @ half
     rotated_loadings, correlation, turn = rotation_derivative(matrix, near, d_matrix)
     back = inverse.T @ near.transform  # slopes are B back
     d_back = inverse.T @ turn - inverse.T @ np.swapaxes(half, 1, 2) @ near.transform
-    # every other block stays as it is
+    # all other blocks are unchanged
     full = np.eye(layout.size)[:, table.free]
     full[layout.index("loadings").ravel()] = rotated_loadings.reshape(len(turn), -1).T
     full[layout.index("slopes").ravel()] = (d_slopes @ back + structure.slopes @ d_back).reshape(len(turn), -1).T
@@ -289,6 +310,6 @@ def rotation_jacobian(table, rotated, params, rotation):
     return full[rotated.free]
 
 
-def _free_directions(layout, free, block):
-    """Change (P, ...) of a block along each free parameter."""
+def _free_directions(layout: Layout, free: np.ndarray, block: str) -> np.ndarray:
+    """Return the change of a block along each free parameter, array (P, ...)."""
     return np.array([getattr(layout.unflatten(unit), block) for unit in np.eye(layout.size)[free]])
