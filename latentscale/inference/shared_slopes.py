@@ -159,12 +159,12 @@ def _alternative(
     The search starts from slopes that vary by ``size`` per standard deviation of their covariate.
     """
     structure = fit.model.space.structure(null.coordinates)
-    known = {one.block: one.rows for one in fit.model.effects}
+    known = {effects.block: effects.rows for effects in fit.model.effects}
     embedded, starts = with_effects(structure, known, larger.effects), {}
-    for one, rows in absent_effects(fit.model, larger):
-        where = [one.rows.index(row) for row in rows]
-        starts[one.block] = embedded.scales[one.block].copy()
-        starts[one.block][where] = size / one.spreads[where]
+    for effects, rows in absent_effects(fit.model, larger):
+        where = [list(effects.rows or ()).index(row) for row in rows]
+        starts[effects.block] = embedded.scales[effects.block].copy()
+        starts[effects.block][where] = size / effects.spreads[where]
     objective = larger.objective
     end = climb(objective, 0, "given", embedded.with_scales(**starts), _ITERATIONS, gtol=1e-2)
     if integration == "laplace" or not np.isfinite(end.value):

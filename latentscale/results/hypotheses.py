@@ -45,7 +45,7 @@ class Tests(Estimates):
             If the fits are not of the same scores, by the same integration rule, or not nested.
         """
         if hasattr(smaller, "estimate"):
-            return lr_test(self._results, smaller)
+            return lr_test(self._results, cast("LatentSkillResults", smaller))
         return self._test_of(smaller, "lr")
 
     def score_test(self, hypothesis: Hypothesis | None = None) -> pd.DataFrame | HypothesisTest:
