@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from ..inference import hypotheses, modification_indices, shared_slopes
 from ..inference.hypotheses import check_methods, named_test
