@@ -64,7 +64,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "latentscale").rglob("*.py")}
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "latentscale/report/templates").iterdir()}
     # py.typed tells type checkers that the annotations of the package are meant for them
-    wanted = data | modules | templates | {"latentscale/py.typed"}
+    wanted = data | modules | templates | {"latentscale/py.typed", "latentscale/__init__.pyi"}
     assert {name for name in names if not name.endswith("/")} == wanted
     assert all(name.startswith("latentscale/") for name in names)
 

@@ -1,5 +1,7 @@
 """What `import latentscale as ls` offers: the public names, and nothing beside them."""
 
+import subprocess
+import sys
 import types
 
 import latentscale as ls
@@ -24,3 +26,11 @@ def test_the_names_of_the_first_year_are_all_there():
 def test_submodules_are_not_listed_beside_the_public_names():
     assert sorted(dir(ls)) == sorted(ls.__all__)
     assert not [name for name in dir(ls) if isinstance(getattr(ls, name), types.ModuleType)]
+
+
+def test_importing_the_package_alone_loads_none_of_its_rooms_nor_numpy():
+    script = "import sys; import latentscale; print([name for name in sys.modules if name.startswith('latentscale.')], "
+    done = subprocess.run(
+        [sys.executable, "-c", script + "'numpy' in sys.modules)"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["[]", "False"]
