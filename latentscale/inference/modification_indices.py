@@ -1,4 +1,7 @@
-"""Score tests of loadings and correlations that are fixed at zero: modification indices (Sorbom 1989)."""
+"""Score tests of loadings and correlations that are fixed at zero: modification indices (Sorbom 1989).
+
+A parameter that is freed in such a test is said to be released.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -76,10 +79,10 @@ def modification_indices(fit: "LatentSkillResults") -> pd.DataFrame:
     for number, position in enumerate(tested):
         efficient = unexplained[number, number]
         if efficient <= _IDENTIFIED * information[position, position]:
-            rows.append((np.nan, 1, np.nan, np.nan, "not identified if freed alone"))
+            rows.append((np.nan, 1, np.nan, np.nan, "not identified if released alone"))
             continue
         statistic = score[number] ** 2 / efficient
         rows.append((statistic, 1, stats.chi2.sf(statistic, 1), score[number] / efficient, ""))
     names = [freed.names[position] for position in tested]
     columns = ["statistic", "df", "p_value", "expected_change", "note"]
-    return pd.DataFrame(rows, index=pd.Index(names, name="freed"), columns=columns)
+    return pd.DataFrame(rows, index=pd.Index(names, name="released"), columns=columns)
