@@ -296,12 +296,13 @@ def _collected(world: _World, replicates: Sequence[Replicate], influence: np.nda
     empty = np.full(len(parameters), np.nan)
     results = BootstrapResults(
         world.kind, world.seed, world.rule, parameters, np.array(world.params),
-        np.array([empty if one.params is None else one.params for one in replicates]),
-        np.array([one.llf for one in replicates]), np.array([one.converged for one in replicates]),
-        tuple(one.message for one in replicates), influence,
+        np.array([empty if replicate.params is None else replicate.params for replicate in replicates]),
+        np.array([replicate.llf for replicate in replicates]),
+        np.array([replicate.converged for replicate in replicates]),
+        tuple(replicate.message for replicate in replicates), influence,
     )  # fmt: skip
     if results.failed > _MOST_FAILED * len(replicates):
-        reasons = sorted({one.message for one in replicates if one.message})
+        reasons = sorted({replicate.message for replicate in replicates if replicate.message})
         warnings.warn(
             f"{results.failed} of {len(replicates)} replicates failed. Those are not a random part of the replicates, "
             f"so that intervals may be too narrow. The reasons are in .record, such as: {reasons[0]}",

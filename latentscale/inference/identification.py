@@ -157,7 +157,7 @@ def restrictions_beyond(model: LatentSkillLaw) -> int:
     Random effects that are independent across skills, such as random slopes, restrict K (K - 1) / 2 covariances for
     each term.
     """
-    return model.pattern.n_excess + sum(one.restrictions(model.pattern.n_skills) for one in model.effects)
+    return model.pattern.n_excess + sum(effects.restrictions(model.pattern.n_skills) for effects in model.effects)
 
 
 def _counting(model: LatentSkillLaw, rank: LocalRank) -> Finding:
@@ -176,7 +176,7 @@ def _counting(model: LatentSkillLaw, rank: LocalRank) -> Finding:
     testable = beyond + rank.n_rotations
     tested = f"; {testable} to spare, which can be tested" if testable else ", none to spare"
     if beyond > model.pattern.n_excess:
-        words = " and ".join(one.words for one in model.effects if one.restrictions(k))
+        words = " and ".join(effects.words for effects in model.effects if effects.restrictions(k))
         tested += f" ({words} being independent across skills gives {beyond - model.pattern.n_excess})"
     return Finding("counting", "ok", given + free + tested + ".", (), numbers)
 
@@ -281,7 +281,7 @@ def enough_families(model: LatentSkillLaw) -> Finding:
     numbers = {"needed": k + 1, "families": count}
     if count > k:
         return Finding("families", "ok", f"{count} families for {k} skills.", (), numbers)
-    names = tuple(one.name for one in model.table.parameters.of_kind(CORRELATION, COVARIANCE, VARIANCE))
+    names = tuple(parameter.name for parameter in model.table.parameters.of_kind(CORRELATION, COVARIANCE, VARIANCE))
     message = (
         f"{k} skills but only {count} families with data: the covariance of family effects needs more families than "
         "skills. Use fewer skills."

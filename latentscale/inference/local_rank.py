@@ -120,14 +120,18 @@ def random_point(model: LatentSkillLaw, rng: np.random.Generator) -> np.ndarray:
     cov = factor @ factor.T if pattern.correlated else np.eye(k)
     # changing the order of the draws would change the points
     scales = {
-        one.block: rng.uniform(0.3, 0.7, one.spreads.shape) * sd / one.spreads for one in model.effects if one.rows
+        effects.block: rng.uniform(0.3, 0.7, effects.spreads.shape) * sd / effects.spreads
+        for effects in model.effects
+        if effects.rows
     }
     structure = Structure(
         np.where(np.isnan(fixed), loadings, fixed), rng.uniform(-1.0, 0.5, j), 0.5 * rng.standard_normal((p, k)) * sd,
         cov * np.outer(sd, sd), np.exp(rng.uniform(np.log(20.0), np.log(60.0), j)),
         np.clip(model.chance, 0.05, 0.6), np.full(j, 0.95), 0.5 * rng.standard_normal((j, layout.n_link)),
     )  # fmt: skip
-    scales |= {one.block: rng.uniform(0.3, 0.7, one.spreads.shape) for one in model.effects if not one.rows}
+    scales |= {
+        effects.block: rng.uniform(0.3, 0.7, effects.spreads.shape) for effects in model.effects if not effects.rows
+    }
     return model.space.free_vector(structure.with_scales(**scales))
 
 
@@ -138,9 +142,9 @@ def off_zero(model: LatentSkillLaw, space: ParameterSpace | RestrictedSpace, v: 
     """
     structure = space.structure(v)
     sd, scales = np.sqrt(np.diag(structure.skill_cov)), {}
-    for one in model.effects:
-        unit = sd / one.spreads if one.rows else 1.0
-        scales[one.block] = np.maximum(np.abs(structure.scales[one.block]), _OFF_ZERO * unit)
+    for effects in model.effects:
+        unit = sd / effects.spreads if effects.rows else 1.0
+        scales[effects.block] = np.maximum(np.abs(structure.scales[effects.block]), _OFF_ZERO * unit)
     return space.free_vector(structure.with_scales(**scales))
 
 
@@ -249,9 +253,9 @@ def standard_sizes(model: LatentSkillLaw, structure: Structure) -> np.ndarray:
     sizes = np.ones(layout.size)
     sizes[layout.index("loadings")] = sd
     sizes[layout.index("slopes")] = model.design.x.std(axis=0)[:, None] / sd
-    for one in model.effects:
-        if one.rows:
-            sizes[layout.index(one.block)] = one.spreads / sd
+    for effects in model.effects:
+        if effects.rows:
+            sizes[layout.index(effects.block)] = effects.spreads / sd
     sizes[layout.slices["skill_cov"]] = 1.0 / (sd[rows] * sd[columns])
     sizes[layout.slices["precision"]] = 1.0 / structure.precision
     return sizes[model.table.free]

@@ -37,8 +37,8 @@ _ITERATIONS = 500  # of the quasi-Newton search
 def varying_terms(model: LatentSkillLaw) -> list[str]:
     """Return main-effect terms that differ within some family, for which slopes may vary between families."""
     products = model.design.interactions
-    found = [term for term in model.terms if term not in model.between_only and term not in products]
-    return [term for term in found if term not in model.random_terms]
+    within = [term for term in model.terms if term not in model.between_only and term not in products]
+    return [term for term in within if term not in model.random_terms]
 
 
 def shared_slopes(
@@ -120,7 +120,7 @@ def _against(
         if method == "score":
             observed = observed_variance_score(larger, model.table, params, terms, scores)
             statistic = one_sided_statistic(observed, scores.information)
-            law = np.array([one_sided_statistic(one, scores.information) for one in scores.simulated])
+            law = np.array([one_sided_statistic(score, scores.information) for score in scores.simulated])
             pvalue = float((1.0 + np.sum(law >= statistic)) / (1.0 + len(law)))
         else:
             null = _null_maximum(fit, integration)

@@ -340,7 +340,7 @@ def residual_tests(residuals: pd.DataFrame, fitted: pd.DataFrame | None = None) 
         if not (residuals.index.equals(fitted.index) and residuals.columns.equals(fitted.columns)):
             raise DataError("residuals and fitted must have the same rows and columns in the same order.")
         against = fitted.to_numpy(dtype=float)
-    rows = [_one_test(column, other) for column, other in zip(values.T, against.T, strict=True)]
+    rows = [_one_test(column, beside) for column, beside in zip(values.T, against.T, strict=True)]
     rows.append(_one_test(values.ravel(), against.ravel()))
     return pd.DataFrame(rows, index=[*residuals.columns, "(all)"])
 
