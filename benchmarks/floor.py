@@ -26,8 +26,9 @@ from common import leaderboard_model, machine
 from scale import simulated_model
 from scipy import special
 
-from latentscale.components.complete import effect_loadings, fixed_part
 from latentscale.components.curve import mean_score
+from latentscale.components.levels import effect_loadings
+from latentscale.components.linear_predictor import fixed_part
 from latentscale.estimation.search import starting_structures
 from latentscale.likelihood.marginal import adapted_nodes
 from latentscale.likelihood.modes import posterior_modes

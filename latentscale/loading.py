@@ -12,7 +12,7 @@ import pandas as pd
 
 from .components.shipped_laws import SHIPPED_LAWS
 from .errors import DataError
-from .estimation.fit import Estimate
+from .estimation.estimate import Estimate
 from .inference.covariance import Covariance
 from .likelihood.rules import IntegrationError, Rule
 from .model import LatentSkillModel

@@ -167,7 +167,7 @@ class LatentSkillModel(LatentSkillLaw):
             For unknown options, or options out of range.
         IdentificationError
             If the model is not identified; the message names the parameters concerned and says what to do.
-        latentscale.estimation.fit.FitInterrupted
+        latentscale.estimation.estimate.FitInterrupted
             On Ctrl-C; it has the best parameters so far.
 
         Warns

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import latentscale as ls
 from latentscale.cli import app
 from latentscale.cli.files import FILES
-from latentscale.estimation.fit import FitInterrupted
+from latentscale.estimation.estimate import FitInterrupted
 from latentscale.model import LatentSkillModel
 
 BENCHMARKS = ["mmlu", "arc", "gsm8k"]

@@ -6,19 +6,24 @@ With a share omega of outliers a score has one of two such laws with the same me
 is a tenth of its benchmark's, so that single odd scores move a fit less.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 from ..numerics import compiled
-from ..numerics.beta import log_density_terms, log_tail_terms, log_tails, shapes
+from ..numerics.beta import BetaTerms, log_density_terms, log_tail_terms, log_tails, shapes
 from ..numerics.log_gamma import gamma_derivatives
-from .score_laws import LawTerms, ScoreLaw
+from .score_laws import LawTerms, ScoreLaw, Values
 
-OUTLIER_PRECISION = 0.1  # that of outliers over that of other scores
-_NEAREST = 1e-12  # nearer to 0 or 1 doubles cannot tell a mean from the end, where there is no law
-_IN_PRECISION = {"p": 1, "mp": 1, "mmp": 1, "expected_mmp": 1, "pp": 2}  # how often each is differentiated in it
+OUTLIER_PRECISION = 0.1  # the precision of outliers divided by that of other scores
+_NEAREST = 1e-12  # means are kept this far from 0 and 1, where the beta law does not exist
+_IN_PRECISION = {"p": 1, "mp": 1, "mmp": 1, "expected_mmp": 1, "pp": 2}  # order of each derivative in the precision
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,20 @@ class Beta(ScoreLaw):
     location_word = "mean"
 
     @property
-    def expected_curvature(self):
-        """With outliers the log-density is not concave, and the expected curvature is that if one knew who they are."""
+    def expected_curvature(self) -> bool:  # type: ignore[override]
+        """True with outliers, as the log-density of the mixture is not concave.
+
+        The expected curvature is then that of a law in which one knows which scores are outliers.
+        """
         return bool(self.outliers)
 
-    def with_outliers(self, share):
-        """The law with a share of outliers."""
+    def with_outliers(self, share: float) -> Beta:
+        """Return the beta law with a share of outliers."""
         return Beta(float(share))
 
     @property
-    def notes(self):
-        """What is said of outliers."""
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on the outliers, if there are any."""
         if not self.outliers:
             return ()
         return (
@@ -57,29 +65,42 @@ class Beta(ScoreLaw):
 
     # --- likelihood -----------------------------------------------------------------------------------------------
 
-    def at_precision(self, phi):
-        """The log-gamma function and its first two derivatives at phi; with outliers at their precision too."""
-        found = gamma_derivatives(phi, 2)
-        return (*found, *gamma_derivatives(OUTLIER_PRECISION * phi, 2)) if self.outliers else tuple(found)
+    def at_precision(self, phi: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the log-gamma function and its first two derivatives at phi, and at the precision of outliers."""
+        values = gamma_derivatives(phi, 2)
+        return (*values, *gamma_derivatives(OUTLIER_PRECISION * phi, 2)) if self.outliers else tuple(values)
 
-    def terms(self, mu, nu, phi, at_phi, data, order):
-        """Log-density and derivatives."""
-        first = _with_expected(log_density_terms(mu, nu, phi, at_phi[:3], *data, order))
+    def terms(
+        self,
+        mu: np.ndarray,
+        nu: np.ndarray,
+        phi: np.ndarray,
+        at_phi: tuple[np.ndarray, ...],
+        data: tuple[np.ndarray, ...],
+        order: int,
+    ) -> LawTerms:
+        """Return the log-density and its derivatives."""
+        first = _with_expected(log_density_terms(mu, nu, phi, at_phi[:3], data[0], data[1], order))
         if not self.outliers:
             return first
-        wide = log_density_terms(mu, nu, OUTLIER_PRECISION * phi, at_phi[3:], *data, order)
+        wide = log_density_terms(mu, nu, OUTLIER_PRECISION * phi, at_phi[3:], data[0], data[1], order)
         return self._mixed(first, wide, order)
 
-    def tail_terms(self, mu, nu, phi, edge, upper, order):
-        """Logarithm of a tail probability and derivatives."""
+    def tail_terms(
+        self, mu: np.ndarray, nu: np.ndarray, phi: np.ndarray, edge: np.ndarray, upper: np.ndarray, order: int
+    ) -> LawTerms:
+        """Return the logarithm of a tail probability and its derivatives."""
         first = _with_expected(log_tail_terms(mu, nu, phi, edge, upper, order))
         if not self.outliers:
             return first
         return self._mixed(first, log_tail_terms(mu, nu, OUTLIER_PRECISION * phi, edge, upper, order), order)
 
-    def _mixed(self, first, wide, order):
-        """Terms of the mixture of two laws; expected ones are those if one knew which of the laws a score has."""
-        wide = _with_expected(wide)
+    def _mixed(self, first: LawTerms, outlying: BetaTerms, order: int) -> LawTerms:
+        """Return the terms of the mixture of two laws, differentiated in the precision of the first.
+
+        Expected values are averages of those of the two laws, as if one knew which of them a score has.
+        """
+        wide = _with_expected(outlying)
         scaled = {name: getattr(wide, name) for name in _IN_PRECISION}
         wide = wide._replace(
             **{name: value * OUTLIER_PRECISION ** _IN_PRECISION[name]
@@ -92,69 +113,73 @@ class Beta(ScoreLaw):
         }
         return mixture_terms(first, wide, self.outliers, order)._replace(**expected)
 
-    def compiled(self, order, asymptotes):
-        """Compiled loops (``numerics.compiled_beta``), without outliers and where numba is installed."""
+    def compiled(self, order: int, asymptotes: bool) -> tuple[Callable[..., None], tuple[str, ...]] | None:
+        """Return compiled loops (``numerics.compiled_beta``) where numba is installed and there are no outliers."""
         return None if self.outliers or not compiled.available() else compiled.beta_logistic(order, asymptotes)
 
-    def second_search(self):
-        """With outliers: from the mode if all scores were outliers."""
+    def second_search(self) -> tuple[ScoreLaw, float] | None:
+        """With outliers, begin the second search at the mode of a law in which all scores are outliers."""
         return (Beta(), OUTLIER_PRECISION) if self.outliers else None
 
     # --- the law itself -------------------------------------------------------------------------------------------
 
-    def _parts(self, phi):
-        """Shares and precisions of the laws that make up a mixture."""
+    def _components(self, phi: np.ndarray) -> tuple[tuple[float, np.ndarray], ...]:
+        """Return the share and the precision of each component of the mixture; one component without outliers."""
         if not self.outliers:
             return ((1.0, phi),)
         return ((1.0 - self.outliers, phi), (self.outliers, OUTLIER_PRECISION * phi))
 
-    def mean(self, mu, phi):
-        """The location is the mean."""
+    def mean(self, mu: Values, phi: Values) -> Any:
+        """Return the location, which is the mean."""
         return mu
 
-    def location(self, mean, phi):
-        """The mean is the location."""
+    def location(self, mean: Values, phi: Values) -> Any:
+        """Return the mean, which is the location."""
         return mean
 
-    def variance(self, mu, nu, phi):
-        """Var Y = mu (1 - mu) / (1 + phi), averaged over the laws of a mixture."""
-        return mu * nu * sum(share / (1.0 + precision) for share, precision in self._parts(phi))
+    def variance(self, mu: Values, nu: Values, phi: Values) -> Any:
+        """Return Var Y = mu (1 - mu) / (1 + phi), averaged over the components of the mixture."""
+        return mu * nu * sum(share / (1.0 + precision) for share, precision in self._components(phi))
 
-    def log_tails(self, mu, nu, phi, data):
-        """log P(Y <= y) and log P(Y >= y)."""
+    def log_tails(
+        self, mu: Values, nu: Values, phi: Values, data: tuple[np.ndarray, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return log P(Y <= y) and log P(Y >= y)."""
         y, rest = np.exp(data[0]), np.exp(data[1])
         tails = log_tails(*shapes(mu, nu, phi), y, rest)
         if not self.outliers:
             return tails
         wide = log_tails(*shapes(mu, nu, OUTLIER_PRECISION * phi), y, rest)
-        one, two = np.log1p(-self.outliers), np.log(self.outliers)
-        return [np.logaddexp(a + one, b + two) for a, b in zip(tails, wide, strict=True)]
+        log_shares = np.log1p(-self.outliers), np.log(self.outliers)
+        below, above = (np.logaddexp(a + log_shares[0], b + log_shares[1]) for a, b in zip(tails, wide, strict=True))
+        return below, above
 
-    def cdf(self, y, mu, phi):
-        """P(Y <= y)."""
+    def cdf(self, y: Values, mu: Values, phi: Values) -> Any:
+        """Return P(Y <= y)."""
         mu = np.clip(mu, _NEAREST, 1.0 - _NEAREST)
         return sum(
-            share * special.betainc(mu * precision, (1.0 - mu) * precision, y) for share, precision in self._parts(phi)
+            share * special.betainc(mu * precision, (1.0 - mu) * precision, y)
+            for share, precision in self._components(phi)
         )
 
-    def quantile(self, level, mu, phi):
-        """The score that a share ``level`` of scores lies below."""
+    def quantile(self, level: Values, mu: Values, phi: Values) -> Any:
+        """Return the quantile y with P(Y <= y) = level."""
         if self.outliers:
             return super().quantile(level, mu, phi)
         mu = np.clip(mu, _NEAREST, 1.0 - _NEAREST)
         return special.betaincinv(mu * phi, (1.0 - mu) * phi, level)
 
-    def draw(self, rng, mu, phi, choice=None):
-        """Scores drawn from the law; outliers are chosen before scores are drawn."""
+    def draw(self, rng: np.random.Generator, mu: Values, phi: Values, choice: np.ndarray | None = None) -> np.ndarray:
+        """Return scores drawn from the law; outliers are chosen before scores are drawn."""
         if self.outliers:
             uniform = rng.random(np.shape(mu)) if choice is None else choice
             phi = np.where(uniform < self.outliers, OUTLIER_PRECISION, 1.0) * phi
         return rng.beta(mu * phi, (1.0 - mu) * phi)
 
-    def log_density_table(self, y, mu, phi):
-        """Log-density of every score (R,) under every pair of mean and precision (S,), array (R, S)."""
+    def log_density_table(self, y: np.ndarray, mu: np.ndarray, phi: np.ndarray) -> np.ndarray:
+        """Return the log-density of every score (R,) under every pair of mean and precision (S,), an array (R, S)."""
         tables = []
-        for _, precision in self._parts(phi):
+        for _, precision in self._components(phi):
             a, b = mu * precision, (1.0 - mu) * precision
             out = np.outer(np.log(y), a - 1.0)
             out += np.outer(np.log1p(-y), b - 1.0)
@@ -163,19 +188,24 @@ class Beta(ScoreLaw):
             return tables[0]
         return np.logaddexp(tables[0] + np.log1p(-self.outliers), tables[1] + np.log(self.outliers))
 
-    def moment_precision(self, y, mu):
-        """From Var Y = mu (1 - mu) / (1 + phi), at least 2."""
+    def moment_precision(self, y: np.ndarray, mu: np.ndarray) -> float:
+        """Return the precision that solves Var Y = mu (1 - mu) / (1 + phi), at least 2."""
         variance = np.mean((y - mu) ** 2)
         return max(np.mean(mu * (1.0 - mu)) / max(variance, 1e-6) - 1.0, 2.0)
 
 
-def _with_expected(terms):
-    """The second derivative in the mean does not depend on the score, so that it is its own expectation."""
-    return LawTerms(*terms, terms.mm, terms.mmm, terms.mmp)
+def _with_expected(terms: BetaTerms) -> LawTerms:
+    """Return the terms with expected values: ``mm`` does not depend on the score, so that it is its own expectation."""
+    values: tuple[Any, ...] = (*terms, terms.mm, terms.mmm, terms.mmp)
+    return LawTerms(*values)
 
 
-def mixture_terms(first, second, share, order):
-    """Terms of log((1 - share) exp f_1 + share exp f_2) from those of f_1 and f_2: cumulants of a two-point law."""
+def mixture_terms(first: LawTerms, second: LawTerms, share: float, order: int) -> LawTerms:
+    """Return the terms of f = log((1 - share) exp f_1 + share exp f_2) from those of f_1 and f_2.
+
+    The derivatives of f are moments and cumulants of those of f_1 and f_2 under the posterior probabilities w and v of
+    the two components.
+    """
     one, two = first.f + np.log1p(-share), second.f + np.log(share)
     f = np.logaddexp(one, two)
     if order == 0:

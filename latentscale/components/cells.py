@@ -1,21 +1,30 @@
-"""The observed cells of a panel, laid out family by family, and within families LLM by LLM, for the likelihood."""
+"""Cells: the observed scores of a panel in long form, sorted by family and within families by LLM, for the likelihood.
+
+A cell is an observed score of one LLM on one benchmark. As cells of a family, and of an LLM, are consecutive, sums over
+them are sums over slices.
+"""
+
+
+from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
 
 from .score_laws import ScoreLaw
 
-# Cells and families of a part: its arrays stay near the cache, and what the interpreter adds to them is small.
-PART_CELLS = 16_384
-PART_FAMILIES = 1_024
+# The largest batch of families that a pass works on at a time: its arrays stay near the processor's cache, yet are so
+# long that the interpreter adds little to the time that they take.
+BATCH_CELLS = 16_384
+BATCH_FAMILIES = 1_024
 
 
 @dataclass(frozen=True)
 class Units:
-    """The units of a level of effects that have cells: families, or LLMs.
+    """The units of a level of effects, families or LLMs, that have cells.
 
     The cells of a unit are consecutive, and so are the units within each unit of the level above.
 
@@ -26,9 +35,9 @@ class Units:
     starts : int array (n,)
         First cell of each unit.
     parent : int array (n,) or None
-        Unit of the level above that each lies in, non-decreasing; None for the outermost level.
+        Unit of the level above that each unit lies in, non-decreasing; None for the outermost level.
     family : int array (n,)
-        Family that each lies in.
+        Family that each unit lies in.
     """
 
     of_cell: np.ndarray
@@ -36,24 +45,24 @@ class Units:
     parent: np.ndarray | None
     family: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.starts)
 
     @cached_property
-    def first(self):
-        """First unit within each unit of the level above."""
-        return np.flatnonzero(np.diff(self.parent, prepend=-1))
+    def first(self) -> np.ndarray:
+        """First unit within each unit of the level above, an int array."""
+        return np.flatnonzero(np.diff(np.asarray(self.parent), prepend=-1))
 
-    def sum_cells(self, values):
-        """Sums of cell values (C, ...) over each unit's cells, (n, ...)."""
+    def sum_cells(self, values: np.ndarray) -> np.ndarray:
+        """Return sums of values of the cells (C, ...) over the cells of each unit, (n, ...)."""
         return np.add.reduceat(values, self.starts, axis=0)
 
-    def sum_to_parent(self, values):
-        """Sums of units' values (n, ...) over each unit of the level above."""
+    def sum_to_parent(self, values: np.ndarray) -> np.ndarray:
+        """Return sums of values of the units (n, ...) over the units within each unit of the level above."""
         return np.add.reduceat(values, self.first, axis=0)
 
-    def sum_to_family(self, values):
-        """Sums of units' values (n, ...) over each family's units."""
+    def sum_to_family(self, values: np.ndarray) -> np.ndarray:
+        """Return sums of values of the units (n, ...) over the units of each family, (L, ...)."""
         if self.parent is None:
             return values
         return np.add.reduceat(values, np.flatnonzero(np.diff(self.family, prepend=-1)), axis=0)
@@ -70,32 +79,46 @@ class Cells:
     law : ScoreLaw
         The law of a score.
     data : tuple of arrays (C,)
-        What the law keeps of the scores (``ScoreLaw.data``).
+        The functions of the scores that the law's log-density needs (``ScoreLaw.data``).
     state : int8 array (C,)
-        0 a score inside (0, 1), 1 censored below ``edge``, 2 censored above ``1 - edge``.
+        0 where the score is observed, 1 where it is censored below ``edge``, 2 where it is censored above ``1 - edge``.
     edge : array (C,)
+        Half the rounding unit of the cell's benchmark.
     design : array (N, p)
         Covariates x_i of the LLMs.
     n_items, n_families : int
+        Numbers of benchmarks and of families, J and L.
     random : array (N, r) or None
-        Covariates of random slopes, about their means.
+        Covariates of the random slopes, less their means.
     """
 
     row: np.ndarray
     item: np.ndarray
     family: np.ndarray
     law: ScoreLaw
-    data: tuple
+    data: tuple[np.ndarray, ...]
     state: np.ndarray
     edge: np.ndarray
     design: np.ndarray
     n_items: int
     n_families: int
-    random: np.ndarray = None
+    random: np.ndarray | None = None
 
     @classmethod
-    def from_tables(cls, law, y, state, edge, family, design, random=None):
-        """Cells of an N x J score table; ``family`` holds codes 0..L-1, every family with a score."""
+    def from_tables(
+        cls,
+        law: ScoreLaw,
+        y: np.ndarray,
+        state: np.ndarray,
+        edge: np.ndarray,
+        family: np.ndarray,
+        design: np.ndarray,
+        random: np.ndarray | None = None,
+    ) -> Self:
+        """Return the cells of a table of scores, states (N, J) and families (N,).
+
+        ``family`` holds codes 0, ..., L - 1; every family has a score.
+        """
         row, item = np.nonzero(state >= 0)
         order = np.argsort(family[row], kind="stable")
         row, item = row[order], item[order]
@@ -105,130 +128,137 @@ class Cells:
             np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1, random,
         )  # fmt: skip
 
-    def __getstate__(self):
-        """What is pickled: the fields, without what was derived from them."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: the fields, without what was computed from them."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
-    def n_cells(self):
+    def n_cells(self) -> int:
+        """C, the number of cells."""
         return len(self.row)
 
     @property
-    def scores(self):
-        """The scores, shape (C,); where censored, the edge."""
+    def scores(self) -> np.ndarray:
+        """The scores (C,); those at the edge, ``edge`` or ``1 - edge``, where they are censored."""
         return self.law.scores(self.data)
 
     @cached_property
-    def starts(self):
-        """First cell of each family, shape (L,)."""
+    def starts(self) -> np.ndarray:
+        """First cell of each family, int array (L,)."""
         return np.searchsorted(self.family, np.arange(self.n_families))
 
     @cached_property
-    def bounds(self):
-        """Cell ranges of the families, shape (L + 1,)."""
+    def bounds(self) -> np.ndarray:
+        """Where the cells of each family begin, and where those of the last one end, int array (L + 1,)."""
         return np.append(self.starts, self.n_cells)
 
-    def units(self, level):
-        """Units of a level, ``"family"`` or ``"llm"``: those that have cells, in their order."""
+    def units(self, level: str) -> Units:
+        """Return the units of a level, ``"family"`` or ``"llm"``, that have cells, in the order of their cells."""
         return {"family": self._families, "llm": self._llms}[level]
 
     @cached_property
-    def _families(self):
+    def _families(self) -> Units:
         return Units(self.family, self.starts, None, np.arange(self.n_families))
 
     @cached_property
-    def _llms(self):
+    def _llms(self) -> Units:
         starts = np.flatnonzero(np.diff(self.row, prepend=-1))
         of_cell = np.repeat(np.arange(len(starts)), np.diff(starts, append=self.n_cells))
         family = self.family[starts]
         return Units(of_cell, starts, family, family)
 
     @cached_property
-    def llm_rows(self):
-        """Row of the design of each LLM that has cells, shape (n,), in the order of the cells."""
+    def llm_rows(self) -> np.ndarray:
+        """Row of the design of each LLM that has cells, int array (n,), in the order of the cells."""
         return self.row[self._llms.starts]
 
     @cached_property
-    def by_item(self):
-        """Sparse (J, C) matrix that sums a column of cell values over each benchmark's cells."""
+    def by_item(self) -> sparse.csr_array:
+        """Sparse matrix (J, C) that takes sums over the cells of each benchmark."""
         ones = np.ones(self.n_cells)
         return sparse.csr_array((ones, (self.item, np.arange(self.n_cells))), (self.n_items, self.n_cells))
 
     @cached_property
-    def by_family_item(self):
-        """Sparse (L J, C) matrix that sums a column of cell values over each family's cells of each benchmark."""
+    def by_family_item(self) -> sparse.csr_array:
+        """Sparse matrix (L J, C) that takes sums over the cells of each pair of family and benchmark."""
         where = self.family * self.n_items + self.item
         shape = (self.n_families * self.n_items, self.n_cells)
         return sparse.csr_array((np.ones(self.n_cells), (where, np.arange(self.n_cells))), shape)
 
     @cached_property
-    def random_cells(self):
-        """Covariates of random slopes of every cell's LLM, (C, r); (C, 0) where there are none."""
+    def random_cells(self) -> np.ndarray:
+        """Covariates of the random slopes of each cell's LLM, (C, r); (C, 0) where there are none."""
         return np.empty((self.n_cells, 0)) if self.random is None else self.random[self.row]
 
     @cached_property
-    def censored(self):
-        """Indices of the censored cells."""
+    def censored(self) -> np.ndarray:
+        """Indices of the censored cells, int array."""
         return np.flatnonzero(self.state)
 
-    def with_design(self, design):
-        """The same cells with other covariates."""
+    def with_design(self, design: np.ndarray) -> Self:
+        """Return the same cells with other covariates (N, p)."""
         return replace(self, design=np.ascontiguousarray(design, dtype=float))
 
-    def with_law(self, law):
-        """The same cells under another law, which keeps the same of scores."""
+    def with_law(self, law: ScoreLaw) -> Self:
+        """Return the same cells under another law, one that needs the same functions of the scores."""
         return replace(self, law=law)
 
-    def chosen(self, kept):
-        """The cells where ``kept`` (C,) is true; families that keep any become 0, 1, ..., the designs stay whole."""
+    def chosen(self, kept: np.ndarray) -> Self:
+        """Return the cells where ``kept`` (C,) is true, with the whole design; their families become 0, 1, ..."""
         left, family = np.unique(self.family[kept], return_inverse=True)
         return replace(self, **self._at(kept), family=family, n_families=len(left))
 
-    def part(self, first, last):
-        """The cells of families ``first`` to ``last - 1``, which become 0, 1, ...; the designs stay whole."""
+    def of_families(self, first: int, last: int) -> Self:
+        """Return the cells of families ``first`` to ``last - 1``, which become 0, 1, ..., with the whole design."""
         where = slice(self.bounds[first], self.bounds[last])
         return replace(self, **self._at(where), family=self.family[where] - first, n_families=last - first)
 
-    def with_item(self, row, family, y, state, edge):
-        """These cells and those of one further benchmark, sorted by family, LLM and benchmark.
+    def with_item(self, row: np.ndarray, family: np.ndarray, y: np.ndarray, state: np.ndarray, edge: float) -> Self:
+        """Return these cells and those of one further benchmark, sorted by family, LLM and benchmark.
 
         Parameters
         ----------
         row, family : int arrays (m,)
-            LLMs and families of the further cells, which have cells here too.
+            LLMs and families of the further cells; each has cells here too.
         y, state : arrays (m,)
+            Their scores and states.
         edge : float
+            Half the rounding unit of the further benchmark.
         """
         new = {"row": row, "family": family, "item": np.full(len(row), self.n_items), "state": state}
         new["edge"] = np.full(len(row), edge)
-        joined = {name: np.append(getattr(self, name), part) for name, part in new.items()}
+        joined = {name: np.append(getattr(self, name), further) for name, further in new.items()}
         order = np.lexsort((joined["item"], joined["row"], joined["family"]))
         joined = {name: values[order].astype(getattr(self, name).dtype) for name, values in joined.items()}
         data = tuple(np.append(old, more)[order] for old, more in zip(self.data, self.law.data(y), strict=True))
-        return replace(self, **joined, data=data, n_items=self.n_items + 1)
+        changes: dict[str, Any] = joined | {"data": data, "n_items": self.n_items + 1}
+        return replace(self, **changes)
 
-    def _at(self, where):
-        """Fields of some of the cells, but for the family."""
+    def _at(self, where: slice | np.ndarray) -> dict[str, Any]:
+        """Return the fields of some of the cells, without the family."""
         values = {name: getattr(self, name)[where] for name in ("row", "item", "state", "edge")}
         return values | {"data": tuple(column[where] for column in self.data)}
 
     @cached_property
-    def parts(self):
-        """Runs of families of at most ``PART_CELLS`` cells, one family at least: ((first, last + 1), Cells) of each."""
+    def batches(self) -> tuple[tuple[tuple[int, int], Self], ...]:
+        """Batches of consecutive families, for passes that work on one at a time: ((first, last + 1), Cells) of each.
+
+        A batch has at most ``BATCH_CELLS`` cells and ``BATCH_FAMILIES`` families, and at least one family.
+        """
         spans, first = [], 0
         while first < self.n_families:
-            last = int(np.searchsorted(self.bounds, self.bounds[first] + PART_CELLS, side="right")) - 1
-            last = min(max(last, first + 1), first + PART_FAMILIES, self.n_families)
+            last = int(np.searchsorted(self.bounds, self.bounds[first] + BATCH_CELLS, side="right")) - 1
+            last = min(max(last, first + 1), first + BATCH_FAMILIES, self.n_families)
             spans.append((first, last))
             first = last
         if len(spans) == 1:
             return ((spans[0], self),)
-        return tuple((span, self.part(*span)) for span in spans)
+        return tuple((span, self.of_families(*span)) for span in spans)
 
-    def span(self, level, first, last):
-        """The units of a level that lie in families ``first`` to ``last - 1``, as a slice."""
+    def span(self, level: str, first: int, last: int) -> slice:
+        """Return the slice of a level's units that lie in families ``first`` to ``last - 1``."""
         return slice(*np.searchsorted(self.units(level).family, [first, last]).tolist())
 
-    def sum_by_family(self, values):
-        """Sums of cell values (C, ...) over each family's cells, shape (L, ...)."""
+    def sum_by_family(self, values: np.ndarray) -> np.ndarray:
+        """Return sums of values of the cells (C, ...) over the cells of each family, (L, ...)."""
         return np.add.reduceat(values, self.starts, axis=0)

@@ -3,17 +3,21 @@
     mu = c + (d - c) F(eta),  F(eta) = expit(g(eta)),
 
 where c and d, c < d, are the lower and the upper asymptote, and g is eta itself (the logistic link) or a monotone
-spline with coordinates u of each benchmark's own (``numerics.monotone``). This is the only place that computes it:
-likelihoods, Huber losses, regressions of further scores and predictions all take the curve from here.
+spline whose coordinates u belong to the benchmark (``numerics.monotone``). Likelihoods, Huber losses, regressions of
+further scores and predictions all take the curve from this module.
 
-What a curve depends on beside eta are its *shapes*, each known by one character: c and d the asymptotes, 1 to 6 the
-coordinates of the link. Derivatives are named by what they are taken in, e standing for eta: ``eec`` is
+The parameters of a curve are its *shapes*, each with a name of one character: c and d are the asymptotes, 1 to 6 the
+coordinates of the link. A derivative is named after the variables in which it is taken, with e for eta: ``eec`` is
 d3 mu / d eta2 dc.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit, logit
 
 from ..errors import DataError
@@ -27,8 +31,14 @@ FREE_ASYMPTOTES = {"chance": "", "lower": "c", "both": "cd"}
 LINK = "123456"
 """Names of the coordinates of a monotone link."""
 UPPER_CENTRE = 3.5
+"""The logit of d at which estimated upper asymptotes start, and to which penalties draw them."""
 LOWER_FLOOR = 0.005
-_MARGIN = 0.02  # scores are kept this far from their asymptotes, as a share of the range, before the logit
+"""The least value of c at which estimated lower asymptotes start, and to which penalties draw them."""
+_MARGIN = 0.02  # scores are kept this far from their asymptotes, as a share of d - c, before the logit is taken
+
+
+NOT_COMPUTED: Any = None
+"""In place of an array that was not asked for."""
 
 
 class Curve(NamedTuple):
@@ -39,49 +49,59 @@ class Curve(NamedTuple):
     lower, upper : arrays (C, 1)
         c and d.
     rho : array (C, R) or None
-        Slopes of the spline; None under the logistic link.
+        Slopes of the spline at its knots; None under the logistic link.
     rho_by_link : array (C, R, G) or None
-        Their derivatives in the coordinates u.
+        The derivatives of rho in the coordinates u.
     """
 
     lower: np.ndarray
     upper: np.ndarray
-    rho: np.ndarray = None
-    rho_by_link: np.ndarray = None
+    rho: Any = None
+    rho_by_link: Any = None
 
     @classmethod
-    def of(cls, lower, upper, link=None, item=slice(None)):
-        """Curves from c and d (J,) and the links' coordinates (J, G) of benchmarks, those of the cells' ``item``."""
+    def of(
+        cls,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        link: np.ndarray | None = None,
+        item: Any = slice(None),
+    ) -> Self:
+        """Return the curves of the cells' benchmarks ``item``.
+
+        Asymptotes (J,) and the coordinates of links (J, G) are those of all benchmarks.
+        """
         ends = lower[item, None], upper[item, None]
         if link is None or not link.shape[1]:
             return cls(*ends)
         rho = monotone.slopes(link)
         return cls(*ends, rho[item], monotone.slopes_jacobian(rho)[item])
 
-    def part(self, where):
-        """The curves of some of the cells."""
+    def at(self, where: slice | np.ndarray) -> Curve:
+        """Return the curves of some of the cells."""
         link = (None, None) if self.rho is None else (self.rho[where], self.rho_by_link[where])
         return Curve(self.lower[where], self.upper[where], *link)
 
-    def predictor(self, eta):
-        """g(eta) at eta (C, M): what the logistic function is taken of."""
+    def predictor(self, eta: np.ndarray) -> np.ndarray:
+        """Return g(eta) at eta (C, M)."""
         if self.rho is None:
             return eta
         return combined(monotone.basis(eta, 0).E, self.rho[:, None, :])
 
-    def mean(self, eta):
-        """Mu and 1 - mu at eta (C, M), both without cancellation."""
+    def mean(self, eta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mu and 1 - mu at eta (C, M), both without cancellation."""
         share, rest = logistic_pair(self.predictor(eta))
         span = self.upper - self.lower
         return self.lower + span * share, (1.0 - self.upper) + span * rest
 
 
-def link_function(eta, link=None):
-    """F(eta) for benchmarks in the last axis of eta.
+def link_function(eta: np.ndarray, link: np.ndarray | None = None) -> np.ndarray:
+    """Return F(eta) for benchmarks along the last axis of eta.
 
     Parameters
     ----------
     eta : array (..., J)
+        Linear predictors.
     link : array (..., J, G), optional
         Coordinates of the benchmarks' links, which broadcast against eta; None, or G = 0, for the logistic link.
     """
@@ -90,37 +110,39 @@ def link_function(eta, link=None):
     return expit(combined(monotone.basis(eta, 0).E, monotone.slopes(link)))
 
 
-def between(share, lower, upper):
-    """c + (d - c) F of shares F."""
+def between(share: Any, lower: Any, upper: Any) -> Any:
+    """Return c + (d - c) F for shares F of the way from c to d."""
     return lower + (upper - lower) * share
 
 
-def mean_score(eta, lower, upper, link=None):
-    """Mu = c + (d - c) F(eta); arrays as for ``link_function``."""
+def mean_score(
+    eta: np.ndarray, lower: Any, upper: Any, link: np.ndarray | None = None
+) -> np.ndarray:
+    """Return mu = c + (d - c) F(eta); arrays as for ``link_function``."""
     return between(link_function(eta, link), lower, upper)
 
 
-def share_of_range(y, lower, upper):
-    """(y - c) / (d - c): the share of the way from one asymptote to the other at which a score lies."""
+def share_of_range(y: Any, lower: Any, upper: Any) -> Any:
+    """Return (y - c) / (d - c), the share of the way from the lower to the upper asymptote at which a score lies."""
     return (y - lower) / (upper - lower)
 
 
-def rough_predictor(y, lower, upper):
-    """Logits of scores between their asymptotes, kept off both ends: linear predictors for starting values."""
+def rough_predictor(y: Any, lower: Any, upper: Any) -> np.ndarray:
+    """Return logits of the shares of the range at which scores lie: linear predictors for starting values."""
     return logit(np.clip(share_of_range(y, lower, upper), _MARGIN, 1.0 - _MARGIN))
 
 
-def starting_lower(chance):
-    """Guessing levels moved off zero: where estimated lower asymptotes start, and what penalties draw them to."""
+def starting_lower(chance: npt.ArrayLike) -> np.ndarray:
+    """Return where estimated lower asymptotes start, and to what penalties draw them: the guessing level, off zero."""
     return np.maximum(chance, LOWER_FLOOR)
 
 
-def starting_upper(chance):
-    """Where estimated upper asymptotes start, and what penalties draw them to."""
+def starting_upper(chance: npt.ArrayLike) -> np.ndarray:
+    """Return where estimated upper asymptotes start, and to what penalties draw them."""
     return np.full(np.shape(chance), expit(UPPER_CENTRE))
 
 
-def check_room(asymptotes, chance, benchmarks):
+def check_room(asymptotes: str, chance: Any, benchmarks: Sequence[str]) -> None:
     """Refuse guessing levels that leave no room below an upper asymptote that is estimated.
 
     Raises
@@ -140,29 +162,31 @@ def check_room(asymptotes, chance, benchmarks):
 
 
 class CurveAt:
-    """Curves evaluated at linear predictors.
+    """Curves at linear predictors: mu, and its derivatives in eta and in the shapes.
 
     Parameters
     ----------
     eta : array (C, M)
-        Linear predictors; best in Fortran order.
+        Linear predictors; computations are fastest in Fortran order.
     curve : Curve
     order : int, 0 to 3
-        Highest derivative that will be asked for. Third derivatives are those with at least two etas.
+        Order of the highest derivative that will be asked for; of the third ones those in at least two etas.
     shapes : str
         Shapes whose derivatives will be asked for, in the order c, d, 1 to 6.
 
     Attributes
     ----------
     mu, nu : arrays (C, M)
-        The curve, and 1 - mu without cancellation.
+        The value of the curve, and 1 - mu without cancellation.
     """
 
-    def __init__(self, eta, curve, order, shapes=""):
+    def __init__(self, eta: np.ndarray, curve: Curve, order: int, shapes: str = "") -> None:
         self._order = order
         self._asymptotes = [(a, sign) for a, sign in (("c", -1.0), ("d", 1.0)) if a in shapes]
         self._coordinates = [(number, a) for number, a in enumerate(LINK) if a in shapes]
-        self._rho, self._basis = curve.rho, None
+        self._rho: Any = curve.rho
+        self._basis: Any = None
+        self._by_link: list[np.ndarray] = []
         if curve.rho is not None:
             eta = self._evaluate_spline(eta, curve)
         self._share, self._rest = logistic_pair(eta)
@@ -173,41 +197,41 @@ class CurveAt:
         if order >= 1:
             self._logistic()
 
-    def _evaluate_spline(self, eta, curve):
-        """g, keeping its derivatives in eta and those in the coordinates of the link."""
+    def _evaluate_spline(self, eta: np.ndarray, curve: Curve) -> np.ndarray:
+        """Return g, and keep its derivatives in eta and in the coordinates of the link."""
         self._basis = monotone.basis(eta, self._order)
-        wanted = [part if number <= self._order else None for number, part in enumerate(self._basis)]
+        bases = [basis if number <= self._order else None for number, basis in enumerate(self._basis)]
         rho = curve.rho[:, None, :]
-        self._g = [None if part is None else np.asfortranarray(self._combined(part, rho)) for part in wanted]
+        self._g = [NOT_COMPUTED if one is None else np.asfortranarray(self._combined(one, rho)) for one in bases]
         if self._order and self._coordinates:
-            self._by_link = [None if part is None else part @ curve.rho_by_link for part in wanted[:3]]
+            self._by_link = [NOT_COMPUTED if basis is None else basis @ curve.rho_by_link for basis in bases[:3]]
         return self._g[0]
 
-    def _logistic(self):
-        """Derivatives of the logistic function at g, and the same as they enter those of the curve under a spline."""
+    def _logistic(self) -> None:
+        """Compute the logistic function's derivatives in g, and those that the derivatives of a spline multiply."""
         f1, turn = self._share * self._rest, self._rest - self._share
-        factors = (1.0, turn, None if self._order < 3 else turn**2 - 2.0 * f1)[: self._order]
-        self._f = [None, *(f1 * factor for factor in factors)]
+        factors = (1.0, turn, NOT_COMPUTED if self._order < 3 else turn**2 - 2.0 * f1)[: self._order]
+        self._f = [NOT_COMPUTED, *(f1 * factor for factor in factors)]
         self._s = self._f if self._basis is None else self._scaled_first(factors)
 
-    # --- steps whose order of rounding a subclass may choose --------------------------------------------------------
+    # --- steps that a subclass may take in another order of rounding -----------------------------------------------
 
-    def _combined(self, part, rho):
-        """Sums of basis functions times slopes."""
-        return combined(part, rho)
+    def _combined(self, basis: np.ndarray, rho: np.ndarray) -> np.ndarray:
+        """Return sums of basis functions times slopes."""
+        return combined(basis, rho)
 
-    def _scaled_first(self, factors):
-        """The logistic function's derivatives, if wanted times d - c, from those over the first."""
+    def _scaled_first(self, factors: tuple[Any, ...]) -> list[np.ndarray]:
+        """Return the logistic function's derivatives from their ratios to the first, which a subclass may use."""
         return self._f
 
-    def _scaled_last(self, value):
-        """A derivative of the curve from one of F, or from one that was scaled before."""
+    def _scaled_last(self, value: np.ndarray) -> np.ndarray:
+        """Return a derivative of mu from one of F, which a subclass may have scaled by d - c before."""
         return self._span * value
 
     # --- derivatives -----------------------------------------------------------------------------------------------
 
-    def derivatives(self, pairs=True):
-        """Derivatives of mu by name, a dict of arrays (C, M); those that vanish everywhere are left out.
+    def derivatives(self, pairs: bool = True) -> dict[str, np.ndarray]:
+        """Return the derivatives of mu by name, arrays (C, M); those that vanish everywhere are left out.
 
         Parameters
         ----------
@@ -221,16 +245,16 @@ class CurveAt:
         if self._basis is None:
             out |= {name: self._span * value for name, value in of_f.items()}
         else:
-            found = self._spline_in_eta() | self._in_link(pairs)
-            out |= {name: self._scaled_last(value) for name, value in found.items()}
+            through_spline = self._spline_in_eta() | self._in_link(pairs)
+            out |= {name: self._scaled_last(value) for name, value in through_spline.items()}
             out |= self._mixed_in_link()
         for name, value in of_f.items():
             if len(name) < self._order:
                 out |= {name + a: sign * value for a, sign in self._asymptotes}
         return out
 
-    def _f_in_eta(self):
-        """Derivatives of F in eta: of the logistic link, and as far as asymptotes need them of others."""
+    def _f_in_eta(self) -> dict[str, np.ndarray]:
+        """Return derivatives of F in eta: all under the logistic link, those that asymptotes need under a spline."""
         names = ("e", "ee", "eee")[: self._order]
         if self._basis is None:
             return dict(zip(names, self._f[1:], strict=True))
@@ -242,8 +266,8 @@ class CurveAt:
             out["ee"] = rest[0] * g1 * g1 + f1 * g2
         return out
 
-    def _spline_in_eta(self):
-        """Derivatives of F in eta through g."""
+    def _spline_in_eta(self) -> dict[str, np.ndarray]:
+        """Return the derivatives of F in eta under a spline, by the chain rule through g."""
         (_, s1, *rest), (_, g1, g2, g3) = self._s, self._g
         out = {"e": s1 * g1}
         if self._order >= 2:
@@ -252,9 +276,10 @@ class CurveAt:
             out["eee"] = rest[1] * g1**3 + 3.0 * rest[0] * g1 * g2 + s1 * g3
         return out
 
-    def _in_link(self, pairs):
-        """Derivatives of F in the coordinates of the link, and in eta too."""
-        (_, s1, *rest), (_, g1, g2, _), out = self._s, self._g, {}
+    def _in_link(self, pairs: bool) -> dict[str, np.ndarray]:
+        """Return the derivatives of F in the coordinates of the link, and mixed ones with eta."""
+        (_, s1, *rest), (_, g1, g2, _) = self._s, self._g
+        out: dict[str, np.ndarray] = {}
         if not self._coordinates:
             return out
         if self._order >= 2:
@@ -271,15 +296,15 @@ class CurveAt:
                 out["ee" + a] = bent * e0 + 2.0 * first * e1 + s1 * self._by_link[2][..., number]
         return out | self._link_pairs() if self._order >= 2 and pairs else out
 
-    def _mixed_in_link(self):
-        """Derivatives of mu in a coordinate of the link and an asymptote."""
+    def _mixed_in_link(self) -> dict[str, np.ndarray]:
+        """Return the derivatives of mu in a coordinate of the link and an asymptote."""
         if self._order < 2 or not self._asymptotes:
             return {}
         plain = {a: self._f[1] * self._by_link[0][..., number] for number, a in self._coordinates}
         return {b + a: sign * value for a, value in plain.items() for b, sign in self._asymptotes}
 
-    def _link_pairs(self):
-        """Second derivatives of F in two coordinates of the link."""
+    def _link_pairs(self) -> dict[str, np.ndarray]:
+        """Return the second derivatives of F in two coordinates of the link."""
         _, s1, s2, *_ = self._s
         curved = monotone.slopes_curvature(self._rho[:, None, :], self._basis.E)
         out = {}
@@ -289,16 +314,16 @@ class CurveAt:
                 out[a + b] = heavy * self._by_link[0][..., m] + s1 * curved[..., n, m]
         return out
 
-    def predictor_derivatives(self):
-        """Derivatives of g in eta (C, M) and in the coordinates of the link (C, M, G), G = 0 for the logistic link."""
+    def predictor_derivatives(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return derivatives of g in eta (C, M) and in the coordinates of the link (C, M, G), G = 0 if logistic."""
         if self._basis is None:
             return np.ones(self.mu.shape), np.zeros((*self.mu.shape, 0))
         return self._g[1], self._by_link[0]
 
 
-def combined(part, rho):
-    """Sums of basis functions (..., R) times slopes, which broadcast."""
-    out = part[..., 0] * rho[..., 0]
-    for number in range(1, part.shape[-1]):
-        out += part[..., number] * rho[..., number]
+def combined(basis: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """Return the sums over R of basis functions (..., R) times slopes (..., R), which broadcast."""
+    out = basis[..., 0] * rho[..., 0]
+    for number in range(1, basis.shape[-1]):
+        out += basis[..., number] * rho[..., number]
     return out

@@ -1,16 +1,23 @@
-"""Forms of identification: which loadings are fixed, what Sigma may be, and how to reach the form.
+"""Forms of identification: which loadings are fixed, which covariances Sigma may have, and how to rotate into the form.
 
-For an invertible A, (theta, Lambda, B, Sigma) -> (A theta, Lambda A^-1, B A', A Sigma A') leaves the law of
-the scores unchanged: K^2 free dimensions, which anchors, an echelon block or a user's pattern take away.
+For an invertible A, the change (theta, Lambda, B, Sigma) -> (A theta, Lambda A^-1, B A', A Sigma A') leaves the law of
+the scores unchanged. These K^2 dimensions are not identified until anchors, an echelon block or a user's pattern fix
+them.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..checks import is_whole
 from ..errors import DataError, IdentificationError
+from ..parameters.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Pattern:
     fixed : array (J, K)
         Fixed loadings, NaN where free.
     correlated : bool
-        Whether correlations between family effects are free; else they are zero.
+        Whether correlations between family effects are free rather than zero.
     free_variance : bool array (K,)
         Skills whose unit is set by a fixed non-zero loading, so that their variance is free; the others
         have variance one.
@@ -34,30 +41,32 @@ class Pattern:
         ``"anchored"``, ``"echelon"``, ``"confirmatory"`` or ``"unrotated"``.
     """
 
-    skills: tuple
+    skills: tuple[str, ...]
     fixed: np.ndarray
     correlated: bool
     free_variance: np.ndarray
-    positive: tuple
+    positive: tuple[tuple[int, ...], ...]
     kind: str
 
     @property
-    def n_skills(self):
+    def n_skills(self) -> int:
+        """K, the number of skills."""
         return len(self.skills)
 
     @property
-    def n_excess(self):
-        """Restrictions on (Lambda, Sigma) beyond the K^2 that fix the form; negative means too few."""
+    def n_excess(self) -> int:
+        """Number of restrictions on (Lambda, Sigma) beyond the K^2 that identify them; negative if they are too few."""
         k = self.n_skills
         loadings = int(np.sum(~np.isnan(self.fixed)))
         covariances = 0 if self.correlated else k * (k - 1) // 2
         return loadings + covariances + int(np.sum(~self.free_variance)) - k * k
 
     @property
-    def reachable(self):
-        """Whether every law of the unrestricted model has this form (generically): then no fit is lost by it.
+    def reachable(self) -> bool:
+        """Whether rotation takes almost every Lambda and Sigma into this form, so that it does not restrict the model.
 
-        Columns of Lambda A^-1 can then be solved for one at a time, or the pivot block be made triangular.
+        That is so where the columns of Lambda A^-1 can be solved for one at a time, or the pivot block can be made
+        triangular.
         """
         if self.kind in ("unrotated", "echelon"):
             return True
@@ -65,23 +74,23 @@ class Pattern:
         return bool(self.correlated and np.all(per_column == self.n_skills))
 
     @property
-    def anchors(self):
-        """(benchmark, skill), as positions, of the loadings that settle the sign of their skill alone."""
+    def anchors(self) -> tuple[tuple[int, int], ...]:
+        """Positions (benchmark, skill) of the loadings that alone determine the sign of their skill."""
         return tuple((rows[0], skill) for skill, rows in enumerate(self.positive) if len(rows) == 1)
 
-    def reflect(self, structure):
-        """The same law with each skill's sign as the form wants it."""
+    def reflect(self, structure: Structure) -> Structure:
+        """Return the same law with the signs of the skills that the form prescribes."""
         signs = np.ones(self.n_skills)
         for skill, items in enumerate(self.positive):
             if items and structure.loadings[list(items), skill].sum() < 0.0:
                 signs[skill] = -1.0
         return structure.transformed(np.diag(signs))
 
-    def rotate_from(self, structure):
-        """An unrotated Structure in this form: exactly where ``reachable``, else as near as columns allow.
+    def rotate_from(self, structure: Structure) -> Structure:
+        """Rotate an unrotated Structure into this form: exactly if it is ``reachable``, else by least squares.
 
-        Column k of A^-1 is the vector w with Lambda w equal to the fixed loadings of skill k (least squares),
-        or, if all of those are zero, the direction that Lambda's fixed rows shrink most.
+        Column k of A^-1 is the least-squares solution w of Lambda w = the fixed loadings of skill k; if all of those
+        are zero, it is the right singular vector of the fixed rows of Lambda with the smallest singular value.
         """
         k = self.n_skills
         if self.kind == "unrotated":
@@ -110,23 +119,24 @@ class Pattern:
         sd = np.where(self.free_variance, 1.0, np.sqrt(np.diag(turned.skill_cov)))
         return self._impose(self.reflect(turned.transformed(np.diag(sd))))
 
-    def _impose(self, structure):
-        """Fixed loadings and the restrictions on Sigma exactly."""
+    def _impose(self, structure: Structure) -> Structure:
+        """Return the structure with the fixed loadings and the restrictions on Sigma set exactly."""
         loadings = np.where(np.isnan(self.fixed), structure.loadings, self.fixed)
         cov = structure.skill_cov
         if not self.correlated:
             cov = np.diag(np.where(self.free_variance, np.diag(cov), 1.0))
         return replace(structure, loadings=loadings, skill_cov=cov)
 
-    def fixed_covariance(self):
-        """Lower triangle of Sigma, NaN where free."""
+    def fixed_covariance(self) -> np.ndarray:
+        """Return the fixed values of the lower triangle of Sigma, NaN where an entry is free."""
         k = self.n_skills
         cov = np.full((k, k), np.nan if self.correlated else 0.0)
         cov[np.diag_indices(k)] = np.where(self.free_variance, np.nan, 1.0)
         return cov[np.tril_indices(k)]
 
 
-def _check_counts(n_skills, benchmarks):
+def _check_counts(n_skills: int, benchmarks: Sequence[str]) -> None:
+    """Refuse no skills, and more skills than benchmarks."""
     if n_skills < 1:
         raise DataError("A model needs at least one skill.")
     if n_skills > len(benchmarks):
@@ -136,26 +146,27 @@ def _check_counts(n_skills, benchmarks):
         )
 
 
-def _find(names, benchmarks, role):
+def _find(names: Sequence[str], benchmarks: Sequence[str], role: str) -> list[int]:
+    """Return the positions of benchmarks; refuse unknown and repeated names."""
     unknown = [name for name in names if name not in benchmarks]
     if unknown:
         raise DataError(f"Unknown {role} {unknown}; the panel's benchmarks are {list(benchmarks)}.")
     repeated = sorted({name for name in names if list(names).count(name) > 1})
     if repeated:
         raise DataError(f"Each {role} may be used once; {repeated} are used more often.")
-    return [benchmarks.index(name) for name in names]
+    return [list(benchmarks).index(name) for name in names]
 
 
 @dataclass(frozen=True)
 class Anchored:
-    """Each skill has an anchor benchmark, which loads on that skill alone, positively; diag Sigma = 1.
+    """Each skill has an anchor benchmark, which loads on that skill alone and positively; diag Sigma = 1.
 
     Parameters
     ----------
     anchors : dict
-        Skill name -> anchor benchmark.
+        From the name of each skill to its anchor benchmark.
     correlated : bool
-        False restricts Sigma to the identity: K(K-1)/2 testable restrictions.
+        False restricts Sigma to the identity, which is K (K - 1) / 2 restrictions that can be tested.
 
     Examples
     --------
@@ -163,16 +174,16 @@ class Anchored:
     Anchored(anchors={'math': 'math_lvl_5', 'instruction': 'ifeval'}, correlated=True)
     """
 
-    anchors: dict
+    anchors: dict[str, str]
     correlated: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.anchors, dict) or not self.anchors:
             raise DataError("Anchored takes a dict skill name -> anchor benchmark, with at least one skill.")
         object.__setattr__(self, "anchors", {str(skill): str(item) for skill, item in self.anchors.items()})
 
-    def resolve(self, benchmarks):
-        """Pattern on these benchmarks."""
+    def resolve(self, benchmarks: Sequence[str]) -> Pattern:
+        """Return the Pattern on the benchmarks of a panel."""
         _check_counts(len(self.anchors), benchmarks)
         rows = _find(list(self.anchors.values()), benchmarks, "anchors")
         k = len(rows)
@@ -191,15 +202,15 @@ class Echelon:
     Parameters
     ----------
     pivots : sequence of str
-        Pivot benchmarks, one per skill.
+        The pivot benchmarks, one for each skill.
     names : sequence of str, optional
-        Skill names; ``skill1``, ``skill2``, ... by default.
+        Names of the skills; ``skill1``, ``skill2``, ... by default.
     """
 
-    pivots: tuple
-    names: tuple = field(default=None)
+    pivots: Sequence[str]
+    names: Sequence[str] | None = field(default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.pivots, str):
             raise DataError("Echelon takes a list of pivot benchmarks.")
         object.__setattr__(self, "pivots", tuple(str(pivot) for pivot in self.pivots))
@@ -208,29 +219,29 @@ class Echelon:
             raise DataError("Echelon needs one distinct name per pivot.")
         object.__setattr__(self, "names", tuple(str(name) for name in names))
 
-    def resolve(self, benchmarks):
-        """Pattern on these benchmarks."""
+    def resolve(self, benchmarks: Sequence[str]) -> Pattern:
+        """Return the Pattern on the benchmarks of a panel."""
         _check_counts(len(self.pivots), benchmarks)
         rows = _find(self.pivots, benchmarks, "pivots")
         k = len(rows)
         fixed = np.full((len(benchmarks), k), np.nan)
         fixed[rows] = np.where(np.tri(k, dtype=bool), np.nan, 0.0)
         return Pattern(
-            self.names, fixed, False, np.zeros(k, dtype=bool), tuple((row,) for row in rows), "echelon"
+            tuple(self.names or ()), fixed, False, np.zeros(k, dtype=bool), tuple((row,) for row in rows), "echelon"
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Confirmatory:
-    """A user's pattern of loadings: benchmarks x skills, NaN = free, number = fixed.
+    """A user's pattern of loadings of benchmarks (rows) on skills (columns): NaN where free, else the fixed value.
 
-    A skill with a fixed non-zero loading has a free variance (the loading sets its unit), the others have
+    A skill with a fixed non-zero loading has a free variance, as that loading sets its unit; the others have
     variance one. Benchmarks of the panel that the frame does not list load freely on every skill.
 
     Parameters
     ----------
     loadings : DataFrame
-        Index benchmarks, columns skills.
+        Its index holds benchmarks, its columns skills.
     correlated : bool
         Whether correlations between skills are free.
     """
@@ -238,7 +249,7 @@ class Confirmatory:
     loadings: pd.DataFrame
     correlated: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         frame = self.loadings
         if not isinstance(frame, pd.DataFrame) or frame.shape[1] == 0:
             raise DataError("Confirmatory takes a DataFrame, benchmarks x skills, NaN where free.")
@@ -252,8 +263,8 @@ class Confirmatory:
             raise DataError("Confirmatory: a fixed loading must be finite.")
         object.__setattr__(self, "loadings", frame.rename(index=str, columns=str))
 
-    def resolve(self, benchmarks):
-        """Pattern on these benchmarks."""
+    def resolve(self, benchmarks: Sequence[str]) -> Pattern:
+        """Return the Pattern on the benchmarks of a panel."""
         frame = self.loadings
         _check_counts(frame.shape[1], benchmarks)
         _find(list(frame.index), benchmarks, "benchmarks in the loading pattern")
@@ -267,7 +278,7 @@ class Confirmatory:
         return Pattern(tuple(frame.columns), fixed, self.correlated, marked, positive, "confirmatory")
 
 
-def saved_form(form):
+def saved_form(form: Any) -> dict[str, Any]:
     """A form of identification in a form that JSON can hold; ``form_from`` reads it.
 
     Examples
@@ -285,7 +296,7 @@ def saved_form(form):
     return {"form": "confirmatory", **names, "loadings": loadings, "correlated": form.correlated}
 
 
-def form_from(saved):
+def form_from(saved: dict[str, Any]) -> Anchored | Echelon | Confirmatory:
     """The form of ``saved_form``."""
     if saved["form"] == "anchored":
         return Anchored(saved["anchors"], saved["correlated"])
@@ -295,7 +306,7 @@ def form_from(saved):
     return Confirmatory(frame, saved["correlated"])
 
 
-def form_source(form):
+def form_source(form: Any) -> str:
     """Python source of a form, with latentscale as ``ls`` and pandas as ``pd``.
 
     Examples
@@ -314,16 +325,18 @@ def form_source(form):
     return f"ls.Confirmatory(pd.DataFrame({loadings}, {list(frame.index)!r}, {list(frame.columns)!r}){more})"
 
 
-def unrotated(skills, n_items):
-    """All loadings free and Sigma = I: the law of every just-identified form, without its coordinates."""
+def unrotated(skills: Sequence[str], n_items: int) -> Pattern:
+    """Return the pattern with all loadings free and Sigma = I, of which every just-identified form is a rotation."""
     k = len(skills)
     return Pattern(
         tuple(skills), np.full((n_items, k), np.nan), False, np.zeros(k, dtype=bool), ((),) * k, "unrotated"
     )
 
 
-def identification_form(skills, benchmarks, scores):
-    """Anchored, Echelon or Confirmatory from what a user may give as ``skills``.
+def identification_form(
+    skills: Any, benchmarks: Sequence[str], scores: pd.DataFrame
+) -> Anchored | Echelon | Confirmatory:
+    """Return the form of identification that a user asks for.
 
     Parameters
     ----------
@@ -331,11 +344,11 @@ def identification_form(skills, benchmarks, scores):
         A dict means Anchored; a number of skills means Echelon with pivots chosen from the scores.
     benchmarks : tuple of str
     scores : DataFrame
-        N x J.
+        Of shape (N, J).
     """
     if is_whole(skills):
         _check_counts(int(skills), benchmarks)
-        return Echelon(choose_pivots(scores, int(skills)))
+        return Echelon(tuple(choose_pivots(scores, int(skills))))
     if isinstance(skills, dict):
         return Anchored(skills)
     if isinstance(skills, (Anchored, Echelon, Confirmatory)):
@@ -343,21 +356,21 @@ def identification_form(skills, benchmarks, scores):
     raise DataError(f"skills is a number of skills, or Anchored, Echelon or Confirmatory, not {skills!r}.")
 
 
-def resolve_skills(skills, benchmarks, scores):
-    """Pattern from what a user may give as ``skills``."""
+def resolve_skills(skills: Any, benchmarks: Sequence[str], scores: pd.DataFrame) -> Pattern:
+    """Return the Pattern on these benchmarks of the form that a user asks for; see ``identification_form``."""
     return identification_form(skills, benchmarks, scores).resolve(tuple(benchmarks))
 
 
-def choose_pivots(scores, k):
-    """Pivot benchmarks for an echelon form: pivoted orthogonalisation of the scores' correlations.
+def choose_pivots(scores: pd.DataFrame, k: int) -> list[str]:
+    """Choose pivot benchmarks for an echelon form by pivoted orthogonalisation of the correlations of the scores.
 
-    The benchmark whose correlations with all others are largest comes first, then the one with most left
-    over after the first is projected out, and so on.
+    First comes the benchmark with the largest sum of squared correlations with all others, then the one with the
+    largest sum after the first has been projected out, and so on.
     """
     correlation = scores.corr(min_periods=3).fillna(0.0).to_numpy().copy()
     np.fill_diagonal(correlation, 1.0)
     residual = correlation.copy()
-    chosen = []
+    chosen: list[int] = []
     for _ in range(k):
         size = np.sum(residual**2, axis=0)
         size[chosen] = -np.inf

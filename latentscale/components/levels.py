@@ -4,29 +4,35 @@ The linear predictor of LLM i of family l on benchmark j is
 
     eta_ij = b_j + lambda_j' B' x_i + sum_t v_it (s_t o lambda_j)' f_t,
 
-a sum over *terms*, each a vector f_t of K random effects of a unit of some level: of the family l, or of the LLM i.
-f_t ~ N(0, Sigma), the covariance of families' efficiency, or N(0, I), and independent of all others. A term enters with
-the loadings lambda_j, times scales s_t (standard deviations that are estimated; ones for the efficiency itself), times
-a covariate v_it (one, but for random slopes). So these are the terms that there are:
+where o is the entry-wise product, and the sum is over *terms*. A term is a vector f_t of K random effects of a unit of
+some level, of the family l or of the LLM i. f_t has the law N(0, Sigma), where Sigma is the covariance of families'
+efficiency, or N(0, I); different vectors are independent. A term enters with the loadings lambda_j, multiplied by
+scales s_t (standard deviations that are estimated, or ones) and by a covariate v_it (or by one). There are three terms:
 
-- efficiency of families: f = alpha_l ~ N(0, Sigma), s = 1, v = 1; in every model;
-- random slopes of families on a covariate q: f = z_lq ~ N(0, I), s = tau_q (K), v the covariate about its mean;
-- residual skills of LLMs: f = e_i ~ N(0, Sigma), s = kappa, one number, v = 1.
+- the efficiency of families: f = alpha_l ~ N(0, Sigma), s = 1, v = 1; in every model;
+- random slopes of families on covariate q: f = z_lq ~ N(0, I), s = tau_q (K,), v the covariate less its mean;
+- residual skills of LLMs: f = e_i ~ N(0, Sigma), s = kappa, a single number, v = 1.
 
-A *level* holds all terms of its units, outermost level first: the effects of a family are (alpha_l, z_l1, ..., z_lr),
-those of an LLM e_i. Everything that is done with effects goes through levels and their terms: a new term of this form
-is one more ``RandomEffects`` here. (Effects of another form, such as ones that touch a single benchmark, need loadings
-of their own: a term with another ``loadings``, ``chain`` and ``covariance``. A level above families needs its name in
-``NAMES`` and its units in ``components.cells``.)
+A *level* holds all terms of its units. The effects of a family are (alpha_l, z_l1, ..., z_lr), those of an LLM are e_i;
+levels stand in the order from the outermost one, families, to the innermost. Likelihood, simulation, posterior draws
+and storage all go through levels and their terms, so that a new term of this form is one more ``RandomEffects`` here.
+Effects of another form, such as ones that touch a single benchmark, need a term with other ``multiplied`` and
+``covariance``; a level above families needs its name in ``NAMES`` and its units in ``components.cells``.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from ..parameters.kinds import LLM_SD, SLOPE_SD, Kind
-from ..parameters.structure import ScaleBlock
+from ..parameters.structure import Layout, ScaleBlock, Structure
+from .cells import Cells
 
 NAMES = ("family", "llm")
 """Levels, outermost first: every unit of one lies within one unit of the level before it."""
@@ -39,13 +45,13 @@ class Term:
     Attributes
     ----------
     correlated : bool
-        Whether f ~ N(0, Sigma); else N(0, I).
+        Whether f ~ N(0, Sigma) rather than N(0, I).
     block : str or None
-        Block of standard deviations in s that scales them; None for scales of one.
+        Name of the block of standard deviations, in the structural vector, that scales them; None for scales of one.
     row : int or None
         Row of that block; None where the block is one number for all skills.
     covariate : int or None
-        Column, among the covariates of random slopes, that multiplies them; None for one.
+        Column of the covariates of random slopes that multiplies them; None where they are multiplied by one.
     """
 
     correlated: bool = True
@@ -53,15 +59,15 @@ class Term:
     row: int | None = None
     covariate: int | None = None
 
-    def scale(self, structure):
-        """s: array (K,), a number, or None for one."""
+    def scale(self, structure: Structure) -> Any:
+        """Return the scale s of the term: an array (K,), a number, or None for one."""
         if self.block is None:
             return None
         values = structure.scales[self.block]
         return values[0] if self.row is None else values[self.row]
 
-    def multiplied(self, structure, values, random):
-        """v (s o values), for values (..., K) of LLMs or cells with covariates of random slopes ``random`` (..., r)."""
+    def multiplied(self, structure: Structure, values: np.ndarray, random: np.ndarray) -> np.ndarray:
+        """Return v (s o values) for values (..., K) of LLMs or cells with covariates of random slopes (..., r)."""
         scale = self.scale(structure)
         if scale is None:
             return values
@@ -69,8 +75,8 @@ class Term:
             scale = random[..., self.covariate, None] * scale
         return scale * values
 
-    def covariance(self, structure):
-        """Of f, array (K, K)."""
+    def covariance(self, structure: Structure) -> np.ndarray:
+        """Return the covariance of f, an array (K, K)."""
         return structure.skill_cov if self.correlated else np.eye(len(structure.skill_cov))
 
 
@@ -79,27 +85,28 @@ EFFICIENCY = Term()
 
 @dataclass(frozen=True)
 class Level:
-    """The terms of one level.
+    """A level of random effects and the terms of its units.
 
     Attributes
     ----------
     name : {"family", "llm"}
     terms : tuple of Term
+        In the order of the unit's vector of effects, K for each.
     """
 
     name: str
-    terms: tuple
+    terms: tuple[Term, ...]
 
-    def slices(self, n_skills):
-        """(term, slice of the unit's effects) of every term."""
+    def slices(self, n_skills: int) -> list[tuple[Term, slice]]:
+        """Return each term with the slice of the unit's effects that it has."""
         return [(term, slice(n_skills * place, n_skills * (place + 1))) for place, term in enumerate(self.terms)]
 
-    def size(self, n_skills):
-        """D, the effects of a unit."""
+    def size(self, n_skills: int) -> int:
+        """Return D, the number of effects of a unit."""
         return n_skills * len(self.terms)
 
-    def loadings(self, structure, loadings, random):
-        """Effect loadings w (m, D) of m cells.
+    def loadings(self, structure: Structure, loadings: np.ndarray, random: np.ndarray) -> np.ndarray:
+        """Return the effect loadings w (m, D) of m cells: the derivatives of eta in the effects of the cell's unit.
 
         Parameters
         ----------
@@ -113,33 +120,35 @@ class Level:
             return self.terms[0].multiplied(structure, loadings, random)
         return np.hstack([term.multiplied(structure, loadings, random) for term in self.terms])
 
-    def covariance(self, structure):
-        """Of a unit's effects, block diagonal (D, D)."""
+    def covariance(self, structure: Structure) -> np.ndarray:
+        """Return the covariance of a unit's effects, a block diagonal array (D, D)."""
         k = len(structure.skill_cov)
         out = np.zeros((self.size(k),) * 2)
         for term, where in self.slices(k):
             out[where, where] = term.covariance(structure)
         return out
 
-    def added(self, structure, effects, random):
-        """What effects (..., D) add to the skills of LLMs, (..., K), given covariates of random slopes (..., r)."""
-        out = None
+    def added(self, structure: Structure, effects: np.ndarray, random: np.ndarray) -> np.ndarray:
+        """Return what effects (..., D) add to the skills of LLMs (..., K) with covariates of random slopes (..., r)."""
+        out: Any = None
         for term, where in self.slices(len(structure.skill_cov)):
-            part = term.multiplied(structure, effects[..., where], random)
-            out = part if out is None else out + part
+            by_term = term.multiplied(structure, effects[..., where], random)
+            out = by_term if out is None else out + by_term
         return out
 
-    def draws(self, rng, structure, size):
-        """Draws of the effects of ``size`` units, (size, D), term by term."""
-        root, parts = np.linalg.cholesky(structure.skill_cov), []
+    def draws(self, rng: np.random.Generator, structure: Structure, size: int) -> np.ndarray:
+        """Return draws of the effects of ``size`` units, an array (size, D), drawn term by term."""
+        root, effects = np.linalg.cholesky(structure.skill_cov), []
         for term in self.terms:
             z = rng.standard_normal((size, len(root)))
-            parts.append(z @ root.T if term.correlated else z)
-        return np.hstack(parts)
+            effects.append(z @ root.T if term.correlated else z)
+        return np.hstack(effects)
 
 
-def simulated_skills(rng, structure, family_codes, mean, random):
-    """Skills of n LLMs with simulated effects of all levels, array (n, K).
+def simulated_skills(
+    rng: np.random.Generator, structure: Structure, family_codes: np.ndarray, mean: np.ndarray, random: np.ndarray
+) -> np.ndarray:
+    """Return the skills of n LLMs with simulated effects of all levels, an array (n, K).
 
     Parameters
     ----------
@@ -161,7 +170,7 @@ def simulated_skills(rng, structure, family_codes, mean, random):
     return out
 
 
-# --- what a model may have beyond the efficiency of families -----------------------------------------------------
+# --- random effects beyond the efficiency of families -----------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -171,31 +180,32 @@ class RandomEffects:
     Attributes
     ----------
     kind : Kind
-        Of the standard deviations, whose name is also that of their block in s.
+        Kind of the standard deviations; its name is also that of their block in the structural vector.
     level : {"family", "llm"}
     correlated : bool
-        Whether effects have covariance Sigma, so that the axes of the skills stay free; else they are independent
-        across skills.
+        Whether the effects have covariance Sigma, so that skills can still be rotated, or are independent across
+        skills.
     rows : tuple of str or None
         Terms of the scaling whose slopes vary; None for effects without a covariate.
-    spreads : array, as the block
-        Standard deviations over LLMs of the covariates that multiply the effects, one where there is none. An effect's
-        scale times its spread is what it adds to skills, in their own unit.
+    spreads : array, of the shape of the block
+        Standard deviations over LLMs of the covariates that multiply the effects, one where there is none. The product
+        of an effect's scale and its spread is the standard deviation that it adds to a skill.
     start : float
-        Where fits start: that product.
+        The value of that product at which fits start.
     in_search : bool
-        Whether the search over starts knows of these effects. Those that fix the axes of the skills it does not.
+        Whether the search over starts includes these effects. It leaves out effects that are independent across
+        skills, as it works on rotated skills.
     steadies_precision : bool
-        Whether the precisions need a weak penalty next to these effects (``components.penalty``).
+        Whether the precisions need a weak penalty in models with these effects (``components.penalty``).
     option, words, sentence, note : str
-        The option of LatentSkillModel that asks for them; what they are called in messages; what they say of the model,
-        for reports; what a reader of their standard deviations must know, for summaries.
+        The option of LatentSkillModel that asks for them; their name in messages; a sentence on the model for reports;
+        a note on their standard deviations for summaries.
     """
 
     kind: Kind
     level: str
     correlated: bool
-    rows: tuple | None
+    rows: tuple[str, ...] | None
     spreads: np.ndarray
     start: float
     in_search: bool
@@ -206,33 +216,33 @@ class RandomEffects:
     note: str
 
     @property
-    def block(self):
+    def block(self) -> str:
         """Name of the block of standard deviations in s."""
         return self.kind.name
 
     @property
-    def scale_block(self):
-        """ScaleBlock in the table of parameters."""
+    def scale_block(self) -> ScaleBlock:
+        """Their standard deviations as a block of the parameter table."""
         return ScaleBlock(self.kind, self.rows)
 
     @property
-    def starting_scales(self):
-        """Where fits start, an array as the block."""
+    def starting_scales(self) -> np.ndarray:
+        """The standard deviations at which fits start, an array of the shape of the block."""
         return self.start / self.spreads
 
-    def restrictions(self, n_skills):
-        """Covariances between skills that are zero, beyond what fixes the axes."""
-        return 0 if self.correlated else len(self.rows) * n_skills * (n_skills - 1) // 2
+    def restrictions(self, n_skills: int) -> int:
+        """Return the number of covariances between skills that are zero in these effects: restrictions of the model."""
+        return 0 if self.correlated or self.rows is None else len(self.rows) * n_skills * (n_skills - 1) // 2
 
 
-def random_slopes(terms, covariates, n_skills):
-    """Slopes on some terms of the scaling vary between families, independently over skills: RandomEffects.
+def random_slopes(terms: Sequence[str], covariates: np.ndarray, n_skills: int) -> RandomEffects:
+    """Return random slopes: slopes on some terms that vary between families, independently across skills.
 
     Parameters
     ----------
     terms : sequence of r str
     covariates : array (n, r)
-        Of the LLMs, about their means.
+        Values of these terms for the LLMs, less their means.
     n_skills : int
     """
     spreads = covariates.std(axis=0)[:, None] * np.ones(n_skills)
@@ -244,8 +254,8 @@ def random_slopes(terms, covariates, n_skills):
     )  # fmt: skip
 
 
-def residual_skills():
-    """LLMs of one family differ by residual skills kappa e_i, with the covariance of families' efficiency."""
+def residual_skills() -> RandomEffects:
+    """Return residual skills of LLMs, kappa e_i, where e_i has the covariance of families' efficiency."""
     return RandomEffects(
         LLM_SD, "llm", correlated=True, rows=None, spreads=np.ones(1), start=0.2, in_search=True,
         steadies_precision=True, option="llm_effects", words="residual skills of LLMs",
@@ -255,18 +265,19 @@ def residual_skills():
     )  # fmt: skip
 
 
-def _listed(names):
+def _listed(names: Sequence[str]) -> str:
+    """Return names joined by commas and "and"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How a block of standard deviations makes terms.
+    """What kind of terms a block of standard deviations scales.
 
     Attributes
     ----------
     level : str
-        Whose effects they scale.
+        Name of the level whose effects they scale.
     correlated : bool
         Whether the effects have the covariance of families' efficiency.
     covariates : bool
@@ -277,43 +288,46 @@ class Scaling:
     correlated: bool
     covariates: bool
 
-    def terms(self, block, rows):
-        """Terms of a block with a number of rows, None for one number that all skills share: list of Term."""
+    def terms(self, block: str, rows: int | None) -> list[Term]:
+        """Return the terms of a block: one for each of its rows, or one if it is a single number (``rows=None``)."""
         if rows is None:
             return [Term(self.correlated, block)]
         return [Term(self.correlated, block, row, row if self.covariates else None) for row in range(rows)]
 
 
 SCALINGS = {SLOPE_SD.name: Scaling("family", False, True), LLM_SD.name: Scaling("llm", True, False)}
-"""How each block of standard deviations makes terms; a kind of random effects that is not listed here has none."""
+"""The kind of terms that each block of standard deviations scales, by the name of the block."""
 
 
-def with_effects(structure, known, effects):
-    """The same parameters in a model with more random effects, whose scales are zero where they are not known.
+def with_effects(
+    structure: Structure, known: dict[str, tuple[str, ...] | None], effects: Sequence[RandomEffects]
+) -> Structure:
+    """Return the same parameters in a model with further random effects, whose scales are zero.
 
     Parameters
     ----------
     structure : Structure
     known : dict of str to (tuple of str or None)
-        Rows of each block of scales that the structure has.
+        Rows of each block of scales that ``structure`` has.
     effects : sequence of RandomEffects
-        Of the model; they include those that are known.
+        The effects of the model, those of ``structure`` included.
     """
     scales = {}
-    for one in effects:
-        values = np.zeros_like(one.spreads)
-        if one.block in known and one.rows is None:
-            values = structure.scales[one.block]
-        elif one.block in known:
-            values[[one.rows.index(row) for row in known[one.block]]] = structure.scales[one.block]
-        scales[one.block] = values
+    for effect in effects:
+        values = np.zeros_like(effect.spreads)
+        rows = known.get(effect.block)
+        if effect.rows is not None and rows is not None:
+            values[[effect.rows.index(row) for row in rows]] = structure.scales[effect.block]
+        elif effect.block in known:
+            values = structure.scales[effect.block]
+        scales[effect.block] = values
     return replace(structure, scales=scales)
 
 
-def levels_of(structure):
-    """Levels of the effects under a Structure, outermost first: tuple of Level.
+def levels_of(structure: Structure) -> tuple[Level, ...]:
+    """Return the levels of effects that a Structure has, outermost first.
 
-    A block that is one number and exactly zero brings no effects: they would be integrated out for nothing.
+    A scale that is a single number and exactly zero leaves its effects out, so that they need not be integrated over.
     """
     return _levels(
         tuple(
@@ -324,26 +338,26 @@ def levels_of(structure):
     )
 
 
-def levels_in(layout):
-    """Levels of the effects whose scales a Layout has room for, be they zero or not: tuple of Level."""
+def levels_in(layout: Layout) -> tuple[Level, ...]:
+    """Return the levels of all effects whose scales are in a Layout, be they zero or not, outermost first."""
     return _levels(tuple((name, shape[0] if len(shape) == 2 else None) for name, shape in layout.scales))
 
 
-def family_effects(layout):
-    """D, the effects of a family."""
+def family_effects(layout: Layout) -> int:
+    """Return D, the number of effects of a family."""
     return levels_in(layout)[0].size(layout.n_skills)
 
 
 @lru_cache
-def _levels(blocks):
+def _levels(blocks: tuple[tuple[str, int | None], ...]) -> tuple[Level, ...]:
     terms = {"family": [EFFICIENCY]}
     for name, rows in blocks:
         terms.setdefault(SCALINGS[name].level, []).extend(SCALINGS[name].terms(name, rows))
     return tuple(Level(name, tuple(terms[name])) for name in NAMES if name in terms)
 
 
-def effect_loadings(structure, cells, levels=None):
-    """Effect loadings of every cell on the effects of its units, outermost level first: array (C, D_1 + D_2 + ...).
+def effect_loadings(structure: Structure, cells: Cells, levels: Sequence[Level] | None = None) -> np.ndarray:
+    """Return the derivatives of every cell's eta in the effects of its units, outermost level first.
 
     Parameters
     ----------
@@ -351,8 +365,12 @@ def effect_loadings(structure, cells, levels=None):
     cells : Cells
     levels : sequence of Level, optional
         All of the structure's levels by default.
+
+    Returns
+    -------
+    array (C, D_1 + D_2 + ...)
     """
     levels = levels_of(structure) if levels is None else levels
     loadings = structure.loadings[cells.item]
-    parts = [level.loadings(structure, loadings, cells.random_cells) for level in levels]
-    return parts[0] if len(parts) == 1 else np.hstack(parts)
+    by_level = [level.loadings(structure, loadings, cells.random_cells) for level in levels]
+    return by_level[0] if len(by_level) == 1 else np.hstack(by_level)

@@ -1,34 +1,40 @@
-"""Penalties added to the log-likelihood: weak ones on the shapes of benchmarks' curves, optional ones that shrink.
+"""Penalties added to the log-likelihood: weak ones on the shapes of benchmarks' curves, and optional shrinkage.
 
-Shapes: -((logit c - logit max(chance, floor)) / sd)^2 / 2 for a free lower asymptote, the same about ``UPPER_CENTRE``
-(``components.curve``) for logit d of a free upper one, and -(u / sd)^2 / 2 for each coordinate of a link, whose zero is
-the logistic function.
+Shapes. A free lower asymptote has the penalty -((logit c - logit max(chance, floor)) / sd)^2 / 2; logit d of a free
+upper asymptote has the same about ``UPPER_CENTRE`` (``components.curve``); each coordinate u of a link has
+-(u / sd)^2 / 2, as u = 0 is the logistic link.
 
-Shrinkage: with S the covariance of the covariates over the LLMs,
+Shrinkage. With S the covariance of the covariates over the LLMs, it is
 
     -tr(Lambda Sigma Lambda') / (2 e^2) - tr(Sigma^-1 B' S B) / (2 f^2).
 
-The first trace is the variance that families give to the benchmarks' linear predictors, summed over benchmarks; the
-second is the variance that covariates give to skills, in units of that of the family effects. Neither depends on the
-axes of the skills or on the units of the covariates.
+The first trace is the variance of the benchmarks' linear predictors that is due to families, summed over benchmarks;
+the second is the variance of skills that is due to covariates, in units of that of the family effects. Neither depends
+on the rotation of the skills or on the units of the covariates.
 
-Precisions, in models with residual skills of LLMs: -(log phi - log m)^2 / (2 s^2), m and s being those of the law of a
-score (``precision_centre`` and ``precision_sd``). A benchmark that a skill loads on by itself could otherwise be
-explained to the last digit by the residuals, and its precision would run to infinity (a Heywood case).
+Precisions, in models with residual skills of LLMs, have -(log phi - log m)^2 / (2 s^2), where m and s belong to the law
+of a score (``precision_centre`` and ``precision_sd``). Without it the residual skills could explain all scores of a
+benchmark that a skill loads on alone, and its precision would go to infinity (a Heywood case).
 
-Standard deviations of random slopes and of residual skills, where asked for: sum (log tau - r tau), with r the standard
-deviation of the slope's covariate, 1 for residuals. It keeps estimates off zero and moves others by less than a
-standard error (Chung, Rabe-Hesketh, Dorie, Gelman and Liu 2013, a gamma law of shape 2). At zero a model would say for
-certain that families do not differ. The rate, whose law has its mode at one standard deviation of family effects, is
-for skills that shrinkage has taken out of all benchmarks, of which the scores know nothing.
+Standard deviations tau of random slopes and of residual skills have, if asked for, sum (log tau - r tau), where r is
+the standard deviation of the slope's covariate, and 1 for residual skills: the log-density of a gamma law of shape 2
+(Chung, Rabe-Hesketh, Dorie, Gelman and Liu 2013). It keeps estimates off zero, where the model would say for certain
+that families do not differ, and moves others by less than a standard error. Its mode is at one standard deviation of
+the family effects, which matters only for skills that shrinkage has taken out of all benchmarks.
 """
 
+
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy import sparse
 from scipy.special import logit
 
+from ..parameters.structure import Layout
+from ..parameters.table import ParameterTable
 from .curve import starting_lower, starting_upper
 
 DEFAULT_SD = 2.0
@@ -37,26 +43,26 @@ DEFAULT_LINK_SD = 0.5
 
 @dataclass(frozen=True)
 class Penalty:
-    """The sum of all penalties, as a function of s.
+    """The sum of all penalties, as a function of the structural vector s.
 
     Attributes
     ----------
     parts : tuple of ShapePenalty, PrecisionPenalty, SpreadPenalty, Shrinkage
     """
 
-    parts: tuple
+    parts: tuple[ShapePenalty | PrecisionPenalty | SpreadPenalty | Shrinkage, ...]
 
-    def terms(self, s):
+    def terms(self, s: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient (S,)."""
-        found = [part.terms(s) for part in self.parts]
-        return sum(value for value, _ in found), sum((slope for _, slope in found), np.zeros(len(s)))
+        terms = [part.terms(s) for part in self.parts]
+        return sum(value for value, _ in terms), sum((slope for _, slope in terms), np.zeros(len(s)))
 
-    def hessian(self, s):
+    def hessian(self, s: np.ndarray) -> np.ndarray:
         """Second derivatives (S, S)."""
         return self.sparse_hessian(s).toarray()
 
-    def sparse_hessian(self, s):
-        """The same as a sparse array."""
+    def sparse_hessian(self, s: np.ndarray) -> sparse.csr_array:
+        """Return the second derivatives as a sparse array (S, S)."""
         return sum((part.hessian(s) for part in self.parts), sparse.csr_array((len(s), len(s))))
 
 
@@ -69,10 +75,11 @@ class ShapePenalty:
     where : int array (F,)
         Positions in s of the free asymptotes, then of the free coordinates of links.
     centre : array (F,)
-        On the logit scale for asymptotes, as it is for links.
+        Centres of the penalties, of asymptotes on the logit scale.
     sd : array (F,)
+        Standard deviations of the penalties.
     n_asymptotes : int
-        How many of the positions are asymptotes.
+        Number of positions that belong to asymptotes.
     """
 
     where: np.ndarray
@@ -81,8 +88,14 @@ class ShapePenalty:
     n_asymptotes: int
 
     @classmethod
-    def for_table(cls, table, chance, asymptote_sd=DEFAULT_SD, link_sd=DEFAULT_LINK_SD):
-        """Penalty for the free shapes of ``table``; ``chance`` (J,) are the guessing levels."""
+    def for_table(
+        cls,
+        table: ParameterTable,
+        chance: np.ndarray,
+        asymptote_sd: float = DEFAULT_SD,
+        link_sd: float = DEFAULT_LINK_SD,
+    ) -> Self:
+        """Return the penalty on the free shapes of a parameter table; ``chance`` (J,) holds the guessing levels."""
         index = [table.layout.index(name) for name in ("lower", "upper")]
         centres = [starting_lower(chance), starting_upper(chance)]
         where, centre = np.concatenate(index), logit(np.concatenate(centres))
@@ -93,8 +106,8 @@ class ShapePenalty:
         sd = np.concatenate([np.full(len(where), asymptote_sd), np.full(len(link), link_sd)])
         return cls(np.concatenate([where, link]), np.append(centre, np.zeros(len(link))), sd, len(where))
 
-    def _distance(self, s):
-        """Distances from the centres over their variances, and the slope and bend of the scale they are on."""
+    def _distance(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return (x - centre) / sd^2, dx/ds and d2x/ds2, with x the logit of an asymptote or a link coordinate."""
         value, n = s[self.where], self.n_asymptotes
         bounded = value[:n]
         slope, bend = np.ones(len(value)), np.zeros(len(value))
@@ -103,14 +116,14 @@ class ShapePenalty:
         position = np.concatenate([logit(bounded), value[n:]])
         return (position - self.centre) / self.sd**2, slope, bend
 
-    def terms(self, s):
+    def terms(self, s: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient (S,)."""
         distance, slope, _ = self._distance(s)
         gradient = np.zeros(len(s))
         gradient[self.where] = -distance * slope
         return float(-0.5 * np.sum((distance * self.sd) ** 2)), gradient
 
-    def hessian(self, s):
+    def hessian(self, s: np.ndarray) -> sparse.csr_array:
         """Second derivatives (S, S), a sparse diagonal."""
         distance, slope, bend = self._distance(s)
         diagonal = np.zeros(len(s))
@@ -120,7 +133,7 @@ class ShapePenalty:
 
 @dataclass(frozen=True)
 class PrecisionPenalty:
-    """Penalty on the logarithms of precisions; see the module.
+    """Penalty on the logarithms of precisions; see the docstring of the module.
 
     Attributes
     ----------
@@ -134,14 +147,14 @@ class PrecisionPenalty:
     centre: float
     sd: float
 
-    def terms(self, s):
+    def terms(self, s: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient (S,)."""
         distance = np.log(s[self.where] / self.centre)
         gradient = np.zeros(len(s))
         gradient[self.where] = -distance / self.sd**2 / s[self.where]
         return float(-0.5 * np.sum(distance**2) / self.sd**2), gradient
 
-    def hessian(self, s):
+    def hessian(self, s: np.ndarray) -> sparse.csr_array:
         """Second derivatives (S, S), a sparse diagonal."""
         phi = s[self.where]
         diagonal = np.zeros(len(s))
@@ -151,12 +164,12 @@ class PrecisionPenalty:
 
 @dataclass(frozen=True)
 class SpreadPenalty:
-    """Penalty that keeps standard deviations off zero; see the module.
+    """Penalty that keeps standard deviations off zero; see the docstring of the module.
 
     Attributes
     ----------
     where : int array (M,)
-        Positions in s of the standard deviations, whose signs do not matter.
+        Positions in s of the standard deviations, which count by their absolute values.
     rate : array (M,)
         r.
     """
@@ -164,14 +177,14 @@ class SpreadPenalty:
     where: np.ndarray
     rate: np.ndarray
 
-    def terms(self, s):
+    def terms(self, s: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient (S,)."""
         gradient = np.zeros(len(s))
         size, sign = np.abs(s[self.where]), np.sign(s[self.where])
         gradient[self.where] = sign * (1.0 / size - self.rate)
         return float(np.sum(np.log(size) - self.rate * size)), gradient
 
-    def hessian(self, s):
+    def hessian(self, s: np.ndarray) -> sparse.csr_array:
         """Second derivatives (S, S), a sparse diagonal."""
         diagonal = np.zeros(len(s))
         diagonal[self.where] = -1.0 / s[self.where] ** 2
@@ -180,7 +193,7 @@ class SpreadPenalty:
 
 @dataclass(frozen=True)
 class Shrinkage:
-    """Shrinkage of loadings and slopes; see the module.
+    """Shrinkage of loadings and slopes; see the docstring of the module.
 
     Attributes
     ----------
@@ -188,23 +201,25 @@ class Shrinkage:
     design_cov : array (p, p)
         S.
     effects, slopes : float or None
-        e and f; None for no penalty.
+        e and f; None where that penalty is absent.
     """
 
-    layout: object
+    layout: Layout
     design_cov: np.ndarray
-    effects: float
-    slopes: float
+    effects: float | None
+    slopes: float | None
 
-    def _weights(self):
+    def _weights(self) -> list[float]:
+        """Return 1 / e^2 and 1 / f^2, zero for a penalty that is absent."""
         return [0.0 if sd is None else 1.0 / sd**2 for sd in (self.effects, self.slopes)]
 
-    def _blocks(self, s):
+    def _blocks(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return Lambda, B, Sigma and the inverse of Sigma."""
         structure = self.layout.unflatten(s)
         return structure.loadings, structure.slopes, structure.skill_cov, np.linalg.inv(structure.skill_cov)
 
-    def _flat(self, loadings, slopes, cov):
-        """Derivatives by block as a vector (S,); ``cov`` is symmetric G with df = <dSigma, G>."""
+    def _flat(self, loadings: np.ndarray, slopes: np.ndarray, cov: np.ndarray) -> np.ndarray:
+        """Return derivatives by block as a vector (S,); that in Sigma is the symmetric G with df = tr(G dSigma)."""
         out = np.zeros(self.layout.size)
         rows, columns = self.layout.triangle
         out[self.layout.slices["loadings"]] = loadings.ravel()
@@ -212,7 +227,7 @@ class Shrinkage:
         out[self.layout.slices["skill_cov"]] = np.where(rows == columns, 1.0, 2.0) * cov[rows, columns]
         return out
 
-    def terms(self, s):
+    def terms(self, s: np.ndarray) -> tuple[float, np.ndarray]:
         """Value and gradient (S,)."""
         loadings, slopes, cov, inverse = self._blocks(s)
         w, v = self._weights()
@@ -221,8 +236,8 @@ class Shrinkage:
         in_cov = 0.5 * (v * inverse @ explained @ inverse - w * loadings.T @ loadings)
         return float(value), self._flat(-w * loadings @ cov, -v * self.design_cov @ slopes @ inverse, in_cov)
 
-    def hessian(self, s):
-        """Second derivatives, a sparse array (S, S), one coordinate of loadings, slopes and Sigma after the other."""
+    def hessian(self, s: np.ndarray) -> sparse.csr_array:
+        """Second derivatives, a sparse array (S, S), computed for one entry of s after another."""
         loadings, slopes, cov, inverse = self._blocks(s)
         w, v = self._weights()
         explained = slopes.T @ self.design_cov @ slopes
@@ -232,8 +247,8 @@ class Shrinkage:
         for position in np.concatenate([np.arange(block.start, block.stop) for block in blocks]):
             unit = np.zeros(len(s))
             unit[position] = 1.0
-            moved = self.layout.unflatten(unit)
-            d_loadings, d_slopes, d_cov = moved.loadings, moved.slopes, moved.skill_cov
+            change = self.layout.unflatten(unit)
+            d_loadings, d_slopes, d_cov = change.loadings, change.slopes, change.skill_cov
             mixed = slopes.T @ self.design_cov @ d_slopes
             turned = inverse @ d_cov @ pulled
             in_cov = 0.5 * v * (inverse @ (mixed + mixed.T) @ inverse - turned - turned.T)

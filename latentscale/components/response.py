@@ -1,27 +1,34 @@
-"""The log-likelihood of one score as a function of its linear predictor and of its benchmark's shapes.
+"""The log-likelihood of one score as a function of its linear predictor eta and of its benchmark's shapes.
 
-With mu(eta) the benchmark's curve (``components.curve``) and f the log-density of the law of a score
-(``components.score_laws``) in the location mu and the precision phi, h(eta) = f(y; mu(eta), phi). The *shapes* of a
-benchmark that h depends on beside eta are each known by one character: p the precision phi, c and d the asymptotes, 1
-to 6 the coordinates of the link. Here the derivatives of the law and of the curve are joined by the chain rule.
+It is h(eta) = f(y; mu(eta), phi), where mu is the benchmark's curve (``components.curve``) and f is the log-density of
+the law of a score (``components.score_laws``) with location mu and precision phi. The *shapes* of a benchmark, on which
+h depends beside eta, have names of one character: p is the precision phi, c and d are the asymptotes, 1 to 6 the
+coordinates of the link. This module joins the derivatives of the law and of the curve by the chain rule.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from ..parameters.structure import Structure
+from .cells import Cells
 from .curve import Curve, CurveAt, mean_score
+from .score_laws import LawTerms, ScoreLaw
 
 
-def derivative_names(order, shapes=""):
-    """Names of h's derivatives up to an order: e stands for eta, so that ``eec`` is d3 h / d eta2 dc.
+def derivative_names(order: int, shapes: str = "") -> list[str]:
+    """Return the names of the derivatives of h up to an order; e stands for eta, so that ``eec`` is d3 h / d eta2 dc.
 
     Parameters
     ----------
     order : int, 0 to 3
-        Third derivatives are those with at least two etas.
+        Of the third derivatives only those in at least two etas are included.
     shapes : str
-        Shapes that count beside the precision, in the order c, d, 1 to 6.
+        Shapes beside the precision, in the order c, d, 1 to 6.
     """
     every = "p" + shapes
     names = ["e", *every] if order >= 1 else []
@@ -34,58 +41,68 @@ def derivative_names(order, shapes=""):
 
 
 class CellParameters(NamedTuple):
-    """What h of each cell depends on beside eta: the precision (C, 1), what the law needs of it, and the curve.
+    """The parameters of h at each cell, beside eta.
 
     Attributes
     ----------
     phi : array (C, 1)
+        Precisions.
     at_phi : tuple of arrays (C, 1)
-        ``ScoreLaw.at_precision``.
+        Functions of the precision that the law needs (``ScoreLaw.at_precision``).
     curve : Curve
     """
 
     phi: np.ndarray
-    at_phi: tuple
+    at_phi: tuple[np.ndarray, ...]
     curve: Curve
 
-    def part(self, where):
-        """Those of a slice of the cells."""
-        return CellParameters(self.phi[where], tuple(values[where] for values in self.at_phi), self.curve.part(where))
+    def at(self, where: slice | np.ndarray) -> CellParameters:
+        """Return the parameters of some of the cells."""
+        return CellParameters(self.phi[where], tuple(values[where] for values in self.at_phi), self.curve.at(where))
 
 
-def cell_parameters(structure, cells):
-    """Response parameters of every cell."""
+def cell_parameters(structure: Structure, cells: Cells) -> CellParameters:
+    """Return the parameters of h at every cell."""
     item = cells.item
     at_phi = tuple(values[item, None] for values in cells.law.at_precision(structure.precision))
     curve = Curve.of(structure.lower, structure.upper, structure.link, item)
     return CellParameters(structure.precision[item, None], at_phi, curve)
 
 
-def cell_terms(eta, parameters, cells, where, order, shapes="", expected=False):
-    """h and its derivatives for the cells of a slice.
+def cell_terms(
+    eta: np.ndarray,
+    parameters: CellParameters,
+    cells: Cells,
+    where: slice,
+    order: int,
+    shapes: str = "",
+    expected: bool = False,
+) -> dict[str, np.ndarray]:
+    """Return h and its derivatives at the cells of a slice.
 
     Parameters
     ----------
     eta : array (C, M)
         Linear predictor of the cells ``where``, at M nodes.
     parameters : CellParameters
-        Of the cells ``where``.
+        Those of the cells ``where``.
     cells : Cells
     where : slice
         The cells that the other arguments describe.
     order : int, 0 to 3
-        Highest derivative; third ones are those with at least two etas.
+        Order of the highest derivative; of the third ones those in at least two etas.
     shapes : str
         Shapes beside the precision whose derivatives are wanted.
     expected : bool
-        Whether, at order 3, the derivatives of ``fisher`` are wanted too: ``fisher e``, ``fisher p`` and so on. With
-        laws whose ``expected_curvature`` Laplace's approximation must take they are always given.
+        Whether, at order 3, the derivatives of ``fisher`` are wanted too: ``fisher e``, ``fisher p`` and so on. Under
+        laws with ``expected_curvature`` they are always included.
 
     Returns
     -------
     dict of arrays (C, M)
-        ``f``, the derivatives by their names (``derivative_names``), and from order 2 ``fisher``, the expected -ee of
-        an uncensored score, always positive (of a mixture of laws, if one knew which of them a score has).
+        ``f``, the value of h; its derivatives by their names (``derivative_names``); and from order 2 ``fisher``, the
+        expectation of -ee for an uncensored score, which is positive. (For a mixture of laws it is the average over
+        its components, as if one knew which of them a score has.)
     """
     eta = np.asfortranarray(eta)  # loops then run along the cells, as the parameters do
     loops = compiled_loops(parameters, cells, order, shapes)
@@ -94,13 +111,24 @@ def cell_terms(eta, parameters, cells, where, order, shapes="", expected=False):
     return _compiled_terms(loops, eta, parameters, cells, where, order, shapes, expected)
 
 
-def compiled_loops(parameters, cells, order, shapes=""):
-    """Compiled loops for such cells, which some laws have under the logistic link; or None."""
+def compiled_loops(
+    parameters: CellParameters, cells: Cells, order: int, shapes: str = ""
+) -> tuple[Callable[..., None], tuple[str, ...]] | None:
+    """Return compiled loops for these cells, which some laws have under the logistic link, or None."""
     return cells.law.compiled(order, bool(shapes)) if parameters.curve.rho is None else None
 
 
-def _compiled_terms(loops, eta, parameters, cells, where, order, shapes, expected):
-    """``cell_terms`` by compiled loops; censored cells as ever."""
+def _compiled_terms(
+    loops: tuple[Callable[..., None], tuple[str, ...]],
+    eta: np.ndarray,
+    parameters: CellParameters,
+    cells: Cells,
+    where: slice,
+    order: int,
+    shapes: str,
+    expected: bool,
+) -> dict[str, np.ndarray]:
+    """Compute ``cell_terms`` by compiled loops, and by numpy for censored cells."""
     kernel, names = loops
     out = np.empty((len(names), *eta.shape[::-1]))
     curve = parameters.curve
@@ -113,14 +141,22 @@ def _compiled_terms(loops, eta, parameters, cells, where, order, shapes, expecte
     censored = np.flatnonzero(cells.state[where])
     if len(censored):
         rows = censored + (where.start or 0)
-        tails = _plain_terms(eta[censored], parameters.part(censored), cells, rows, order, shapes, expected)
+        tails = _plain_terms(eta[censored], parameters.at(censored), cells, rows, order, shapes, expected)
         for name, values in tails.items():
             terms[name][censored] = values
     return terms
 
 
-def _plain_terms(eta, parameters, cells, where, order, shapes, expected):
-    """``cell_terms`` by numpy; ``where`` may be an array of indices too."""
+def _plain_terms(
+    eta: np.ndarray,
+    parameters: CellParameters,
+    cells: Cells,
+    where: slice | np.ndarray,
+    order: int,
+    shapes: str,
+    expected: bool,
+) -> dict[str, np.ndarray]:
+    """Compute ``cell_terms`` by numpy; ``where`` may also be an array of indices."""
     at = CurveAt(eta, parameters.curve, order, shapes)
     mean, law = at.derivatives(), _law_terms(at.mu, at.nu, parameters, cells, where, order)
     out = {"f": law.f}
@@ -149,15 +185,17 @@ def _plain_terms(eta, parameters, cells, where, order, shapes, expected):
     return out
 
 
-def _fisher_terms(mean, law, shapes):
-    """Derivatives of ``fisher``, minus the expected mm times mu_e^2."""
+def _fisher_terms(mean: dict[str, np.ndarray], law: LawTerms, shapes: str) -> dict[str, np.ndarray]:
+    """Return the derivatives of ``fisher``, which is minus the expected ``mm`` times mu_e^2."""
     steep, bent = -law.expected_mmm * mean["e"] ** 2, -2.0 * law.expected_mm * mean["e"]
     out = {"fisher e": steep * mean["e"] + bent * mean["ee"], "fisher p": -law.expected_mmp * mean["e"] ** 2}
     return out | {"fisher " + a: steep * mean[a] + bent * mean["e" + a] for a in shapes}
 
 
-def _law_terms(mu, nu, parameters, cells, where, order):
-    """Derivatives of the law in location and precision; those of censored cells are of their tail's probability."""
+def _law_terms(
+    mu: np.ndarray, nu: np.ndarray, parameters: CellParameters, cells: Cells, where: slice | np.ndarray, order: int
+) -> LawTerms:
+    """Return f and its derivatives in location and precision; for censored cells f is the log of a tail probability."""
     law, phi = cells.law, parameters.phi
     terms = law.terms(mu, nu, phi, parameters.at_phi, tuple(values[where, None] for values in cells.data), order)
     censored = np.flatnonzero(cells.state[where])
@@ -172,16 +210,16 @@ def _law_terms(mu, nu, parameters, cells, where, order):
     return terms
 
 
-def locations(structure, eta):
-    """mu at linear predictors (..., J) of a Structure's benchmarks."""
+def locations(structure: Structure, eta: np.ndarray) -> np.ndarray:
+    """Return mu at linear predictors (..., J) of the benchmarks of a Structure."""
     return mean_score(eta, structure.lower, structure.upper, structure.link)
 
 
-def expected_score(law, structure, eta):
-    """Expected scores under a law at linear predictors (..., J) of a Structure's benchmarks."""
+def expected_score(law: ScoreLaw, structure: Structure, eta: np.ndarray) -> np.ndarray:
+    """Return expected scores under a law at linear predictors (..., J) of the benchmarks of a Structure."""
     return law.mean(locations(structure, eta), structure.precision)
 
 
-def simulate_scores(law, rng, structure, eta):
-    """Draws (..., J) from a law at linear predictors (..., J) of a Structure's benchmarks."""
+def simulate_scores(law: ScoreLaw, rng: np.random.Generator, structure: Structure, eta: np.ndarray) -> np.ndarray:
+    """Return scores (..., J) drawn from a law at linear predictors (..., J) of the benchmarks of a Structure."""
     return law.draw(rng, locations(structure, eta), np.broadcast_to(structure.precision, eta.shape))

@@ -1,10 +1,15 @@
-"""Scaling of skills: theta_i = alpha_l + B' x_i, with x_i the terms of a formula in the LLM's columns."""
+"""The scaling of skills, theta_i = alpha_l + B' x_i, where x_i are the terms of a formula in the LLM's columns."""
+
+
+from __future__ import annotations
 
 import ast
 import itertools
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,65 +20,68 @@ from formulaic.parser import DefaultFormulaParser
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
 
-# Formulas are written by users and read back from files, so only arithmetic and these functions may run.
-# Not exp10, which formulaic 1.2 defines as the tenth power.
+# Formulas are written by users and read back from files, so only arithmetic and these functions may run. exp10 is not
+# among them, as formulaic 1.2 defines it as the tenth power.
 LOGARITHMS = ("log", "log2", "log10")
 ELEMENTWISE = frozenset({*LOGARITHMS, "exp", "exp2", "I"})
 FUNCTIONS = ELEMENTWISE | {"bs", "cr", "cs", "cc", "poly", "center", "scale", "standardize", "C"}
-MAX_POWER = 4  # of a sum of terms, whose expansion grows exponentially
-MAX_ARGUMENT = 100  # degrees and degrees of freedom
-# what formulaic, and numpy and scipy under it, raise for arguments that make no sense
-_FAILURES = (FormulaicError, DataMismatchWarning, ArithmeticError, AttributeError, LookupError, NameError)
-_FAILURES += (RuntimeError, SyntaxError, TypeError, ValueError)
+MAX_POWER = 4  # the highest power of a sum of terms, whose expansion grows exponentially
+MAX_ARGUMENT = 100  # the largest degree, or number of degrees of freedom
+# errors that formulaic, and numpy and scipy called by it, raise for arguments that make no sense
+_FAILURES: tuple[type[Exception], ...] = (
+    FormulaicError, DataMismatchWarning, ArithmeticError, AttributeError, LookupError, NameError, RuntimeError,
+    SyntaxError, TypeError, ValueError,
+)  # fmt: skip
 _NODES = (ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.BinOp, ast.UnaryOp, ast.keyword)
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
 
 
 @dataclass(frozen=True)
 class Design:
-    """The design of a formula on a table.
+    """The design matrix of a formula on a table.
 
     Attributes
     ----------
     formula : str
     terms : tuple of str
-        Column names, without an intercept (b_j carries it).
-    x : array (n_kept, p)
+        Names of the columns of x; there is no intercept, whose place b_j takes.
+    x : array (n, p)
+        Covariates of the rows that are kept.
     keep : bool array (N,)
-        The wanted rows of the table whose columns are all there.
+        The wanted rows of the table in which no column of the formula is missing.
     spec : formulaic.ModelSpec
-        Codes new tables the same way.
+        Codes further tables in the same way.
     """
 
     formula: str
-    terms: tuple
+    terms: tuple[str, ...]
     x: np.ndarray
     keep: np.ndarray
-    spec: object
+    spec: Any
 
     @property
-    def interactions(self):
+    def interactions(self) -> tuple[str, ...]:
         """The terms that are products of several factors, tuple of str."""
-        found = [part.columns for part in self.spec.structure if len(part.term.factors) > 1]
-        return tuple(term for term in self.terms if any(term in columns for columns in found))
+        products = [part.columns for part in self.spec.structure if len(part.term.factors) > 1]
+        return tuple(term for term in self.terms if any(term in columns for columns in products))
 
-    def columns_of(self, term):
-        """Names of the table's columns that a term is computed from, set of str."""
+    def columns_of(self, term: str) -> set[str]:
+        """Return the names of the table's columns that a term is computed from."""
         (part,) = (part for part in self.spec.structure if term in part.columns)
         return {str(name) for name in self.spec.term_variables[part.term] & self.spec.required_variables}
 
-    def logs_of(self, column):
-        """The terms that are the logarithm, to whatever base, of one column alone, tuple of str."""
+    def logs_of(self, column: str) -> tuple[str, ...]:
+        """Return the terms that are the logarithm, to any base, of one column alone."""
         written = {f"{log}({name})" for log in LOGARITHMS for name in (column, f"`{column}`")}
         return tuple(term for term in self.terms if term in written and self.columns_of(term) == {column})
 
-    def code(self, table):
-        """Covariates (n, p) of a new table, NaN in rows where a column is missing.
+    def code(self, table: pd.DataFrame) -> np.ndarray:
+        """Return the covariates (n, p) of a further table, NaN in rows where a column is missing.
 
         Raises
         ------
         DataError
-            If a column is absent, or a term is not finite where its columns are there.
+            If a column is absent, or a term is not finite though its columns are not missing.
         """
         present = _complete_rows(self.spec.formula, table)
         out = np.full((len(table), len(self.terms)), np.nan)
@@ -83,18 +91,18 @@ class Design:
         return out
 
 
-def build_design(formula, table, wanted):
-    """Design of a formula over the columns of a panel's table.
+def build_design(formula: str, table: pd.DataFrame, wanted: np.ndarray) -> Design:
+    """Return the Design of a formula over the columns of a panel's table.
 
     Parameters
     ----------
     formula : str
-        Right-hand side such as ``"log(params_b) * log(tokens_t)"``: formulaic's syntax, arithmetic and the
-        functions in ``FUNCTIONS``; names that are not identifiers go between backticks.
+        The right-hand side, such as ``"log(params_b) * log(tokens_t)"``: formulaic's syntax with arithmetic and the
+        functions in ``FUNCTIONS``; names that are not identifiers stand between backticks.
     table : DataFrame
         One row per LLM.
     wanted : bool array (N,)
-        The rows that count, if their columns are there: those of LLMs with a score.
+        The rows of LLMs with a score; those among them in which a column is missing are left out.
 
     Raises
     ------
@@ -114,8 +122,8 @@ def build_design(formula, table, wanted):
     return Design(formula, terms, x, keep, frame.model_spec)
 
 
-def parse_formula(formula):
-    """The formulaic Formula, refused if it does anything but arithmetic on columns."""
+def parse_formula(formula: str) -> SimpleFormula:
+    """Return the formulaic Formula; refuse it if it does anything but arithmetic on columns."""
     if not isinstance(formula, str):
         raise DataError(
             f"A scaling formula is a string such as 'log(params_b) * log(tokens_t)', not {formula!r}."
@@ -140,8 +148,8 @@ def parse_formula(formula):
     return parsed
 
 
-def _check_powers(formula):
-    """Refuse powers of sums that formulaic would be expanding for hours."""
+def _check_powers(formula: str) -> None:
+    """Refuse powers of sums whose expansion would take formulaic hours."""
     tokens = list(DefaultFormulaParser().get_tokens(formula))
     for before, after in itertools.pairwise(tokens):
         if before.token in ("**", "^") and not (after.token.isdigit() and int(after.token) <= MAX_POWER):
@@ -151,14 +159,15 @@ def _check_powers(formula):
             )
 
 
-def _plain(error):
-    """An error's first line without terminal colours."""
+def _plain(error: Exception) -> str:
+    """Return the first line of an error without terminal colours."""
     lines = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def _check_expression(expression, formula):
-    # formulaic and the pattern below agree on what stands between backticks only where no string holds one
+def _check_expression(expression: str, formula: str) -> None:
+    """Refuse an expression that is more than arithmetic on columns and calls of the allowed functions."""
+    # formulaic and the pattern below agree on what stands between backticks only if no string contains one
     if "`" in expression and ("'" in expression or '"' in expression):
         raise DataError(
             f"{expression!r} in the scaling formula {formula!r} has both backticks and quotes; rename the column."
@@ -178,17 +187,18 @@ def _check_expression(expression, formula):
             )
 
 
-def _check_call(node, formula):
+def _check_call(node: ast.Call, formula: str) -> None:
+    """Refuse calls of other functions, and arguments that could write to memory or fill it."""
     if not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
         raise DataError(
             f"{ast.unparse(node.func)!r} may not be called in a scaling formula ({formula!r}); "
             f"these may: {', '.join(sorted(FUNCTIONS))}. Compute other covariates as columns first."
         )
-    # names with an underscore are formulaic's own channels to its transforms; numpy's second argument is output
-    bad = [word for word in node.keywords if word.arg is None or word.arg.startswith("_")]
-    values = [*node.args, *(word.value for word in node.keywords)]
+    # formulaic passes its state to transforms in arguments with an underscore; numpy's second argument is an output
+    bad: list[ast.AST] = [word for word in node.keywords if word.arg is None or word.arg.startswith("_")]
+    values: list[ast.expr] = [*node.args, *(word.value for word in node.keywords)]
     if node.func.id in ELEMENTWISE:
-        bad += values[1:] + node.keywords
+        bad += [*values[1:], *node.keywords]
     for value in values:
         if isinstance(value, ast.Constant) and isinstance(value.value, int) and value.value > MAX_ARGUMENT:
             bad.append(value)
@@ -199,23 +209,24 @@ def _check_call(node, formula):
         )
 
 
-def _is_cheap(node):
-    """Whether a constant is a number or a plain word, and an operation involves a column and no word.
+def _is_cheap(node: ast.AST) -> bool:
+    """Return whether a constant is a number or a plain word, and an operation involves a column and no word.
 
-    Arithmetic on constants alone can fill the memory (9**9**9, 'a' * 9999999999), and formulaic pastes words
-    into code that it evaluates.
+    Arithmetic on constants alone can fill the memory (9**9**9, 'a' * 9999999999), and formulaic inserts words into
+    code that it evaluates.
     """
     if isinstance(node, ast.Constant):
         return isinstance(node.value, int | float) or bool(re.fullmatch(r"\w*", str(node.value)))
     if isinstance(node, ast.BinOp):
-        parts = (node.left, node.right)
-        if any(isinstance(part, ast.Constant) and not isinstance(part.value, int | float) for part in parts):
+        sides = (node.left, node.right)
+        if any(isinstance(side, ast.Constant) and not isinstance(side.value, int | float) for side in sides):
             return False
-        return not isinstance(node.op, ast.Pow) or any(isinstance(part, ast.Name) for part in ast.walk(node))
+        return not isinstance(node.op, ast.Pow) or any(isinstance(inner, ast.Name) for inner in ast.walk(node))
     return True
 
 
-def _columns(parsed, table):
+def _columns(parsed: SimpleFormula, table: pd.DataFrame) -> list[str]:
+    """Return the columns of the table that a formula needs; refuse absent ones."""
     names = sorted(str(name) for name in parsed.required_variables)
     absent = [name for name in names if name not in table.columns]
     if absent:
@@ -226,22 +237,24 @@ def _columns(parsed, table):
     return names
 
 
-def _complete_rows(parsed, table):
+def _complete_rows(parsed: SimpleFormula, table: pd.DataFrame) -> np.ndarray:
+    """Return which rows of the table have all columns that a formula needs, bool array (N,)."""
     names = _columns(parsed, table)
     return table[names].notna().all(axis=1).to_numpy()
 
 
-def _missing_counts(parsed, table):
+def _missing_counts(parsed: SimpleFormula, table: pd.DataFrame) -> str:
+    """Return in words how often each column that a formula needs is missing."""
     names = _columns(parsed, table)
     return ", ".join(f"{name} is missing in {int(table[name].isna().sum())}" for name in names)
 
 
-def _materialise(recipe, rows, formula):
-    """Model matrix of complete rows, finite or refused."""
+def _materialise(recipe: Any, rows: pd.DataFrame, formula: str) -> pd.DataFrame:
+    """Return the model matrix of complete rows; refuse one that is not numeric and finite."""
     try:
         # values that are not finite are reported just below
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("error", DataMismatchWarning)  # else an unseen category is coded as the first
+            warnings.simplefilter("error", DataMismatchWarning)  # without it an unseen category is coded as the first
             frame = recipe.get_model_matrix(rows, na_action="ignore", output="pandas")
     except _FAILURES as error:
         raise DataError(f"Cannot compute the scaling formula {formula!r}: {_plain(error)}") from error
@@ -260,15 +273,16 @@ def _materialise(recipe, rows, formula):
     return frame
 
 
-def _without_intercept(frame, formula):
+def _without_intercept(frame: pd.DataFrame, formula: str) -> np.ndarray:
+    """Return the model matrix without its intercept column, an array (n, p)."""
     keep = [name for name in frame.columns if name != "Intercept"]
     if not keep:
         raise DataError(f"The scaling formula {formula!r} has no covariate.")
     return frame[keep].to_numpy(dtype=float)
 
 
-def _check_rank(x, terms):
-    """Every slope must be determined next to the intercepts b_j."""
+def _check_rank(x: np.ndarray, terms: Sequence[str]) -> None:
+    """Refuse constant and collinear terms: their slopes cannot be told from the intercepts b_j or from each other."""
     spread, top = x.std(axis=0), np.abs(x).max(axis=0)
     constant = [term for term, flat in zip(terms, spread <= 1e-10 * top, strict=True) if flat]
     if constant:
@@ -288,8 +302,8 @@ def _check_rank(x, terms):
         )
 
 
-def within_family_constants(x, terms, family):
-    """Terms that take one value within every family: their slopes rest on differences between families."""
+def within_family_constants(x: np.ndarray, terms: Sequence[str], family: np.ndarray) -> list[str]:
+    """Return the terms that are constant within every family: only differences between families inform them."""
     frame = pd.DataFrame(x, columns=list(terms))
     spread = (frame - frame.groupby(family).transform("mean")).abs().max()
     return [term for term in terms if spread[term] <= 1e-10 * max(1.0, frame[term].abs().max())]

@@ -1,9 +1,10 @@
-"""Laws of a score: what the package asks of the law of one score given its curve's value and its precision.
+"""Laws of a score: the distribution of one score given the value of its benchmark's curve and its precision.
 
-A law is a small frozen object. Y, the score of an LLM on a benchmark, has a law with the *location* mu in (0, 1), which
-is the value of the benchmark's curve (``components.curve``), and, where the law has one, the benchmark's precision
-phi > 0. Everything that depends on the law of a score is asked of this object; the rest of the package does not know
-which law it is. To add a law, write one subclass of ``ScoreLaw`` and name an instance as a model's ``score_law``:
+A law is a small frozen object. The score Y of an LLM on a benchmark has a distribution with the *location* mu in
+(0, 1), which is the value of the benchmark's curve (``components.curve``), and, where the law has one, the precision
+phi > 0 of the benchmark. Everything that depends on this distribution is asked of the object; the rest of the package
+does not know which law it is. To add a law, write one subclass of ``ScoreLaw`` and name an instance as a model's
+``score_law``:
 
     class LogitNormalModel(latentscale.LatentSkillModel):
         score_law = LogitNormal()
@@ -12,16 +13,24 @@ which law it is. To add a law, write one subclass of ``ScoreLaw`` and name an in
 ``log_tails`` and ``draw``; the rest has defaults that it may improve upon.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..boundary import BOUNDARIES
 from ..errors import DataError
-from .curve import rough_predictor
+from .curve import NOT_COMPUTED, rough_predictor
 
-_BISECTIONS = 50  # halvings of [0, 1]: quantiles to 1e-15
+_BISECTIONS = 50  # of [0, 1], which give quantiles to 1e-15
+
+
+Values = Any
+"""A number or an array of numbers."""
 
 
 class LawTerms(NamedTuple):
@@ -30,25 +39,25 @@ class LawTerms(NamedTuple):
     ``mmp`` is d3 f / dm2 dp. ``expected_mm`` is the expectation of ``mm`` over the law, at most 0: minus the Fisher
     information in the location; ``expected_mmm`` and ``expected_mmp`` are its derivatives in location and precision.
     For a censored score f is the logarithm of the probability of its tail, and the expected values are ``mm`` and its
-    derivatives themselves. What is beyond the order asked for is None.
+    derivatives themselves. Derivatives beyond the order that was asked for are None.
     """
 
     f: np.ndarray
-    m: np.ndarray = None
-    p: np.ndarray = None
-    mm: np.ndarray = None
-    mp: np.ndarray = None
-    pp: np.ndarray = None
-    mmm: np.ndarray = None
-    mmp: np.ndarray = None
-    expected_mm: np.ndarray = None
-    expected_mmm: np.ndarray = None
-    expected_mmp: np.ndarray = None
+    m: np.ndarray = NOT_COMPUTED
+    p: np.ndarray = NOT_COMPUTED
+    mm: np.ndarray = NOT_COMPUTED
+    mp: np.ndarray = NOT_COMPUTED
+    pp: np.ndarray = NOT_COMPUTED
+    mmm: np.ndarray = NOT_COMPUTED
+    mmp: np.ndarray = NOT_COMPUTED
+    expected_mm: np.ndarray = NOT_COMPUTED
+    expected_mmm: np.ndarray = NOT_COMPUTED
+    expected_mmp: np.ndarray = NOT_COMPUTED
 
 
 @dataclass(frozen=True)
 class ScoreLaw:
-    """Base of all laws.
+    """The base class of all laws.
 
     Attributes
     ----------
@@ -57,7 +66,7 @@ class ScoreLaw:
     location_word : str
         What mu is, in a word: "mean" where it is the expected score.
     has_precision : bool
-        Whether there is a precision phi to estimate. Where there is none the functions below are given ones.
+        Whether there is a precision phi to estimate. Where there is none the functions below are given phi = 1.
     boundaries : tuple of str
         The policies for scores of exactly 0 or 1 (``latentscale.boundary``) that the law allows. A law that allows
         "censor" must have ``tail_terms``.
@@ -80,7 +89,7 @@ class ScoreLaw:
     precision_centre = 200.0
     precision_sd = 1.5
 
-    def with_outliers(self, share):
+    def with_outliers(self, share: float) -> ScoreLaw:
         """The law in which a share of the scores has a tenth of the precision.
 
         Raises
@@ -93,11 +102,11 @@ class ScoreLaw:
         return self
 
     @property
-    def notes(self):
+    def notes(self) -> tuple[str, ...]:
         """What a reader of a summary must know of the law beyond its name, tuple of sentences."""
         return ()
 
-    def check_boundary(self, policy):
+    def check_boundary(self, policy: str) -> None:
         """Refuse a policy for scores of 0 and 1 that the law does not allow.
 
         Raises
@@ -108,24 +117,35 @@ class ScoreLaw:
             known = " or ".join(f'boundary="{one}"' for one in self.boundaries)
             raise DataError(f"The {self.name} law of scores does not allow boundary={policy!r}: take {known}.")
 
-    # --- what is kept of scores -----------------------------------------------------------------------------------
+    # --- functions of the scores and of the precision -------------------------------------------------------------
 
-    def data(self, y):
-        """What the likelihood needs of scores y, strictly inside (0, 1): a tuple of arrays of y's shape."""
+    def data(self, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the functions of scores y in (0, 1) that ``terms`` needs, computed once: arrays of the shape of y.
+
+        For the default, log y and log(1 - y).
+        """
         return np.log(y), np.log1p(-y)
 
-    def scores(self, data):
-        """The scores themselves, from what is kept of them."""
+    def scores(self, data: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Return the scores from ``data``."""
         return np.exp(data[0])
 
-    def at_precision(self, phi):
-        """Functions of the precision alone that ``terms`` needs, computed once for each benchmark: tuple of arrays."""
+    def at_precision(self, phi: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return the functions of the precision alone that ``terms`` needs, computed once for each benchmark."""
         return ()
 
     # --- likelihood -----------------------------------------------------------------------------------------------
 
-    def terms(self, mu, nu, phi, at_phi, data, order):
-        """Log-density of scores inside (0, 1) and its derivatives.
+    def terms(
+        self,
+        mu: np.ndarray,
+        nu: np.ndarray,
+        phi: np.ndarray,
+        at_phi: tuple[np.ndarray, ...],
+        data: tuple[np.ndarray, ...],
+        order: int,
+    ) -> LawTerms:
+        """Return the log-density of scores in (0, 1) and its derivatives.
 
         Parameters
         ----------
@@ -141,12 +161,14 @@ class ScoreLaw:
         Returns
         -------
         LawTerms
-            Zeros for derivatives in a precision that there is not.
+            Derivatives in the precision are zero where the law has none.
         """
         raise NotImplementedError
 
-    def tail_terms(self, mu, nu, phi, edge, upper, order):
-        """What a censored score contributes: log P(Y <= edge), or log P(Y >= 1 - edge) where ``upper``.
+    def tail_terms(
+        self, mu: np.ndarray, nu: np.ndarray, phi: np.ndarray, edge: np.ndarray, upper: np.ndarray, order: int
+    ) -> LawTerms:
+        """Return the log-likelihood of censored scores, log P(Y <= edge), or log P(Y >= 1 - edge) where ``upper``.
 
         Parameters
         ----------
@@ -162,8 +184,8 @@ class ScoreLaw:
         """
         raise NotImplementedError
 
-    def compiled(self, order, asymptotes):
-        """Compiled loops for the log-density under the logistic link, or None where there are none.
+    def compiled(self, order: int, asymptotes: bool) -> tuple[Callable[..., None], tuple[str, ...]] | None:
+        """Return compiled loops for the log-density under the logistic link, or None where there are none.
 
         Parameters
         ----------
@@ -180,28 +202,31 @@ class ScoreLaw:
         """
         return None
 
-    def second_search(self):
-        """Where a search for posterior modes is to be made a second time, as there may be several modes; else None.
+    def second_search(self) -> tuple[ScoreLaw, float] | None:
+        """Return where to begin a second search for posterior modes, for laws under which there may be several.
 
         Returns
         -------
         (ScoreLaw, float) or None
-            The second search begins at the mode under that law, with precisions multiplied by that number.
+            The second search begins at the mode under that law, with precisions multiplied by that number. None where
+            one search is enough.
         """
         return None
 
     # --- the law itself -------------------------------------------------------------------------------------------
 
-    def mean(self, mu, phi):
-        """Expected score at a location and a precision, arrays that broadcast."""
+    def mean(self, mu: Values, phi: Values) -> Any:
+        """Return the expected score at a location and a precision, arrays that broadcast."""
         raise NotImplementedError
 
-    def variance(self, mu, nu, phi):
-        """Variance of a score; ``nu`` is 1 - mu without cancellation."""
+    def variance(self, mu: Values, nu: Values, phi: Values) -> Any:
+        """Return the variance of a score; ``nu`` is 1 - mu without cancellation."""
         raise NotImplementedError
 
-    def log_tails(self, mu, nu, phi, data):
-        """log P(Y <= y) and log P(Y >= y), accurate far into either tail: arrays of the shape of mu.
+    def log_tails(
+        self, mu: Values, nu: Values, phi: Values, data: tuple[np.ndarray, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return log P(Y <= y) and log P(Y >= y), accurate far into either tail: arrays of the shape of mu.
 
         Parameters
         ----------
@@ -211,25 +236,25 @@ class ScoreLaw:
         """
         raise NotImplementedError
 
-    def draw(self, rng, mu, phi, choice=None):
-        """Scores drawn from the law, of the shape of mu; rounding may put them on 0 or 1.
+    def draw(self, rng: np.random.Generator, mu: Values, phi: Values, choice: np.ndarray | None = None) -> np.ndarray:
+        """Return scores drawn from the law, of the shape of mu; rounding may put them on 0 or 1.
 
         Parameters
         ----------
         rng : numpy.random.Generator
         mu, phi : arrays that broadcast to the shape of mu
         choice : array of the shape of mu, optional
-            Uniform numbers by which a law that is a mixture chooses its parts; it draws its own if there are none.
+            Uniform numbers by which a mixture chooses the component of each score; drawn from ``rng`` by default.
         """
         raise NotImplementedError
 
-    def cdf(self, y, mu, phi):
-        """P(Y <= y), arrays that broadcast; y strictly inside (0, 1)."""
-        arrays = np.broadcast_arrays(mu, 1.0 - mu, phi, *self.data(np.asarray(y)))
-        return np.exp(self.log_tails(*arrays[:3], tuple(arrays[3:]))[0])
+    def cdf(self, y: Values, mu: Values, phi: Values) -> Any:
+        """Return P(Y <= y) for y in (0, 1); the arguments are arrays that broadcast."""
+        mu, nu, phi, *data = np.broadcast_arrays(mu, 1.0 - mu, phi, *self.data(np.asarray(y)))
+        return np.exp(self.log_tails(mu, nu, phi, tuple(data))[0])
 
-    def quantile(self, level, mu, phi):
-        """The score that a share ``level`` of scores lies below, by halving [0, 1]; arrays that broadcast."""
+    def quantile(self, level: Values, mu: Values, phi: Values) -> Any:
+        """Return the quantile y with P(Y <= y) = level, by bisection; the arguments are arrays that broadcast."""
         shape = np.broadcast_shapes(np.shape(level), np.shape(mu), np.shape(phi))
         low, high = np.zeros(shape), np.ones(shape)
         for _ in range(_BISECTIONS):
@@ -238,8 +263,8 @@ class ScoreLaw:
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return 0.5 * (low + high)
 
-    def location(self, mean, phi):
-        """The location at which the expected score is ``mean``, by halving [0, 1]; arrays that broadcast."""
+    def location(self, mean: Values, phi: Values) -> Any:
+        """Return the location at which the expected score is ``mean``, by bisection; arrays that broadcast."""
         shape = np.broadcast_shapes(np.shape(mean), np.shape(phi))
         low, high = np.zeros(shape), np.ones(shape)
         for _ in range(_BISECTIONS):
@@ -248,8 +273,8 @@ class ScoreLaw:
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return 0.5 * (low + high)
 
-    def log_density_table(self, y, mu, phi):
-        """Log-density of every score under every pair of location and precision.
+    def log_density_table(self, y: np.ndarray, mu: np.ndarray, phi: np.ndarray) -> np.ndarray:
+        """Return the log-density of every score under every pair of location and precision.
 
         Parameters
         ----------
@@ -265,10 +290,10 @@ class ScoreLaw:
 
     # --- starting values ------------------------------------------------------------------------------------------
 
-    def starting_predictor(self, y, lower, upper):
-        """Rough linear predictors of scores between asymptotes, from which fits begin."""
+    def starting_predictor(self, y: np.ndarray, lower: Any, upper: Any) -> np.ndarray:
+        """Return rough linear predictors of scores between asymptotes, from which fits begin."""
         return rough_predictor(y, lower, upper)
 
-    def moment_precision(self, y, mu):
-        """A rough precision of the scores of one benchmark (n,) about given locations (n,), a positive number."""
+    def moment_precision(self, y: np.ndarray, mu: np.ndarray) -> float:
+        """Return a rough precision of the scores of one benchmark (n,) about given locations (n,)."""
         return self.starting_precision

@@ -1,5 +1,6 @@
 """The laws of a score that latentscale comes with, by the names under which saved fits know them."""
 
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from ..components.cells import Cells
-from ..components.complete import layout_of
 from ..components.free_curves import FreeCurves
+from ..components.linear_predictor import layout_of
 
 if TYPE_CHECKING:
     from ..components.score_laws import ScoreLaw

@@ -29,9 +29,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..components.complete import layout_of
+from ..components.cells import Cells
 from ..components.curve import mean_score
 from ..components.levels import levels_of
+from ..components.linear_predictor import layout_of
 from ..components.penalty import DEFAULT_SD
 from ..errors import DataError
 from ..estimation.ascent import REFUSED, scale_from, scaled_ascent

@@ -9,8 +9,16 @@ EM's fixed point is a zero of the score at draws held still, whose Monte Carlo e
 direct driver's on moving draws; both fall as draws are added.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import numpy as np
 
+from ..likelihood.marginal import Nodes
+from ..likelihood.objective import Objective
+from ..likelihood.rules import Rule
 from ..numerics.linalg import symmetrise
 from .ascent import REFUSED, scale_from, scaled_ascent
 from .polish import Maximum, informed, wants_more_draws
@@ -18,7 +26,14 @@ from .polish import Maximum, informed, wants_more_draws
 ACCELERATE_WITHIN = 1.0  # standard errors from the optimum, where the quadratic picture holds
 
 
-def mcem(objective, rule, u, tolerance, report, max_rounds=500):
+def mcem(
+    objective: Objective,
+    rule: Rule,
+    u: np.ndarray,
+    tolerance: float,
+    report: Callable[..., None],
+    max_rounds: int = 500,
+) -> Maximum:
     """Monte Carlo EM from u until the optimum is within ``tolerance`` standard errors.
 
     Parameters
@@ -63,10 +78,12 @@ def mcem(objective, rule, u, tolerance, report, max_rounds=500):
     )  # fmt: skip
 
 
-def _maximise_q(objective, u, nodes, posterior, scale, goal):
+def _maximise_q(
+    objective: Objective, u: np.ndarray, nodes: Nodes, posterior: np.ndarray, scale: np.ndarray, goal: float
+) -> tuple[np.ndarray, int]:
     """M-step: BFGS on Q in the metric of the complete-data information."""
 
-    def minus_q(point):
+    def minus_q(point: np.ndarray) -> tuple[float, np.ndarray]:
         at = objective.frozen(point, nodes, 1, posterior)
         if not np.isfinite(at.value):
             return REFUSED, np.zeros_like(point)

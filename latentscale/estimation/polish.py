@@ -4,6 +4,10 @@ Distances are measured in standard errors: with V the inverse information, g' V 
 Newton step in units of the estimates' standard errors. It is what every driver stops on.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +15,21 @@ from scipy.linalg import cho_factor, cho_solve
 
 from ..components.levels import levels_in
 from ..errors import DataError
-from ..likelihood.rules import MAX_DRAWS, monte_carlo_error
+from ..likelihood.modes import Modes
+from ..likelihood.objective import Evaluation, Objective
+from ..likelihood.rules import MAX_DRAWS, Rule, monte_carlo_error
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
+from ..numerics.nodes import StandardNodes
 from .ascent import (
     REFUSED,
     LaplaceDescent,
     complete_metric,
     decrement_of,
+    rescaled_slopes_at,
     scale_from,
     scaled_ascent,
     settled_ascent,
-    straight_at,
 )
 
 _NEWTON_WITHIN = 1e-2  # standard errors: steps further away must gain
@@ -63,10 +70,10 @@ class Maximum:
     rounds: int
     evaluations: int
     converged: bool
-    rule: object
+    rule: Rule
 
 
-def laplace_information(objective, u, modes):
+def laplace_information(objective: Objective, u: np.ndarray, modes: Modes) -> np.ndarray:
     """Minus the Hessian of the Laplace objective in u; NaN where there is none.
 
     Where there are effects of units within families, or a family's curvature at its mode is not positive definite, by
@@ -79,7 +86,7 @@ def laplace_information(objective, u, modes):
             return -symmetrise(hessian)
     nowhere = np.full(len(u), np.nan)
 
-    def gradient(point):
+    def gradient(point: np.ndarray) -> np.ndarray:
         found = objective.laplace(point, modes)[0].gradient
         return nowhere if found is None else found
 
@@ -90,7 +97,9 @@ def laplace_information(objective, u, modes):
     return -symmetrise(hessian)
 
 
-def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
+def polish_laplace(
+    objective: Objective, rule: Rule, u: np.ndarray, tolerance: float, report: Callable[..., None], max_rounds: int = 12
+) -> Maximum:
     """Maximise the Laplace objective: Newton's steps where they gain, else BFGS scaled by its own information.
 
     Close to the optimum a line search compares values that differ by less than their rounding; the Newton step,
@@ -130,7 +139,9 @@ def polish_laplace(objective, rule, u, tolerance, report, max_rounds=12):
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
 
 
-def _newton(objective, u, evaluation, modes, information):
+def _newton(
+    objective: Objective, u: np.ndarray, evaluation: Evaluation, modes: Modes, information: np.ndarray
+) -> tuple[np.ndarray, int]:
     """Newton's steps with one information, as long as each comes much nearer: where they end, and passes (one if none).
 
     An information costs ten passes and more; near the optimum it hardly changes.
@@ -139,8 +150,8 @@ def _newton(objective, u, evaluation, modes, information):
     step = cho_solve(factor, evaluation.gradient)
     before = np.sqrt(evaluation.gradient @ step)
     while True:
-        straight = straight_at(objective.space, u)
-        moved = u + step if straight is None else straight.u(u + straight.steps(step))
+        rescaled = rescaled_slopes_at(objective.space, u)
+        moved = u + step if rescaled is None else rescaled.u(u + rescaled.steps(step))
         trial, trial_modes = objective.laplace(moved, modes)
         passes += 1
         if trial.gradient is None or (before > _NEWTON_WITHIN and not trial.value > evaluation.value):
@@ -152,7 +163,9 @@ def _newton(objective, u, evaluation, modes, information):
         u, evaluation, modes, step, before = moved, trial, trial_modes, next_step, after
 
 
-def settle_laplace(objective, rule, u, tolerance, report, max_rounds=4):
+def settle_laplace(
+    objective: Objective, rule: Rule, u: np.ndarray, tolerance: float, report: Callable[..., None], max_rounds: int = 4
+) -> Maximum:
     """Maximise the Laplace objective without its information, for fits whose standard errors nobody wants.
 
     BFGS in the metric of the complete data, renewed until two rounds agree that the optimum is within ``tolerance``
@@ -177,7 +190,9 @@ def settle_laplace(objective, rule, u, tolerance, report, max_rounds=4):
     return _maximum(u, evaluation, nothing, distance, rounds, evaluations, goal, rule)
 
 
-def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
+def polish_nodes(
+    objective: Objective, rule: Rule, u: np.ndarray, tolerance: float, report: Callable[..., None], max_rounds: int = 12
+) -> Maximum:
     """Direct maximisation of the log-likelihood on nodes that move with u (``Objective.moving``).
 
     Each round takes the information at u (Louis, on the nodes adapted there) and unless the Newton step is
@@ -210,7 +225,15 @@ def polish_nodes(objective, rule, u, tolerance, report, max_rounds=12):
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
 
 
-def informed(objective, rule, u, modes, gradient, information, tolerance):
+def informed(
+    objective: Objective,
+    rule: Rule,
+    u: np.ndarray,
+    modes: Modes,
+    gradient: np.ndarray,
+    information: np.ndarray,
+    tolerance: float,
+) -> tuple[np.ndarray, float]:
     """Information and the distance to the optimum: of draws, as they give them on the way, at the end better ones.
 
     ``information`` is the rule's own. That of draws has an error that says little on the way to the optimum and much
@@ -224,7 +247,7 @@ def informed(objective, rule, u, modes, gradient, information, tolerance):
     return (better, distance) if np.isfinite(distance) else (information, decrement)
 
 
-def rule_information(objective, rule, u, modes=None):
+def rule_information(objective: Objective, rule: Rule, u: np.ndarray, modes: Modes | None = None) -> np.ndarray:
     """Minus the Hessian of the penalised log-likelihood in the coordinates of the objective's space: (P, P)."""
     if rule.kind == "laplace":
         return laplace_information(objective, u, objective.modes(u) if modes is None else modes)
@@ -236,10 +259,10 @@ def rule_information(objective, rule, u, modes=None):
 class MovingAscent:
     """Minus the objective on moving nodes, with modes kept warm."""
 
-    def __init__(self, objective, standard, alpha=None):
+    def __init__(self, objective: Objective, standard: StandardNodes, alpha: np.ndarray | None = None) -> None:
         self.objective, self.standard, self.alpha = objective, standard, alpha
 
-    def __call__(self, u):
+    def __call__(self, u: np.ndarray) -> tuple[float, np.ndarray]:
         evaluation, modes = self.objective.moving(u, self.standard, self.alpha)
         if not np.isfinite(evaluation.value):
             return REFUSED, np.zeros_like(u)
@@ -247,7 +270,7 @@ class MovingAscent:
         return -evaluation.value, -evaluation.gradient
 
 
-def _require_finite(evaluation):
+def _require_finite(evaluation: Evaluation) -> None:
     if not np.isfinite(evaluation.value):
         raise DataError(
             "The log-likelihood is not finite where the search ended. Check for scores that jump between extremes "
@@ -255,7 +278,9 @@ def _require_finite(evaluation):
         )
 
 
-def wants_more_draws(objective, rule, u, standard, decrement, tolerance):
+def wants_more_draws(
+    objective: Objective, rule: Rule, u: np.ndarray, standard: StandardNodes, decrement: float, tolerance: float
+) -> bool:
     """Whether draws are too few: no curvature yet, or at the optimum a log-likelihood that is not sure enough."""
     if rule.kind != "monte_carlo" or rule.draws >= MAX_DRAWS:
         return False
@@ -264,7 +289,16 @@ def wants_more_draws(objective, rule, u, standard, decrement, tolerance):
     return decrement < tolerance and monte_carlo_error(objective, u, standard).se > rule.tolerance
 
 
-def _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule):
+def _maximum(
+    u: np.ndarray,
+    evaluation: Evaluation,
+    information: np.ndarray,
+    decrement: float,
+    rounds: int,
+    evaluations: int,
+    tolerance: float,
+    rule: Rule,
+) -> Maximum:
     return Maximum(
         u, evaluation.value, evaluation.loglike, evaluation.gradient, information, decrement,
         rounds, evaluations, bool(decrement < tolerance), rule,

@@ -1,26 +1,31 @@
 """What a person sees while a fit runs."""
 
+
+from __future__ import annotations
+
 import time
 
 from rich.console import Console
+
+from .search import Start
 
 
 class Progress:
     """Prints one line per start and per round on the standard error stream; silent if ``show`` is False."""
 
-    def __init__(self, show, starts):
+    def __init__(self, show: bool, starts: int) -> None:
         self.show, self.starts = show, starts
         self.console = Console(stderr=True, highlight=False)
         self.began = time.perf_counter()
         self.best, self.reached, self.done = -float("inf"), 0, 0
 
-    def _line(self, text):
+    def _line(self, text: str) -> None:
         if self.show:
             self.console.print(
                 f"[{time.perf_counter() - self.began:6.1f} s] {text}", markup=False, soft_wrap=True
             )
 
-    def start(self, start, same):
+    def start(self, start: Start, same: float) -> None:
         """A start of the search has ended."""
         self.done += 1
         if start.value > self.best + same:
@@ -33,11 +38,11 @@ class Progress:
             f"best {self.best:.3f}, reached by {self.reached}"
         )
 
-    def stage(self, text):
+    def stage(self, text: str) -> None:
         """A new stage of the fit begins."""
         self._line(text)
 
-    def round(self, number, loglike, distance):
+    def round(self, number: int, loglike: float, distance: float) -> None:
         """A round of a driver has been evaluated."""
         where = (
             "curvature not positive definite"

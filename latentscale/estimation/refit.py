@@ -4,12 +4,17 @@ Restricted fits of tests and profiles, and fits to resampled data, start a few s
 the information of the first fit then serves all of them, and a dozen or two passes over the data do.
 """
 
+
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..likelihood.objective import Objective
-from ..parameters.restrictions import RestrictedSpace
+from ..likelihood.rules import Rule
+from ..models.latent_skill import LatentSkillLaw
+from ..parameters.restrictions import RestrictedSpace, Restriction
 from ..parameters.space import ParameterSpace
 from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
 from .polish import MovingAscent
@@ -47,12 +52,19 @@ class Refit:
     converged: bool
 
     @property
-    def free(self):
+    def free(self) -> np.ndarray:
         """The end in the coordinates u of the whole space, (P,)."""
         return self.space.free(self.coordinates) if isinstance(self.space, RestrictedSpace) else self.coordinates
 
 
-def refit(objective, rule, v, information, goal=_GOAL, max_iterations=200):
+def refit(
+    objective: Objective,
+    rule: Rule,
+    v: np.ndarray,
+    information: np.ndarray,
+    goal: float = _GOAL,
+    max_iterations: int = 200,
+) -> Refit:
     """Maximise by BFGS in the metric of an information matrix.
 
     Parameters
@@ -89,7 +101,14 @@ def refit(objective, rule, v, information, goal=_GOAL, max_iterations=200):
     )  # fmt: skip
 
 
-def restricted_refit(model, rule, restriction, u, information, goal=_GOAL):
+def restricted_refit(
+    model: LatentSkillLaw,
+    rule: Rule,
+    restriction: Restriction,
+    u: np.ndarray,
+    information: np.ndarray,
+    goal: float = _GOAL,
+) -> Refit:
     """Maximum under a restriction, from the unrestricted optimum or from another point that is near.
 
     Parameters

@@ -6,10 +6,17 @@ in the unrotated form (all loadings free, Sigma = I) whenever the user's form ca
 ends of its paths are rotated into the user's form without loss.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..components.identification import Pattern
+from ..likelihood.objective import Objective
+from ..parameters.structure import Structure
 from ..workers import run
 from .ascent import REFUSED, LaplaceDescent, complete_metric, scaled_ascent
 from .starts import data_start, random_start
@@ -43,7 +50,9 @@ class Start:
     u: np.ndarray
 
 
-def climb(objective, number, kind, structure, max_iterations, gtol=5e-3):
+def climb(
+    objective: Objective, number: int, kind: str, structure: Structure, max_iterations: int, gtol: float = 5e-3
+) -> Start:
     """Quasi-Newton ascent from one starting Structure, its metric renewed once on the way.
 
     It ends some hundredths of a log-likelihood unit from its optimum, near enough to tell optima apart.
@@ -58,7 +67,15 @@ def climb(objective, number, kind, structure, max_iterations, gtol=5e-3):
     return Start(number, kind, value, float(np.abs(minus_gradient).max()), descent.evaluations, u)
 
 
-def starting_structures(objective, pattern, chance, family_of_llm, starts, seed, scales=None):
+def starting_structures(
+    objective: Objective,
+    pattern: Pattern,
+    chance: np.ndarray,
+    family_of_llm: np.ndarray,
+    starts: int,
+    seed: int,
+    scales: dict[str, np.ndarray] | None = None,
+) -> Iterator[tuple[str, Structure]]:
     """(kind, Structure) of each start: the first from the data, the others at random, start r from child r.
 
     ``scales`` holds starting standard deviations of random effects, by block.
@@ -66,7 +83,7 @@ def starting_structures(objective, pattern, chance, family_of_llm, starts, seed,
     cells, k, layout = objective.cells, pattern.n_skills, objective.space.layout
     children = np.random.SeedSequence(seed).spawn(max(starts, 1))
 
-    def start(structure):
+    def start(structure: Structure) -> Structure:
         return pattern.rotate_from(structure).with_scales(**(scales or {}))
 
     yield "data", start(data_start(cells, chance, k, family_of_llm, layout.n_link))
@@ -74,7 +91,14 @@ def starting_structures(objective, pattern, chance, family_of_llm, starts, seed,
         yield "random", start(random_start(np.random.default_rng(child), cells, chance, k, layout.n_link))
 
 
-def search(objective, structures, n_jobs=None, max_iterations=1000, report=None, climber=climb):
+def search(
+    objective: Objective,
+    structures: Iterable[tuple[str, Structure]],
+    n_jobs: int | None = None,
+    max_iterations: int = 1000,
+    report: Callable[[Start], None] | None = None,
+    climber: Callable[..., Start] = climb,
+) -> list[Start]:
     """Climb from every start; Starts in their order, the same whatever ``n_jobs`` is.
 
     Parameters
@@ -96,7 +120,7 @@ def search(objective, structures, n_jobs=None, max_iterations=1000, report=None,
     return ends
 
 
-def best_distinct(ends, count, tolerance=SAME_OPTIMUM):
+def best_distinct(ends: Sequence[Start], count: int, tolerance: float = SAME_OPTIMUM) -> list[Start]:
     """The best starts, one for each distinct value, at most ``count``."""
     chosen = []
     for start in sorted(ends, key=lambda end: (-end.value, end.number)):

@@ -1,22 +1,27 @@
 """Starting values: one from the data, any number at random."""
 
+
+from __future__ import annotations
+
 import numpy as np
 from scipy import sparse
 
+from ..components.cells import Cells
 from ..components.curve import starting_lower, starting_upper
+from ..components.score_laws import ScoreLaw
 from ..parameters.structure import Structure
 
 _RANDOM_SIZE = (0.5, 1.0)  # standard deviation of random loadings and slopes
 
 
-def transformed_scores(cells, chance, n_llms):
+def transformed_scores(cells: Cells, chance: np.ndarray, n_llms: int) -> np.ndarray:
     """Logits of scores between their asymptotes, N x J, NaN where missing."""
     z = np.full((n_llms, cells.n_items), np.nan)
     z[cells.row, cells.item] = cells.law.starting_predictor(cells.scores, chance[cells.item], 1.0)
     return z
 
 
-def _coefficients(z, design):
+def _coefficients(z: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per benchmark: intercept and slopes by least squares on its observed LLMs; (J,), (p, J)."""
     x = np.column_stack([np.ones(len(design)), design])
     out = np.zeros((x.shape[1], z.shape[1]))
@@ -26,7 +31,9 @@ def _coefficients(z, design):
     return out[0], out[1:]
 
 
-def data_start(cells, chance, n_skills, family_of_llm, n_link=0):
+def data_start(
+    cells: Cells, chance: np.ndarray, n_skills: int, family_of_llm: np.ndarray, n_link: int = 0
+) -> Structure:
     """Unrotated Structure from a singular value decomposition of family residuals and slopes."""
     z = transformed_scores(cells, chance, len(cells.design))
     intercepts, slopes = _coefficients(z, cells.design)
@@ -47,7 +54,9 @@ def data_start(cells, chance, n_skills, family_of_llm, n_link=0):
     return _structure(cells.law, loadings, intercepts, skill_slopes, chance, n_link)
 
 
-def random_start(rng, cells, chance, n_skills, n_link=0):
+def random_start(
+    rng: np.random.Generator, cells: Cells, chance: np.ndarray, n_skills: int, n_link: int = 0
+) -> Structure:
     """Unrotated Structure with normal loadings and slopes, their size drawn too.
 
     Small ones mostly end where the data start does; large ones find other optima, and now and then none.
@@ -60,7 +69,9 @@ def random_start(rng, cells, chance, n_skills, n_link=0):
     return _structure(cells.law, loadings, intercepts, skill_slopes, chance, n_link)
 
 
-def _structure(law, loadings, intercepts, slopes, chance, n_link):
+def _structure(
+    law: ScoreLaw, loadings: np.ndarray, intercepts: np.ndarray, slopes: np.ndarray, chance: np.ndarray, n_link: int
+) -> Structure:
     j, k = loadings.shape
     return Structure(
         loadings, intercepts, slopes, np.eye(k), np.full(j, law.starting_precision),

@@ -5,12 +5,17 @@ the mean of the iterates of the last epochs. What it ends at is where a determin
 at the maximum gives the standard errors: those of the iterates themselves would tell of the algorithm as well.
 """
 
+
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..components.penalty import Penalty
+from ..likelihood.modes import Modes
 from ..likelihood.objective import Objective
+from ..parameters.structure import Structure
 from .ascent import complete_metric
 from .search import Start
 
@@ -23,27 +28,29 @@ _FIRST, _SECOND, _TINY = 0.9, 0.99, 1e-8  # Adam's decay of the gradient's momen
 
 
 @dataclass
-class Batch:
+class Minibatch:
     """Some families: their log-likelihood without the penalty, their share of all families, and their modes, warm."""
 
     objective: Objective
     share: float
-    modes: object = None
+    modes: Modes | None = None
 
 
-def batches_of(objective, rng):
+def minibatches_of(objective: Objective, rng: np.random.Generator) -> list[Minibatch]:
     """Families dealt at random into batches; drawn once, and visited in another order every epoch."""
     cells, nothing = objective.cells, Penalty(())
     count = int(np.clip(cells.n_families // _FEWEST, 1, _BATCHES))
     dealt = rng.permutation(np.arange(cells.n_families) % count)
     options = objective.mode_tolerance, objective.expected
     return [
-        Batch(Objective(objective.space, cells.chosen(dealt[cells.family] == number), nothing, *options), share)
+        Minibatch(Objective(objective.space, cells.chosen(dealt[cells.family] == number), nothing, *options), share)
         for number, share in enumerate(np.bincount(dealt) / len(dealt))
     ]
 
 
-def stochastic_climb(objective, number, kind, structure, max_iterations=EPOCHS, seed=0):
+def stochastic_climb(
+    objective: Objective, number: int, kind: str, structure: Structure, max_iterations: int = EPOCHS, seed: int = 0
+) -> Start:
     """Adam on minibatches of families from one starting Structure, by Laplace.
 
     Parameters
@@ -63,7 +70,7 @@ def stochastic_climb(objective, number, kind, structure, max_iterations=EPOCHS, 
         At the mean of the last epochs' iterates, or at the last iterate where that is better; evaluations in passes.
     """
     space, rng, epochs = objective.space, np.random.default_rng((seed, number)), min(max_iterations, EPOCHS)
-    batches = batches_of(objective, rng)
+    batches = minibatches_of(objective, rng)
     u = np.clip(space.free_vector(structure), *space.limits)
     adam = _Adam(np.sqrt(objective.cells.n_families) * complete_metric(objective, u))
     steps = epochs * len(batches)
@@ -82,11 +89,11 @@ def stochastic_climb(objective, number, kind, structure, max_iterations=EPOCHS, 
 class _Adam:
     """Adam's moments of the gradient, in coordinates w of u = scale w in which all are alike."""
 
-    def __init__(self, scale):
+    def __init__(self, scale: np.ndarray) -> None:
         self.scale, self.count = scale, 0
         self.first = self.second = np.zeros(scale.shape[1])
 
-    def step(self, gradient, rate):
+    def step(self, gradient: np.ndarray, rate: float) -> np.ndarray:
         """The step along a gradient."""
         self.count += 1
         gradient = self.scale.T @ gradient
@@ -95,12 +102,12 @@ class _Adam:
         slope, size = self.first / (1.0 - _FIRST**self.count), self.second / (1.0 - _SECOND**self.count)
         return rate * (self.scale @ (slope / (np.sqrt(size) + _TINY)))
 
-    def back(self, rate):
+    def back(self, rate: float) -> np.ndarray:
         """A step back, from where there is no log-likelihood."""
         return -2.0 * rate * (self.scale @ np.sign(self.first))
 
 
-def _gradient(objective, u, batch):
+def _gradient(objective: Objective, u: np.ndarray, batch: Minibatch) -> np.ndarray | None:
     """Gradient in u of the penalised log-likelihood, a family on average, as a batch estimates it; or None."""
     evaluation, modes = batch.objective.laplace(u, batch.modes)
     if evaluation.gradient is None:
@@ -112,7 +119,7 @@ def _gradient(objective, u, batch):
     return (evaluation.gradient / batch.share + penalty) / objective.cells.n_families
 
 
-def _better(objective, number, kind, points, epochs):
+def _better(objective: Objective, number: int, kind: str, points: list[np.ndarray], epochs: int) -> Start:
     """The Start at the best of some points."""
     found = [(objective.laplace(point)[0], point) for point in points]
     evaluation, u = max(found, key=lambda pair: pair[0].value)

@@ -32,7 +32,7 @@ from .bootstrap_store import Replicate, Store, store_header
 from .covariance import require_information
 
 if TYPE_CHECKING:
-    from ..estimation.fit import Estimate
+    from ..estimation.estimate import Estimate
     from ..results.latent_skill import LatentSkillResults
 
 KINDS = ("parametric", "family")

@@ -26,7 +26,7 @@ from ..models.latent_skill import LatentSkillLaw
 from ..models.options import saved_options
 
 if TYPE_CHECKING:
-    from ..estimation.fit import Estimate
+    from ..estimation.estimate import Estimate
 
 FORMAT = "latentscale bootstrap"
 FORMAT_VERSION = 2

@@ -10,7 +10,7 @@ from ..models.latent_skill import LatentSkillLaw
 from ..parameters.named import Parameter
 
 if TYPE_CHECKING:
-    from ..estimation.fit import Estimate
+    from ..estimation.estimate import Estimate
     from .covariance import Observed
 
 _SMALLEST_ANCHOR = 1e-4  # an anchor's loading below this counts as zero

@@ -27,7 +27,7 @@ from .hypothesis_test import JOINT, HypothesisTest, test_table
 from .likelihood_ratio import CONSERVATIVE, absent_effects
 
 if TYPE_CHECKING:
-    from ..estimation.fit import Estimate
+    from ..estimation.estimate import Estimate
     from ..results.latent_skill import LatentSkillResults
 
 _START = 0.3  # from where random slopes are fitted, per standard deviation of their covariate

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..estimation.fit import Estimate, fit_latent_skill
+from ..estimation.estimate import Estimate
+from ..estimation.fit import fit_latent_skill
 from ..models.latent_skill import LatentSkillLaw
 from ..parameters.restrictions import RestrictedSpace, natural_jacobian
 from .local_rank import local_rank, random_point

@@ -1,16 +1,38 @@
 """The log-likelihood on nodes adapted at every parameter value, with its exact score."""
 
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..components.cells import Cells
+from ..numerics.nodes import StandardNodes
+from ..parameters.structure import Structure
 from .laplace import at_modes, moving_score
 from .marginal import adapted_nodes, marginal
+from .modes import Modes
 
 
-def adaptive(structure, cells, standard, start=None, shapes=""):
+def adaptive(
+    structure: Structure,
+    cells: Cells,
+    standard: StandardNodes,
+    start: Modes | np.ndarray | None = None,
+    shapes: str = "",
+) -> tuple[float, np.ndarray, Modes]:
     """Log-likelihood, score in s, and modes, on nodes that move; see ``adaptive_by_family``."""
     loglike, score, modes = adaptive_by_family(structure, cells, standard, start, shapes, by_family=False)
     return float(loglike.sum()), score, modes
 
 
-def adaptive_by_family(structure, cells, standard, start=None, shapes="", by_family=True):
+def adaptive_by_family(
+    structure: Structure,
+    cells: Cells,
+    standard: StandardNodes,
+    start: Modes | np.ndarray | None = None,
+    shapes: str = "",
+    by_family: bool = True,
+) -> tuple[np.ndarray, np.ndarray, Modes]:
     """Log-likelihood of each family, scores in s, and modes, on nodes that move with the parameters.
 
     The score through the nodes is what makes a modest rule accurate: the integrand in z is close to constant,

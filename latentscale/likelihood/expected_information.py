@@ -4,16 +4,27 @@ Data are simulated with the design and the missing cells of a model's own panel;
 parameters that the data come from have means of zero but for the error of the approximation.
 """
 
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..boundary import inside
 from ..components.cells import Cells
 from ..components.levels import simulated_skills
 from ..components.response import simulate_scores
+from ..parameters.structure import Structure
+from ..parameters.table import ParameterTable
 from .laplace import laplace_by_family
 
+if TYPE_CHECKING:
+    from ..models.latent_skill import LatentSkillLaw
 
-def simulated_cells(model, structure, rng):
+
+
+def simulated_cells(model: LatentSkillLaw, structure: Structure, rng: np.random.Generator) -> Cells:
     """Cells with scores simulated at a Structure in users' covariates, without censoring."""
     mean = model.design.x @ structure.slopes
     skill = simulated_skills(rng, structure, model.family_codes, mean, model.random_design)
@@ -24,7 +35,14 @@ def simulated_cells(model, structure, rng):
     return Cells.from_tables(model.score_law, y, state, edge, codes, model.design.x, model.random_design)
 
 
-def expected_information(model, structure, table, tables=100, seed=0, expected=False):
+def expected_information(
+    model: LatentSkillLaw,
+    structure: Structure,
+    table: ParameterTable,
+    tables: int = 100,
+    seed: int = 0,
+    expected: bool = False,
+) -> np.ndarray:
     """Information of all families in the natural vector of a parameter table, shape (P, P).
 
     Parameters

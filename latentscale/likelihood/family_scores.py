@@ -1,5 +1,8 @@
 """Scores and information of single families, the likelihood's independent units."""
 
+
+from __future__ import annotations
+
 import numpy as np
 
 from ..components.levels import family_effects, levels_in
@@ -9,11 +12,12 @@ from .adaptive_nodes import adaptive_by_family
 from .laplace import laplace_by_family
 from .laplace_hessian import laplace_hessian
 from .marginal import adapted_nodes, marginal
-from .modes import posterior_modes
+from .modes import Modes, posterior_modes
+from .objective import Objective
 from .rules import Rule, require_laplace
 
 
-def family_loglikes(objective, v, rule):
+def family_loglikes(objective: Objective, v: np.ndarray, rule: Rule) -> np.ndarray:
     """Log-likelihood of each family by the rule, without the penalty: array (L,)."""
     structure, cells = objective.space.structure(v), objective.cells
     require_laplace(levels_in(objective.space.layout), rule.kind)
@@ -23,7 +27,9 @@ def family_loglikes(objective, v, rule):
     return marginal(structure, cells, nodes, order=0).loglike
 
 
-def family_scores(objective, v, rule, start=None):
+def family_scores(
+    objective: Objective, v: np.ndarray, rule: Rule, start: Modes | np.ndarray | None = None
+) -> np.ndarray:
     """Score of each family in the coordinates of the objective's space, without the penalty.
 
     Parameters
@@ -50,7 +56,7 @@ def family_scores(objective, v, rule, start=None):
     return space.pull_back_rows(v, scores)
 
 
-def family_information(objective, v, rule):
+def family_information(objective: Objective, v: np.ndarray, rule: Rule) -> np.ndarray:
     """Minus the Hessian of each family's log-likelihood, shape (L, d, d).
 
     Louis's identity on nodes held still, of draws on a grid in their place (``Rule.for_information``) where there is
@@ -72,14 +78,14 @@ def family_information(objective, v, rule):
     return -symmetrise(np.swapaxes(basis, 0, 1) @ hessians @ basis)
 
 
-def _difference_information(objective, v, modes):
+def _difference_information(objective: Objective, v: np.ndarray, modes: Modes) -> np.ndarray:
     """Laplace's, by differences of the scores."""
     step, rule = 1e-3 * np.maximum(1.0, np.abs(v)), Rule.build("laplace", family_effects(objective.space.layout))
     flat = jacobian(lambda point: family_scores(objective, point, rule, modes).ravel(), v, step)
     return -symmetrise(flat.reshape(objective.cells.n_families, len(v), len(v)))
 
 
-def _closed_information(objective, v, modes):
+def _closed_information(objective: Objective, v: np.ndarray, modes: Modes) -> np.ndarray:
     """Laplace's, in closed form in s and carried to v; single families have scores, so that the bend of s(v) counts."""
     space, cells, entries = objective.space, objective.cells, objective.entries
     structure = space.structure(v)
@@ -89,6 +95,6 @@ def _closed_information(objective, v, modes):
     out = bend.reshape(cells.n_families, len(v), len(v))
     basis = space.jacobian(v)[entries]
     for family in range(cells.n_families):
-        own, mode = cells.part(family, family + 1), modes.part(cells, family, family + 1)
+        own, mode = cells.of_families(family, family + 1), modes.of_families(cells, family, family + 1)
         out[family] += basis.T @ laplace_hessian(structure, own, mode, objective.shapes, entries=entries) @ basis
     return -symmetrise(out)

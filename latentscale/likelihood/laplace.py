@@ -15,14 +15,21 @@ through the levels one by one (``nested_curvature``), so that no matrix is large
 on.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..components.complete import chain_score, layout_of
-from ..components.levels import levels_of
+from ..components.cells import Cells, Units
+from ..components.levels import Level, levels_of
+from ..components.linear_predictor import chain_score, layout_of
 from ..numerics.linalg import log_determinant, symmetrise
-from .modes import MODE_TOLERANCE, modes_and_terms, weighted_outer
+from ..parameters.structure import Structure
+from .marginal import Nodes
+from .modes import MODE_TOLERANCE, Modes, modes_and_terms, weighted_outer
 from .nested_curvature import NestedCurvature
 
 
@@ -41,14 +48,21 @@ class AtModes:
         x_i' B of each cell.
     """
 
-    modes: object
-    terms: dict
+    modes: Modes
+    terms: dict[str, np.ndarray]
     loadings: np.ndarray
     effects: np.ndarray
     mean_skill: np.ndarray
 
 
-def at_modes(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
+def at_modes(
+    structure: Structure,
+    cells: Cells,
+    start: Modes | np.ndarray | None = None,
+    shapes: str = "",
+    tolerance: float = MODE_TOLERANCE,
+    expected: bool = False,
+) -> AtModes:
     """Find the modes and differentiate the cells there."""
     wanted = (3, shapes, expected)
     modes, terms, loadings, mean_skill = modes_and_terms(structure, cells, start, tolerance, wanted)
@@ -56,7 +70,14 @@ def at_modes(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, 
     return AtModes(modes, values, loadings, modes.by_cell(cells), mean_skill)
 
 
-def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
+def mode_adjoint(
+    structure: Structure,
+    cells: Cells,
+    at: AtModes,
+    in_curvature: np.ndarray,
+    in_mode: np.ndarray,
+    expected: bool = False,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Score owed to the movement of modes and curvatures.
 
     Parameters
@@ -94,7 +115,9 @@ def mode_adjoint(structure, cells, at, in_curvature, in_mode, expected=False):
     return sums, prior @ symmetrise(_moment(structure, cells, modes, u, in_curvature)) @ prior
 
 
-def _movement(cells, modes, in_mode, by_cell):
+def _movement(
+    cells: Cells, modes: Modes, in_mode: np.ndarray, by_cell: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
     """u = H^-1 v with v the sum of ``by_cell`` and ``in_mode``: u level by level, and by cell."""
     units = [cells.units(name) for name in modes.levels]
     sums, right = units[-1].sum_cells(by_cell), []
@@ -109,7 +132,9 @@ def _movement(cells, modes, in_mode, by_cell):
     return u, by_cell[0] if len(by_cell) == 1 else np.hstack(by_cell)
 
 
-def _moment(structure, cells, modes, u, in_curvature):
+def _moment(
+    structure: Structure, cells: Cells, modes: Modes, u: list[np.ndarray], in_curvature: np.ndarray
+) -> np.ndarray:
     """u f' - G summed over the effects f of a family and its units whose covariance is Sigma, (L, K, K)."""
     out, k, column = None, len(structure.skill_cov), 0
     innermost = cells.units(modes.levels[-1])
@@ -128,15 +153,28 @@ def _moment(structure, cells, modes, u, in_curvature):
     return out
 
 
-def laplace(structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, expected=False):
+def laplace(
+    structure: Structure,
+    cells: Cells,
+    start: Modes | np.ndarray | None = None,
+    shapes: str = "",
+    tolerance: float = MODE_TOLERANCE,
+    expected: bool = False,
+) -> tuple[float, np.ndarray, Modes]:
     """Log-likelihood, score in s, and modes; see ``laplace_by_family``."""
     value, score, modes = laplace_by_family(structure, cells, start, shapes, tolerance, False, expected)
     return float(value.sum()), score, modes
 
 
 def laplace_by_family(
-    structure, cells, start=None, shapes="", tolerance=MODE_TOLERANCE, by_family=True, expected=False
-):
+    structure: Structure,
+    cells: Cells,
+    start: Modes | np.ndarray | None = None,
+    shapes: str = "",
+    tolerance: float = MODE_TOLERANCE,
+    by_family: bool = True,
+    expected: bool = False,
+) -> tuple[np.ndarray, np.ndarray, Modes]:
     """Log-likelihood of each family, scores in s, and modes.
 
     Parameters
@@ -181,7 +219,14 @@ def laplace_by_family(
     return value, chain_score(structure, cells, at.mean_skill, sums, cov_gradient, by_family), modes
 
 
-def _log_likelihood(structure, cells, levels, effects, cell_values, log_determinant_h):
+def _log_likelihood(
+    structure: Structure,
+    cells: Cells,
+    levels: Sequence[Level],
+    effects: Sequence[np.ndarray],
+    cell_values: np.ndarray,
+    log_determinant_h: np.ndarray,
+) -> np.ndarray:
     """log p(y_l, f) - log|H_l| / 2, the powers of 2 pi cancelling: array (L,)."""
     value, log_det = cells.sum_by_family(cell_values), log_determinant(structure.skill_cov)
     for level, values in zip(levels, effects, strict=True):
@@ -196,7 +241,9 @@ def _log_likelihood(structure, cells, levels, effects, cell_values, log_determin
     return value
 
 
-def _prior_gradients(structure, levels, units, effects):
+def _prior_gradients(
+    structure: Structure, levels: Sequence[Level], units: Sequence[Units], effects: Sequence[np.ndarray]
+) -> Iterator[np.ndarray]:
     """Twice the derivative in Sigma of each correlated term's log density: sums of P f f' P - P, arrays (L, K, K)."""
     prior = np.linalg.inv(structure.skill_cov)
     for level, one, values in zip(levels, units, effects, strict=True):
@@ -206,7 +253,15 @@ def _prior_gradients(structure, levels, units, effects):
                 yield one.sum_to_family(pulled[:, :, None] * pulled[:, None, :] - prior)
 
 
-def moving_score(structure, cells, at, nodes, pull, twist, by_family=False):
+def moving_score(
+    structure: Structure,
+    cells: Cells,
+    at: AtModes,
+    nodes: Nodes,
+    pull: np.ndarray,
+    twist: np.ndarray,
+    by_family: bool = False,
+) -> np.ndarray:
     """Score owed to nodes alpha_m = a + C z_m, C C' = H^-1, moving with the parameters.
 
     Parameters

@@ -16,27 +16,33 @@ and eta, are fourth-order differences cell by cell: some tens of passes over the
 parameters.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..components.complete import fixed_part, layout_of
+from ..components.cells import Cells
 from ..components.curve import LINK
 from ..components.effects_prior import EffectsPrior
 from ..components.levels import effect_loadings, levels_of
+from ..components.linear_predictor import fixed_part, layout_of
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import symmetrise
+from ..parameters.structure import Layout, Structure
 from .louis import add_blocks, add_covariance, chain_blocks
-from .modes import weighted_outer
+from .modes import Modes, weighted_outer
 
 _STEP = 1e-4  # in eta and coordinates of links; of other shapes relative
-_PART_CELLS = 20_000
-_PART_NUMBERS = 4_000_000
+_BATCH_CELLS = 20_000
+_BATCH_NUMBERS = 4_000_000
 _HELD_NUMBERS, _STRIP = 2_000_000, 1_000  # numbers of one side of products to come; rows of a product at a time
 
 
 @dataclass(frozen=True)
-class HessianShare:
+class HessianContribution:
     """What some families bring to the Hessian in s.
 
     Attributes
@@ -65,26 +71,26 @@ class HessianTotal:
         The entries of s that are wanted, ascending.
     """
 
-    def __init__(self, layout, entries):
+    def __init__(self, layout: Layout, entries: np.ndarray) -> None:
         self.layout, self.entries = layout, entries
         self.blocks = self.cov = 0.0
         self.held = []
         self.product = np.zeros((len(entries), len(entries)))
 
-    def add(self, share):
-        self.blocks, self.cov = self.blocks + share.blocks, self.cov + share.cov
-        self.held.append(share)
+    def add(self, contribution: HessianContribution) -> None:
+        self.blocks, self.cov = self.blocks + contribution.blocks, self.cov + contribution.cov
+        self.held.append(contribution)
         if sum(one.left.size for one in self.held) > _HELD_NUMBERS:
             self._multiply()
 
-    def _multiply(self):
+    def _multiply(self) -> None:
         left, right = (np.concatenate([getattr(one, side) for one in self.held]) for side in ("left", "right"))
         for start in range(0, len(self.product), _STRIP):
             where = slice(start, start + _STRIP)
             self.product[where] += left[:, where].T @ right
         self.held = []
 
-    def hessian(self):
+    def hessian(self) -> np.ndarray:
         """Array (A, A); may be asked for once, as its memory is that of the sum."""
         if self.held:
             self._multiply()
@@ -94,7 +100,14 @@ class HessianTotal:
         return symmetrise(whole)
 
 
-def laplace_hessian(structure, cells, modes, shapes="", expected=False, entries=None):
+def laplace_hessian(
+    structure: Structure,
+    cells: Cells,
+    modes: Modes,
+    shapes: str = "",
+    expected: bool = False,
+    entries: np.ndarray | None = None,
+) -> np.ndarray:
     """Second derivatives in s of the Laplace log-likelihood, summed over families.
 
     Parameters
@@ -120,34 +133,37 @@ def laplace_hessian(structure, cells, modes, shapes="", expected=False, entries=
     total = HessianTotal(layout, np.arange(layout.size) if entries is None else entries)
     if not modes.exact.all():
         return np.full_like(total.product, np.nan)
-    for share in hessian_shares(structure, cells, modes, shapes, expected, total.entries):
-        total.add(share)
+    for contribution in hessian_contributions(structure, cells, modes, shapes, expected, total.entries):
+        total.add(contribution)
     return total.hessian()
 
 
-def hessian_shares(structure, cells, modes, shapes, expected, entries):
-    """Yield the HessianShare of each of some runs of the families; arguments as above, and of ``HessianTotal``."""
-    for first, last in _parts(cells, structure):
-        yield _Part(structure, cells.part(first, last), modes.alpha[first:last], shapes, expected).share(entries)
+def hessian_contributions(
+    structure: Structure, cells: Cells, modes: Modes, shapes: str, expected: bool, entries: np.ndarray
+) -> Iterator[HessianContribution]:
+    """Yield the contributions of batches of families to the Hessian; arguments as for ``laplace_hessian``."""
+    for first, last in _batches(cells, structure):
+        batch = cells.of_families(first, last)
+        yield _FamilyBatch(structure, batch, modes.alpha[first:last], shapes, expected).contribution(entries)
 
 
-def _parts(cells, structure):
+def _batches(cells: Cells, structure: Structure) -> Iterator[tuple[int, int]]:
     """Runs of families whose arrays stay small, as (first, last + 1)."""
     layout = layout_of(structure)
     d = levels_of(structure)[0].size(layout.n_skills)
-    most = max(1, _PART_NUMBERS // (layout.size * d * (d + 2)))
+    most = max(1, _BATCH_NUMBERS // (layout.size * d * (d + 2)))
     first = 0
     while first < cells.n_families:
-        last = int(np.searchsorted(cells.bounds, cells.bounds[first] + _PART_CELLS, side="right")) - 1
+        last = int(np.searchsorted(cells.bounds, cells.bounds[first] + _BATCH_CELLS, side="right")) - 1
         last = min(max(last, first + 1), first + most, cells.n_families)
         yield first, last
         first = last
 
 
-class _Part:
+class _FamilyBatch:
     """Some families; names of arrays as in the module's docstring."""
 
-    def __init__(self, structure, cells, alpha, shapes, expected):
+    def __init__(self, structure: Structure, cells: Cells, alpha: np.ndarray, shapes: str, expected: bool) -> None:
         self.structure, self.cells, self.alpha = structure, cells, alpha
         self.layout = layout_of(structure)
         self.level = levels_of(structure)[0]
@@ -169,12 +185,12 @@ class _Part:
         self.m = {name: h[name] + h["e" + name] * s - 0.5 * weight[name] * b for name in self._names()}
         self.one_a = np.hstack([np.ones((len(eta), 1)), alpha[family]])
 
-    def _names(self):
+    def _names(self) -> list[str]:
         """Of m's first and second derivatives."""
         every = "e" + self.letters
         return [*every, *(a + b for place, a in enumerate(every) for b in every[place:])]
 
-    def share(self, entries):
+    def contribution(self, entries: np.ndarray) -> HessianContribution:
         in_a_g = self._across(self._bilinear(self.h), {a: self.h["e" + a] for a in self.letters}, self.alpha)
         bilinear = self._bilinear(self.m)
         bilinear[:, 1:] += self._in_w("e")[:, :, None] * self.w[:, None, :]
@@ -186,14 +202,14 @@ class _Part:
         turned = self._turned_curvature(a)
         left, right = (np.concatenate([one.reshape(-1, self.layout.size), two]) for one, two in
                        ((left, 0.5 * turned), (a, turned)))  # fmt: skip
-        return HessianShare(*self._still(), left[:, entries], right[:, entries])
+        return HessianContribution(*self._still(), left[:, entries], right[:, entries])
 
-    def _in_w(self, name):
+    def _in_w(self, name: str) -> np.ndarray:
         """Derivative of m in w, differentiated by ``name`` too, (C, D)."""
         family = self.cells.family
         return self.h["e" + name][:, None] * self.u[family] - self.weight[name][:, None] * self.gw
 
-    def _still(self):
+    def _still(self) -> tuple[np.ndarray, np.ndarray]:
         """M in xi alone: the benchmarks' blocks, and Sigma's."""
         m, one_a, d = self.m, self.one_a, self.w.shape[1]
         in_w = self._in_w("e")
@@ -213,14 +229,14 @@ class _Part:
         blocks = chain_blocks(self.structure, self.cells, self.mean_skill, sums)
         return blocks, self.prior.hessian(moment, len(self.alpha))
 
-    def _bilinear(self, f):
+    def _bilinear(self, f: dict[str, np.ndarray]) -> np.ndarray:
         """d2 f / d(1, a) da of a function of eta alone, in the affine design's columns: (C, 1 + D, D)."""
         out = f["ee"][:, None, None] * self.one_a[:, :, None] * self.w[:, None, :]
         effect = np.arange(self.w.shape[1])
         out[:, 1 + effect, effect] += f["e"][:, None]
         return out
 
-    def _across(self, by_cell, by_shape, effects):
+    def _across(self, by_cell: np.ndarray, by_shape: dict[str, np.ndarray], effects: np.ndarray) -> np.ndarray:
         """Second derivatives in s and the effects, (L, S, D); of the prior -a' Sigma^-1 ``effects``."""
         k = self.layout.n_skills
         in_shapes = {name: values[:, None] * self.w for name, values in by_shape.items()}
@@ -230,7 +246,7 @@ class _Part:
         out[:, self.layout.slices["skill_cov"], :k] = np.einsum("ab,ibc,lc->lia", inverse, self.prior.basis, pulled)
         return out
 
-    def _turned_curvature(self, a):
+    def _turned_curvature(self, a: np.ndarray) -> np.ndarray:
         """F' dH F with G = F F', dH the total derivative of H in s; packed, (L D (D + 1) / 2, S)."""
         w, weight, d, k = self.w, self.weight, self.w.shape[1], self.layout.n_skills
         outer = w[:, :, None] * w[:, None, :]
@@ -252,7 +268,7 @@ class _Part:
         packed = scale * turned[:, :, rows, columns]
         return np.swapaxes(packed, 1, 2).reshape(-1, self.layout.size)
 
-    def _chained(self, by_cell, by_shape):
+    def _chained(self, by_cell: np.ndarray, by_shape: dict[str, np.ndarray]) -> np.ndarray:
         """Sums by family, (L, S, E), of what comes by d eta and dw at the cells (C, 1 + D, E) and by shapes (C, E)."""
         structure, cells, layout = self.structure, self.cells, self.layout
         k, families, width = layout.n_skills, cells.n_families, by_cell.shape[2]
@@ -275,7 +291,9 @@ class _Part:
         return out
 
 
-def _cell_derivatives(structure, cells, eta, letters, expected):
+def _cell_derivatives(
+    structure: Structure, cells: Cells, eta: np.ndarray, letters: str, expected: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Derivatives of h and of the weight W at the cells, by name; each array (C,).
 
     Of h to second order, and to third with at least one eta; of W to second order, W itself being "".
@@ -285,7 +303,7 @@ def _cell_derivatives(structure, cells, eta, letters, expected):
     firsts = {a: ("fisher " + a, 1.0) if expected else ("ee" + a, -1.0) for a in every}
     pairs = [a + b for place, a in enumerate(letters) for b in letters[place:]]
 
-    def terms(structure, eta):
+    def terms(structure: Structure, eta: np.ndarray) -> dict[str, np.ndarray]:
         parameters = cell_parameters(structure, cells)
         found = cell_terms(eta[:, None], parameters, cells, slice(None), 3, letters[1:], expected)
         return {name: values[:, 0] for name, values in found.items()}
@@ -303,7 +321,14 @@ def _cell_derivatives(structure, cells, eta, letters, expected):
     return h, weight
 
 
-def _differences(terms, structure, cells, eta, letter, wanted):
+def _differences(
+    terms: Callable[[Structure, np.ndarray], dict[str, np.ndarray]],
+    structure: Structure,
+    cells: Cells,
+    eta: np.ndarray,
+    letter: str,
+    wanted: list[str],
+) -> dict[str, np.ndarray]:
     """Derivatives of terms in eta or in a shape, by fourth-order differences; zero where a shape has no room."""
     step = _step(structure, letter)
     size = np.full(len(eta), _STEP) if letter == "e" else step[cells.item]
@@ -316,13 +341,13 @@ def _differences(terms, structure, cells, eta, letter, wanted):
     return {name: np.divide(value, 12.0 * size, where=room, out=np.zeros_like(eta)) for name, value in total.items()}
 
 
-def _step(structure, letter):
+def _step(structure: Structure, letter: str) -> np.ndarray:
     """Steps in a shape of each benchmark, (J,): an asymptote at the end of its range does not move."""
     steps = {"p": structure.precision, "c": structure.lower, "d": 1.0 - structure.upper}
     return _STEP * steps.get(letter, np.ones(len(structure.precision)))
 
 
-def _moved(structure, letter, by):
+def _moved(structure: Structure, letter: str, by: np.ndarray) -> Structure:
     """The structure with one shape of all benchmarks moved."""
     if letter in LINK:
         link = structure.link.copy()

@@ -3,16 +3,22 @@
 A parameter's derivative of eta is affine in the family's effects: d eta / d xi = g + M alpha at a cell.
 """
 
+
+from __future__ import annotations
+
 import numpy as np
 from scipy import sparse
 
-from ..components.complete import layout_of
+from ..components.cells import Cells
+from ..components.effects_prior import EffectsPrior
 from ..components.levels import levels_of
+from ..components.linear_predictor import layout_of
+from ..parameters.structure import Layout, Structure
 
 _SLICE = 2_048  # cells whose blocks are held at a time
 
 
-def _eta_design(structure, cells, where, mean_skill):
+def _eta_design(structure: Structure, cells: Cells, where: slice, mean_skill: np.ndarray) -> np.ndarray:
     """Derivative g of eta in (lambda_j, b_j, B) at effects of zero, for cells ``where``: shape (C, K + 1 + pK)."""
     x = cells.design[cells.row[where]]
     loadings = structure.loadings[cells.item[where]]
@@ -20,7 +26,15 @@ def _eta_design(structure, cells, where, mean_skill):
     return np.hstack([mean_skill[where], np.ones((len(x), 1)), slopes])
 
 
-def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
+def node_scores(
+    structure: Structure,
+    cells: Cells,
+    where: slice,
+    mean_skill: np.ndarray,
+    alpha: np.ndarray,
+    terms: dict[str, np.ndarray],
+    prior: EffectsPrior,
+) -> np.ndarray:
     """Complete-data scores of one family at its nodes, shape (M, S).
 
     ``terms`` holds first derivatives (C, M) at the family's cells ``where``; ``alpha`` is (M, D).
@@ -51,14 +65,16 @@ def node_scores(structure, cells, where, mean_skill, alpha, terms, prior):
     return scores
 
 
-def chain_hessian(structure, cells, mean_skill, sums, within=None):
+def chain_hessian(
+    structure: Structure, cells: Cells, mean_skill: np.ndarray, sums: dict[str, np.ndarray], within: slice | None = None
+) -> np.ndarray:
     """Expected complete-data Hessian in s, (S, S), the Sigma block apart; arguments of ``chain_blocks``."""
     layout = layout_of(structure)
     blocks = chain_blocks(structure, cells, mean_skill, sums, within)
     return add_blocks(np.zeros((layout.size, layout.size)), layout, blocks, np.arange(layout.size))
 
 
-def add_blocks(out, layout, blocks, entries):
+def add_blocks(out: np.ndarray, layout: Layout, blocks: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """Add the benchmarks' blocks (J, W, W) to a matrix over some ascending ``entries`` of s; returns it."""
     j = layout.n_items
     scales = [layout.index(name).ravel() for name, shape in layout.scales if len(shape) == 2]
@@ -73,7 +89,7 @@ def add_blocks(out, layout, blocks, entries):
     return out
 
 
-def add_covariance(out, layout, cov, entries):
+def add_covariance(out: np.ndarray, layout: Layout, cov: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """Add Sigma's block to a matrix over some ascending ``entries`` of s; returns it."""
     block = layout.slices["skill_cov"]
     wanted = np.flatnonzero((entries >= block.start) & (entries < block.stop))
@@ -82,7 +98,9 @@ def add_covariance(out, layout, cov, entries):
     return out
 
 
-def chain_blocks(structure, cells, mean_skill, sums, within=None):
+def chain_blocks(
+    structure: Structure, cells: Cells, mean_skill: np.ndarray, sums: dict[str, np.ndarray], within: slice | None = None
+) -> np.ndarray:
     """The same Hessian in (lambda_j, b_j, B, scales of effects) and the shapes of each benchmark j, (J, W, W).
 
     ``sums`` holds, one row a cell: of each derivative that involves eta the expectations of it times
@@ -102,7 +120,7 @@ def chain_blocks(structure, cells, mean_skill, sums, within=None):
     return out.reshape(cells.n_items, width, width)
 
 
-def _affine_design(structure, cells, where, mean_skill):
+def _affine_design(structure: Structure, cells: Cells, where: slice, mean_skill: np.ndarray) -> np.ndarray:
     """(g, M) of eta's derivative in (lambda_j, b_j, B, scales) of the cells' benchmarks, shape (C, W, 1 + D)."""
     level, k = levels_of(structure)[0], structure.loadings.shape[1]
     fixed = _eta_design(structure, cells, where, mean_skill)
@@ -118,7 +136,9 @@ def _affine_design(structure, cells, where, mean_skill):
     return out
 
 
-def _cell_blocks(structure, cells, where, mean_skill, sums):
+def _cell_blocks(
+    structure: Structure, cells: Cells, where: slice, mean_skill: np.ndarray, sums: dict[str, np.ndarray]
+) -> np.ndarray:
     """Of single cells, (C, W, W)."""
     layout = layout_of(structure)
     k, p, level = layout.n_skills, layout.n_covariates, levels_of(structure)[0]

@@ -6,16 +6,25 @@ complete-data score (Fisher's identity) and its Hessian the posterior mean of th
 the posterior covariance of the complete-data score (Louis's identity); both are exact for frozen nodes.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from ..components.complete import chain_score, fixed_part, layout_of
+from ..components.cells import Cells
 from ..components.effects_prior import EffectsPrior
 from ..components.levels import effect_loadings, levels_of
+from ..components.linear_predictor import chain_score, fixed_part, layout_of
 from ..components.response import cell_parameters, cell_terms, compiled_loops, derivative_names
+from ..components.score_laws import NOT_COMPUTED
+from ..numerics.nodes import StandardNodes
+from ..parameters.structure import Structure
 from .louis import chain_hessian, node_scores
+from .modes import Modes
 
 # Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some ten temporaries
 # of twice as many should stay near the processor, yet be long beside what numpy adds to every operation.
@@ -40,13 +49,13 @@ class Nodes:
     log_weight: np.ndarray
     root: np.ndarray
 
-    def part(self, first, last):
+    def of_families(self, first: int, last: int) -> Nodes:
         """The nodes of families ``first`` to ``last - 1``."""
         where = slice(first, last)
         return Nodes(self.alpha[where], self.log_weight[where], None if self.root is None else self.root[where])
 
     @classmethod
-    def joined(cls, parts):
+    def joined(cls, parts: Sequence[Nodes]) -> Nodes:
         """The nodes of all families from those of runs of them, in their order."""
         if len(parts) == 1:
             return parts[0]
@@ -54,7 +63,7 @@ class Nodes:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def adapted_nodes(standard, modes):
+def adapted_nodes(standard: StandardNodes, modes: Modes) -> Nodes:
     """Standard nodes moved to each family's mode and curvature: alpha = mode + C z, C C' = H^-1."""
     root = np.linalg.cholesky(np.linalg.inv(modes.curvature))
     alpha = modes.alpha[:, None, :] + standard.z @ np.swapaxes(root, 1, 2)
@@ -82,11 +91,11 @@ class Marginal:
     score: np.ndarray
     hessian: np.ndarray
     posterior: np.ndarray
-    pull: np.ndarray = None
-    twist: np.ndarray = None
+    pull: np.ndarray = NOT_COMPUTED
+    twist: np.ndarray = NOT_COMPUTED
 
 
-def family_blocks(cells, n_nodes):
+def family_blocks(cells: Cells, n_nodes: int) -> Iterator[tuple[int, int]]:
     """Runs of families whose cells times nodes fit a block, as (first, last + 1)."""
     limit = max(1, BLOCK // n_nodes)
     first = 0
@@ -97,7 +106,15 @@ def family_blocks(cells, n_nodes):
         first = last
 
 
-def marginal(structure, cells, nodes, order=1, shapes="", posterior=None, by_family=False):
+def marginal(
+    structure: Structure,
+    cells: Cells,
+    nodes: Nodes,
+    order: int = 1,
+    shapes: str = "",
+    posterior: np.ndarray | None = None,
+    by_family: bool = False,
+) -> Marginal:
     """One pass over all cells and nodes.
 
     Parameters
@@ -124,7 +141,16 @@ def marginal(structure, cells, nodes, order=1, shapes="", posterior=None, by_fam
 class _Sweep:
     """Accumulates one pass; a block of families at a time so that temporaries stay in cache."""
 
-    def __init__(self, structure, cells, nodes, order, shapes, posterior, by_family):
+    def __init__(
+        self,
+        structure: Structure,
+        cells: Cells,
+        nodes: Nodes,
+        order: int,
+        shapes: str,
+        posterior: np.ndarray | None,
+        by_family: bool,
+    ) -> None:
         self.structure, self.cells, self.nodes = structure, cells, nodes
         self.order, self.shapes, self.fixed, self.by_family = order, shapes, posterior, by_family
         self.layout = layout_of(structure)
@@ -144,7 +170,7 @@ class _Sweep:
         groups = cells.n_families if by_family else 1
         self.hessian = np.zeros((groups, self.layout.size, self.layout.size)) if order == 2 else None
 
-    def block(self, first, last):
+    def block(self, first: int, last: int) -> None:
         cells, alpha = self.cells, self.nodes.alpha
         where = slice(cells.bounds[first], cells.bounds[last])
         bounds = cells.bounds[first : last + 1] - where.start
@@ -171,9 +197,9 @@ class _Sweep:
         if self.order:
             self._expectations(first, last, where, spans, terms)
 
-    def _terms(self, eta, where):
+    def _terms(self, eta: np.ndarray, where: slice) -> dict[str, np.ndarray]:
         """Wanted derivatives of h at a block's cells and nodes, computed piece by piece."""
-        parameters = self.parameters.part(where)
+        parameters = self.parameters.at(where)
         if compiled_loops(parameters, self.cells, self.order, self.shapes) is not None:
             return cell_terms(eta, parameters, self.cells, where, self.order, self.shapes)
         out = {name: np.empty_like(eta) for name in ["f", *self.wanted]}
@@ -185,7 +211,9 @@ class _Sweep:
                 values[:, piece] = terms[name]
         return out
 
-    def _expectations(self, first, last, where, spans, terms):
+    def _expectations(
+        self, first: int, last: int, where: slice, spans: list[slice], terms: dict[str, np.ndarray]
+    ) -> None:
         """Posterior expectations of the cell derivatives of a block, and its share of Louis's covariance."""
         alpha, p = self.nodes.alpha[first:last], self.posterior[first:last, :, None]
         k = alpha.shape[2]
@@ -209,7 +237,7 @@ class _Sweep:
             for f, span in enumerate(spans, first):
                 self._covariance(f, slice(where.start + span.start, where.start + span.stop), span, terms)
 
-    def _covariance(self, f, where, local, terms):
+    def _covariance(self, f: int, where: slice, local: slice, terms: dict[str, np.ndarray]) -> None:
         """Louis's covariance of one family's complete-data scores."""
         p = self.posterior[f]
         first_order = {name: terms[name][local] for name in self.sums if len(name) == 1}
@@ -218,21 +246,21 @@ class _Sweep:
         mean = p @ scores
         self.hessian[f if self.by_family else 0] += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
 
-    def result(self):
+    def result(self) -> Marginal:
         if self.order == 0:
-            return Marginal(self.loglike, None, None, self.posterior)
+            return Marginal(self.loglike, NOT_COMPUTED, NOT_COMPUTED, self.posterior)
         k = self.loadings.shape[1]
         score_sums = {name: sums[:, 0] for name, sums in self.sums.items() if len(name) == 1}
         score_sums["e_alpha"] = self.sums["e"][:, 1 : k + 1]
         gradient = self.prior.gradient(self.moments[:, :, 1:])
         score = chain_score(self.structure, self.cells, self.mean_skill, score_sums, gradient, self.by_family)
         if self.order < 2:
-            return Marginal(self.loglike, score, None, self.posterior, self.pull, self.twist)
+            return Marginal(self.loglike, score, NOT_COMPUTED, self.posterior, self.pull, self.twist)
         self._complete_hessian()
         hessian = self.hessian if self.by_family else self.hessian[0]
         return Marginal(self.loglike, score, hessian, self.posterior, self.pull, self.twist)
 
-    def _complete_hessian(self):
+    def _complete_hessian(self) -> None:
         """Add the expected complete-data Hessian to Louis's covariance."""
         cells, block = self.cells, self.layout.slices["skill_cov"]
         if not self.by_family:

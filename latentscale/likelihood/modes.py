@@ -1,13 +1,21 @@
 """Posterior modes of the random effects of all levels, of all families at once."""
 
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from ..components.complete import fixed_part
+from ..components.cells import Cells, Units
 from ..components.levels import levels_of
+from ..components.linear_predictor import fixed_part
 from ..components.response import cell_parameters, cell_terms
+from ..components.score_laws import NOT_COMPUTED
+from ..parameters.structure import Structure
 from .nested_curvature import NestedCurvature, where_first
 
 MAX_STEPS = 100
@@ -36,38 +44,38 @@ class Modes:
         Last Newton decrement g' H^-1 g; small means converged.
     """
 
-    levels: tuple
-    effects: tuple
-    nested: NestedCurvature | None
+    levels: tuple[str, ...]
+    effects: tuple[np.ndarray, ...]
+    nested: NestedCurvature
     exact: np.ndarray
     decrement: np.ndarray
 
     @property
-    def alpha(self):
+    def alpha(self) -> np.ndarray:
         """Effects of families, array (L, D)."""
         return self.effects[0]
 
     @property
-    def curvature(self):
+    def curvature(self) -> np.ndarray:
         """Curvature in families' effects when those of inner levels follow them, array (L, D, D)."""
         return self.nested.outermost
 
-    def by_cell(self, cells):
+    def by_cell(self, cells: Cells) -> np.ndarray:
         """The effects that each cell depends on, (C, D_1 + D_2 + ...)."""
         parts = [
             effects[cells.units(name).of_cell] for name, effects in zip(self.levels, self.effects, strict=True)
         ]
         return parts[0] if len(parts) == 1 else np.hstack(parts)
 
-    def part(self, cells, first, last):
+    def of_families(self, cells: Cells, first: int, last: int) -> Modes:
         """Those of families ``first`` to ``last - 1`` of the cells, as a start of a search: without curvature."""
         effects = tuple(
             effects[cells.span(name, first, last)] for name, effects in zip(self.levels, self.effects, strict=True)
         )
-        return Modes(self.levels, effects, None, self.exact[first:last], self.decrement[first:last])
+        return Modes(self.levels, effects, NOT_COMPUTED, self.exact[first:last], self.decrement[first:last])
 
     @classmethod
-    def joined(cls, parts, cells):
+    def joined(cls, parts: Sequence[Modes], cells: Cells) -> Modes:
         """The Modes of all families from those of runs of them, in their order."""
         if len(parts) == 1:
             return parts[0]
@@ -80,11 +88,11 @@ class Modes:
 
 
 @lru_cache
-def _triangle(size):
+def _triangle(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.tril_indices(size)
 
 
-def weighted_outer(loadings, weights, units):
+def weighted_outer(loadings: np.ndarray, weights: np.ndarray, units: Units) -> np.ndarray:
     """sum_{cells of u} w lambda lambda' for every unit u, shape (n, D, D)."""
     k = loadings.shape[1]
     rows, columns = _triangle(k)
@@ -103,7 +111,7 @@ class _Problem:
     Newton's method behaves even where Sigma is close to singular. z is a list with an array (n, D) for each level.
     """
 
-    def __init__(self, structure, cells):
+    def __init__(self, structure: Structure, cells: Cells) -> None:
         self.cells, levels = cells, levels_of(structure)
         self.levels = tuple(level.name for level in levels)
         self.units = [cells.units(name) for name in self.levels]
@@ -117,7 +125,7 @@ class _Problem:
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
 
-    def start(self, given=None):
+    def start(self, given: Modes | np.ndarray | None = None) -> list[np.ndarray]:
         """z at given Modes or effects of families (L, D), and at zero for levels of which nothing is given."""
         known = {} if given is None else {"family": given}
         if isinstance(given, Modes):
@@ -127,7 +135,9 @@ class _Problem:
             for name, units, root in zip(self.levels, self.units, self.roots, strict=True)
         ]
 
-    def evaluate(self, z, wanted=_CURVATURE):
+    def evaluate(
+        self, z: list[np.ndarray], wanted: tuple[Any, ...] = _CURVATURE
+    ) -> tuple[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]:
         """g (L,), its gradient in z level by level, and the terms ``wanted`` of the cells."""
         eta = self.base
         for loadings, units, values in zip(self.by_level, self.units, z, strict=True):
@@ -143,7 +153,7 @@ class _Problem:
                 sums = units.sum_to_parent(np.column_stack([value, sums[:, 1:-d]]))
         return value, gradient, terms
 
-    def curvature(self, terms):
+    def curvature(self, terms: dict[str, np.ndarray]) -> tuple[NestedCurvature, np.ndarray]:
         """Exact curvature where positive definite, Fisher's elsewhere, and where it is the exact one, bool (L,)."""
         sums = weighted_outer(self.loadings, -terms["ee"][:, 0], self.units[-1])
         curvature = NestedCurvature.eliminated(self.units, sums, self.priors)
@@ -155,26 +165,26 @@ class _Problem:
             curvature = NestedCurvature.eliminated(self.units, sums, self.priors)
         return curvature, good
 
-    def newton(self, curvature, gradient):
+    def newton(self, curvature: NestedCurvature, gradient: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
         """Newton's step level by level, and its decrement (L,)."""
         step, decrement = curvature.solve(gradient), 0.0
         for units, one, other in zip(self.units, step, gradient, strict=True):
             decrement = decrement + units.sum_to_family(np.einsum("nk,nk->n", one, other))
         return step, decrement
 
-    def moved(self, z, size, step):
+    def moved(self, z: list[np.ndarray], size: np.ndarray, step: list[np.ndarray]) -> list[np.ndarray]:
         """z moved by each family's share ``size`` (L,) of its step."""
         return [
             values + size[units.family, None] * change
             for units, values, change in zip(self.units, z, step, strict=True)
         ]
 
-    def modes(self, z, curvature, exact, decrement):
+    def modes(self, z: list[np.ndarray], curvature: NestedCurvature, exact: np.ndarray, decrement: np.ndarray) -> Modes:
         """Modes in the effects themselves."""
         effects = tuple(values @ root.T for values, root in zip(z, self.roots, strict=True))
         return Modes(self.levels, effects, curvature.transformed(self.roots), exact, decrement)
 
-    def better(self, chosen, one, other):
+    def better(self, chosen: np.ndarray, one: Modes, other: Modes) -> Modes:
         """The Modes ``one`` for the chosen families (L,) and ``other`` for the rest."""
         effects = tuple(
             where_first(chosen[units.family], a, b)
@@ -186,7 +196,9 @@ class _Problem:
         return Modes(self.levels, effects, one.nested.chosen(chosen, other.nested), exact, decrement)
 
 
-def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
+def posterior_modes(
+    structure: Structure, cells: Cells, start: Modes | np.ndarray | None = None, tolerance: float = MODE_TOLERANCE
+) -> Modes:
     """Newton's method with Fisher-scoring curvature where needed, and step halving, family by family.
 
     Stops when every family's Newton decrement is below ``tolerance``; the step that is taken last leaves an
@@ -209,7 +221,13 @@ def posterior_modes(structure, cells, start=None, tolerance=MODE_TOLERANCE):
     return modes_and_terms(structure, cells, start, tolerance)[0]
 
 
-def modes_and_terms(structure, cells, start=None, tolerance=MODE_TOLERANCE, wanted=_CURVATURE):
+def modes_and_terms(
+    structure: Structure,
+    cells: Cells,
+    start: Modes | np.ndarray | None = None,
+    tolerance: float = MODE_TOLERANCE,
+    wanted: tuple[Any, ...] = _CURVATURE,
+) -> tuple[Modes, dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Modes as ``posterior_modes`` finds them, with what the last of the passes over the cells gave.
 
     Parameters
@@ -240,7 +258,9 @@ def modes_and_terms(structure, cells, start=None, tolerance=MODE_TOLERANCE, want
     return modes, terms, problem.effect_loadings, problem.mean_skill
 
 
-def _climb(problem, z, tolerance, wanted):
+def _climb(
+    problem: _Problem, z: list[np.ndarray], tolerance: float, wanted: tuple[Any, ...]
+) -> tuple[np.ndarray, Modes, dict[str, np.ndarray]]:
     """Newton's method from z: g (L,), Modes, and the terms wanted there."""
     value, gradient, terms = problem.evaluate(z)
     curvature, exact = problem.curvature(terms)

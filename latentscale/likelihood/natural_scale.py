@@ -1,23 +1,33 @@
 """Log-likelihood, score and Hessian at natural parameters, in the user's covariates and without penalty."""
 
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ..components.levels import family_effects, levels_in
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
+from ..parameters.table import ParameterTable
 from .adaptive_nodes import adaptive
 from .laplace import laplace
 from .marginal import adapted_nodes, marginal
-from .modes import posterior_modes
+from .modes import Modes, posterior_modes
 from .rules import Rule, require_laplace
 
+if TYPE_CHECKING:
+    from ..models.latent_skill import LatentSkillLaw
 
-def _rule(model, integration, options):
+
+
+def _rule(model: LatentSkillLaw, integration: str, options: dict[str, Any]) -> Rule:
     require_laplace(levels_in(model.table.layout), integration)
     return Rule.build(integration, family_effects(model.table.layout), **options)
 
 
-def natural_loglike(model, params, integration, options):
+def natural_loglike(model: LatentSkillLaw, params: np.ndarray, integration: str, options: dict[str, Any]) -> float:
     """Marginal log-likelihood at a natural vector (P,)."""
     rule, cells = _rule(model, integration, options), model.user_cells
     structure = model.table.structure(params)
@@ -27,12 +37,18 @@ def natural_loglike(model, params, integration, options):
     return float(marginal(structure, cells, nodes, order=0).loglike.sum())
 
 
-def natural_score(model, params, integration, options):
+def natural_score(model: LatentSkillLaw, params: np.ndarray, integration: str, options: dict[str, Any]) -> np.ndarray:
     """Its gradient (P,)."""
     return rule_score(model, params, _rule(model, integration, options))
 
 
-def rule_score(model, params, rule, start=None, table=None):
+def rule_score(
+    model: LatentSkillLaw,
+    params: np.ndarray,
+    rule: Rule,
+    start: Modes | np.ndarray | None = None,
+    table: ParameterTable | None = None,
+) -> np.ndarray:
     """Score by a Rule at a natural vector (P,) of ``table``, by default the model's own."""
     cells, table = model.user_cells, model.table if table is None else table
     structure, shapes = table.structure(params), table.shapes_free
@@ -41,7 +57,7 @@ def rule_score(model, params, rule, start=None, table=None):
     return adaptive(structure, cells, rule.standard(cells.n_families), start, shapes)[1][table.free]
 
 
-def natural_hessian(model, params, integration, options):
+def natural_hessian(model: LatentSkillLaw, params: np.ndarray, integration: str, options: dict[str, Any]) -> np.ndarray:
     """Its second derivatives (P, P)."""
     rule, cells, table = _rule(model, integration, options), model.user_cells, model.table
     structure = table.structure(params)
@@ -54,7 +70,7 @@ def natural_hessian(model, params, integration, options):
     return symmetrise(hessian[np.ix_(table.free, table.free)])
 
 
-def _step(table, params):
+def _step(table: ParameterTable, params: np.ndarray) -> np.ndarray:
     """Steps of differences, which must not leave the parameter space: asymptotes may lie close to its edge."""
     full = np.zeros(table.layout.size)
     full[table.free] = params

@@ -13,10 +13,15 @@ lies in is made of the inverse O of the outer part, as [O, -O T_u'; -T_u O, C_u^
 the number of units, not with its square.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..components.cells import Units
 from ..numerics.linalg import cholesky_or_none, log_determinant, positive_definite, solve_vectors
 
 
@@ -34,12 +39,12 @@ class NestedCurvature:
         T_u of each inner level's units; D_o counts the effects of all levels outside.
     """
 
-    units: tuple
-    blocks: tuple
-    cross: tuple
+    units: tuple[Units, ...]
+    blocks: tuple[np.ndarray, ...]
+    cross: tuple[np.ndarray, ...]
 
     @classmethod
-    def eliminated(cls, units, sums, priors):
+    def eliminated(cls, units: Sequence[Units], sums: np.ndarray, priors: Sequence[np.ndarray]) -> NestedCurvature:
         """From sums of weighted products of effect loadings over the innermost units' cells.
 
         Parameters
@@ -61,15 +66,15 @@ class NestedCurvature:
         return cls(tuple(units), (sums + priors[0], *blocks), tuple(cross))
 
     @property
-    def outermost(self):
+    def outermost(self) -> np.ndarray:
         """S_l, the curvature of families' effects when all others follow them: array (L, D, D)."""
         return self.blocks[0]
 
-    def _inner(self):
+    def _inner(self) -> Iterator[tuple[Units, np.ndarray, np.ndarray]]:
         """(units, C_u, T_u) of each inner level, outermost first."""
         return zip(self.units[1:], self.blocks[1:], self.cross, strict=True)
 
-    def solve(self, vectors):
+    def solve(self, vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """H^-1 v for v given level by level, arrays (n, D), in the same shapes."""
         vectors, outer = list(vectors), []
         for place, (one, _, cross) in reversed(list(enumerate(self._inner(), 1))):
@@ -90,14 +95,14 @@ class NestedCurvature:
             outer = np.hstack([outer, own])
         return solved
 
-    def log_determinant(self):
+    def log_determinant(self) -> np.ndarray:
         """log|H_l|, (L,)."""
         out = log_determinant(self.blocks[0])
         for one, block, _ in self._inner():
             out = out + one.sum_to_family(log_determinant(block))
         return out
 
-    def defined(self):
+    def defined(self) -> np.ndarray:
         """Whether H_l is positive definite: bool array (L,)."""
         if all(cholesky_or_none(block) is not None for block in reversed(self.blocks)):
             return np.ones(len(self.blocks[0]), dtype=bool)
@@ -106,7 +111,7 @@ class NestedCurvature:
             out = out & (one.sum_to_family((~positive_definite(block)).astype(int)) == 0)
         return out
 
-    def inverse_blocks(self):
+    def inverse_blocks(self) -> np.ndarray:
         """The part of H^-1 that concerns an innermost unit's effects and those of all units that it lies in.
 
         Returns
@@ -124,7 +129,7 @@ class NestedCurvature:
             out[:, d:, d:] = np.linalg.inv(block) + mixed @ np.swapaxes(cross, 1, 2)
         return out
 
-    def transformed(self, roots):
+    def transformed(self, roots: Sequence[np.ndarray]) -> NestedCurvature:
         """The curvature in effects R z, given that in z and R of each level (D, D)."""
         inverses = [np.linalg.inv(root) for root in roots]
         blocks = tuple(inverse.T @ block @ inverse for inverse, block in zip(inverses, self.blocks, strict=True))
@@ -134,7 +139,7 @@ class NestedCurvature:
             outer = _block_diagonal(outer, inverse)
         return NestedCurvature(self.units, blocks, tuple(cross))
 
-    def chosen(self, families, other):
+    def chosen(self, families: np.ndarray, other: NestedCurvature) -> NestedCurvature:
         """This curvature for the chosen families (L,), the other one for the rest."""
         kept = [families[one.family] for one in self.units]
         blocks = tuple(map(where_first, kept, self.blocks, other.blocks))
@@ -142,19 +147,19 @@ class NestedCurvature:
         return NestedCurvature(self.units, blocks, cross)
 
     @classmethod
-    def joined(cls, parts, units):
+    def joined(cls, parts: Sequence[NestedCurvature], units: Sequence[Units]) -> NestedCurvature:
         """The curvatures of all families from those of runs of them, in their order; ``units`` are those of all."""
         blocks = tuple(np.concatenate(some) for some in zip(*(part.blocks for part in parts), strict=True))
         cross = tuple(np.concatenate(some) for some in zip(*(part.cross for part in parts), strict=True))
         return cls(tuple(units), blocks, cross)
 
 
-def where_first(chosen, one, other):
+def where_first(chosen: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Entries of ``one`` where the first axis is chosen, of ``other`` elsewhere."""
     return np.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
-def _block_diagonal(one, other):
+def _block_diagonal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     out = np.zeros((len(one) + len(other),) * 2)
     out[: len(one), : len(one)], out[len(one) :, len(one) :] = one, other
     return out

@@ -1,18 +1,30 @@
 """The penalised log-likelihood as a function of the free vector u, by Laplace or on frozen nodes."""
 
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ..components.complete import fixed_part, layout_of
+from ..components.cells import Cells
 from ..components.effects_prior import EffectsPrior
-from ..components.levels import effect_loadings, levels_of
+from ..components.levels import Term, effect_loadings, levels_of
+from ..components.linear_predictor import fixed_part, layout_of
+from ..components.penalty import Penalty
 from ..components.response import cell_parameters, cell_terms, derivative_names
+from ..components.score_laws import NOT_COMPUTED
+from ..numerics.nodes import StandardNodes
+from ..parameters.restrictions import RestrictedSpace
+from ..parameters.space import ParameterSpace
+from ..parameters.structure import Structure
 from .adaptive_nodes import adaptive
-from .family_batches import over_parts, total
+from .family_batches import over_batches, total
 from .laplace import laplace
-from .laplace_hessian import HessianTotal, hessian_shares
+from .laplace_hessian import HessianContribution, HessianTotal, hessian_contributions
 from .louis import add_blocks, add_covariance, chain_blocks
 from .marginal import Nodes, adapted_nodes, marginal
 from .modes import MODE_TOLERANCE, Modes, posterior_modes
@@ -39,9 +51,9 @@ class Evaluation:
 
     value: float
     loglike: float
-    gradient: np.ndarray = None
-    hessian: np.ndarray = None
-    posterior: np.ndarray = None
+    gradient: np.ndarray = NOT_COMPUTED
+    hessian: np.ndarray = NOT_COMPUTED
+    posterior: np.ndarray = NOT_COMPUTED
 
 
 _NOWHERE = Evaluation(-np.inf, -np.inf)
@@ -61,105 +73,121 @@ class Objective:
         Whether Laplace takes the determinant of the expected curvature, which has no poles.
     """
 
-    def __init__(self, space, cells, penalty, mode_tolerance=MODE_TOLERANCE, expected=False):
+    def __init__(
+        self,
+        space: ParameterSpace | RestrictedSpace,
+        cells: Cells,
+        penalty: Penalty,
+        mode_tolerance: float = MODE_TOLERANCE,
+        expected: bool = False,
+    ) -> None:
         self.space, self.cells, self.penalty = space, cells, penalty
         self.mode_tolerance, self.expected = mode_tolerance, expected
         self.shapes = space.table.shapes_free
 
-    def laplace(self, u, start=None):
+    def laplace(self, u: np.ndarray, start: Modes | np.ndarray | None = None) -> tuple[Evaluation, Modes]:
         """Evaluation and modes; the value is -inf where there is no Laplace approximation.
 
         ``start`` is where the search for the modes begins, Modes or effects of families.
         """
         return self._with_modes(u, partial(laplace, **self._laplace_options()), start)
 
-    def _laplace_options(self):
+    def _laplace_options(self) -> dict[str, Any]:
         return {"shapes": self.shapes, "tolerance": self.mode_tolerance, "expected": self.expected}
 
-    def _with_modes(self, u, function, *by_family):
+    def _with_modes(self, u: np.ndarray, function: Callable[..., Any], *by_family: Any) -> tuple[Evaluation, Modes]:
         """Evaluation and modes from a function that gives log-likelihood, score and modes of a part."""
         s = self.space.structural(u)
         try:
-            found = list(over_parts(partial(function, self.space.layout.unflatten(s)), self.cells, *by_family))
+            found = list(over_batches(partial(function, self.space.layout.unflatten(s)), self.cells, *by_family))
         except np.linalg.LinAlgError:  # Sigma is singular to double precision
-            return _NOWHERE, None
+            return _NOWHERE, NOT_COMPUTED
         modes = Modes.joined([part[-1] for part in found], self.cells)
         return self._evaluation(u, s, *total(part[:2] for part in found)), modes
 
-    def laplace_hessian(self, u, modes=None):
+    def laplace_hessian(self, u: np.ndarray, modes: Modes | None = None) -> np.ndarray:
         """Hessian in u of the penalised Laplace log-likelihood; may be NaN. For effects of families alone."""
         s = self.space.structural(u)
         options = self._laplace_options()
-        function = partial(_hessian_shares, self.space.layout.unflatten(s), options=options, entries=self.entries)
+        structure = self.space.layout.unflatten(s)
+        function = partial(_hessian_contributions, structure, options=options, entries=self.entries)
         whole, score = HessianTotal(self.space.layout, self.entries), 0.0
-        for part_score, shares in over_parts(function, self.cells, modes, large=True):
-            if shares is None:
+        for batch_score, contributions in over_batches(function, self.cells, modes, large=True):
+            if contributions is None:
                 return np.full((self.space.size, self.space.size), np.nan)
-            score = score + part_score
-            for share in shares:
-                whole.add(share)
+            score = score + batch_score
+            for contribution in contributions:
+                whole.add(contribution)
         return self._in_u(u, s, score + self.penalty.terms(s)[1], whole.hessian())
 
     @property
-    def entries(self):
+    def entries(self) -> np.ndarray:
         """The entries of s that are free: what Hessians are taken in on their way to u."""
         return np.flatnonzero(self.space.table.free)
 
-    def _in_u(self, u, s, score, hessian):
+    def _in_u(self, u: np.ndarray, s: np.ndarray, score: np.ndarray, hessian: np.ndarray) -> np.ndarray:
         """A Hessian in the free entries of s, whose memory takes the penalty's up, carried to u."""
         more = self.penalty.sparse_hessian(s)[self.entries][:, self.entries].tocoo()
         hessian[more.row, more.col] += more.data
         return self.space.pull_back_hessian(u, hessian, score)
 
-    def modes(self, u, start=None):
+    def modes(self, u: np.ndarray, start: Modes | np.ndarray | None = None) -> Modes:
         """Posterior modes of all families at u; ``start`` as in ``laplace``."""
         function = partial(posterior_modes, self.space.structure(u))
-        return Modes.joined(list(over_parts(function, self.cells, start)), self.cells)
+        return Modes.joined(list(over_batches(function, self.cells, start)), self.cells)
 
-    def nodes(self, u, standard, start=None):
+    def nodes(
+        self, u: np.ndarray, standard: StandardNodes, start: Modes | np.ndarray | None = None
+    ) -> tuple[Nodes, Modes]:
         """Standard nodes adapted to every family's posterior at u, and the modes."""
         structure = self.space.structure(u)
         require_laplace(levels_of(structure))
-        found = list(over_parts(partial(_adapted, structure), self.cells, standard, start))
+        found = list(over_batches(partial(_adapted, structure), self.cells, standard, start))
         return Nodes.joined([nodes for nodes, _ in found]), Modes.joined([modes for _, modes in found], self.cells)
 
-    def moving(self, u, standard, start=None):
+    def moving(
+        self, u: np.ndarray, standard: StandardNodes, start: Modes | np.ndarray | None = None
+    ) -> tuple[Evaluation, Modes]:
         """Evaluation on nodes adapted anew at every u, with the exact gradient (``adaptive``), and the modes."""
         require_laplace(levels_of(self.space.structure(u)))
         return self._with_modes(u, partial(adaptive, shapes=self.shapes), standard, start)
 
-    def _evaluation(self, u, s, loglike, score):
+    def _evaluation(self, u: np.ndarray, s: np.ndarray, loglike: float, score: np.ndarray) -> Evaluation:
         penalty, gradient = self.penalty.terms(s)
         if not (np.isfinite(loglike) and np.isfinite(score).all()):
             return _NOWHERE
         return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient))
 
-    def frozen(self, u, nodes, order=1, posterior=None):
+    def frozen(self, u: np.ndarray, nodes: Nodes, order: int = 1, posterior: np.ndarray | None = None) -> Evaluation:
         """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
         function = partial(_frozen, order=order, shapes=self.shapes)
         evaluation, weights = self._on_nodes(u, function, order, nodes, posterior)
         return replace(evaluation, posterior=weights)
 
-    def adapted(self, u, standard, order=1, start=None):
+    def adapted(
+        self, u: np.ndarray, standard: StandardNodes, order: int = 1, start: Modes | np.ndarray | None = None
+    ) -> tuple[Evaluation, Modes]:
         """Evaluation on nodes adapted at u and held still there, and the modes; the nodes are not kept."""
         return self._on_nodes(u, partial(_adapted_frozen, order=order, shapes=self.shapes), order, standard, start)
 
-    def _on_nodes(self, u, function, order, *by_family):
+    def _on_nodes(
+        self, u: np.ndarray, function: Callable[..., Any], order: int, *by_family: Any
+    ) -> tuple[Evaluation, Any]:
         """Evaluation from a function that gives log-likelihood, score, Hessian and one more thing of a part."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         require_laplace(levels_of(structure))
         others = []
 
-        def sums():
-            for *numbers, other in over_parts(partial(function, structure), self.cells, *by_family, large=order == 2):
+        def sums() -> Iterator[list[Any]]:
+            for *numbers, other in over_batches(partial(function, structure), self.cells, *by_family, large=order == 2):
                 others.append(other)
                 yield numbers
 
         try:
             loglike, score, hessian = total(sums())
         except np.linalg.LinAlgError:
-            return _NOWHERE, None
+            return _NOWHERE, NOT_COMPUTED
         other = Modes.joined(others, self.cells) if isinstance(others[0], Modes) else np.concatenate(others)
         penalty, gradient = self.penalty.terms(s)
         if not np.isfinite(loglike):
@@ -171,46 +199,59 @@ class Objective:
             hessian = self._in_u(u, s, score, hessian[np.ix_(self.entries, self.entries)])
         return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score), hessian), other
 
-    def complete(self, u, modes):
+    def complete(self, u: np.ndarray, modes: Modes) -> np.ndarray:
         """Hessian in u of the complete-data log-likelihood with all effects held at their modes; may not be finite."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         if len(modes.levels) > 1:
             function = partial(_complete_with_inner_levels, structure, shapes=self.shapes)
-            (hessian,) = total(over_parts(function, self.cells, modes))
+            (hessian,) = total(over_batches(function, self.cells, modes))
             hessian = hessian[np.ix_(self.entries, self.entries)]
         else:
             function = partial(_complete_blocks, structure, shapes=self.shapes)
-            blocks, cov = total(over_parts(function, self.cells, modes))
+            blocks, cov = total(over_batches(function, self.cells, modes))
             hessian = add_blocks(np.zeros((len(self.entries),) * 2), self.space.layout, blocks, self.entries)
             add_covariance(hessian, self.space.layout, cov, self.entries)
         return self._in_u(u, s, np.zeros(len(s)), hessian)
 
 
-def _hessian_shares(structure, cells, modes, options, entries):
+def _hessian_contributions(
+    structure: Structure, cells: Cells, modes: Modes | None, options: dict[str, Any], entries: np.ndarray
+) -> tuple[np.ndarray, list[HessianContribution] | None]:
     """Score in s of a part, and what it brings to the Hessian; None where there is none."""
     _, score, modes = laplace(structure, cells, modes, **options)
     if not modes.exact.all():
         return score, None
-    return score, list(hessian_shares(structure, cells, modes, options["shapes"], options["expected"], entries))
+    return score, list(hessian_contributions(structure, cells, modes, options["shapes"], options["expected"], entries))
 
 
-def _adapted(structure, cells, standard, start):
+def _adapted(
+    structure: Structure, cells: Cells, standard: StandardNodes, start: Modes | np.ndarray | None
+) -> tuple[Nodes, Modes]:
     modes = posterior_modes(structure, cells, start)
     return adapted_nodes(standard, modes), modes
 
 
-def _frozen(structure, cells, nodes, posterior, order, shapes):
+def _frozen(
+    structure: Structure, cells: Cells, nodes: Nodes, posterior: np.ndarray | None, order: int, shapes: str
+) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     out = marginal(structure, cells, nodes, order, shapes, posterior)
     return float(out.loglike.sum()), out.score, out.hessian, out.posterior
 
 
-def _adapted_frozen(structure, cells, standard, start, order, shapes):
+def _adapted_frozen(
+    structure: Structure,
+    cells: Cells,
+    standard: StandardNodes,
+    start: Modes | np.ndarray | None,
+    order: int,
+    shapes: str,
+) -> tuple[float, np.ndarray, np.ndarray, Modes]:
     nodes, modes = _adapted(structure, cells, standard, start)
     return *_frozen(structure, cells, nodes, None, order, shapes)[:3], modes
 
 
-def _complete_blocks(structure, cells, modes, shapes):
+def _complete_blocks(structure: Structure, cells: Cells, modes: Modes, shapes: str) -> tuple[np.ndarray, np.ndarray]:
     """Complete-data Hessian of a part, in blocks of benchmarks and of Sigma."""
     mean_skill, base = fixed_part(structure, cells)
     effects = modes.by_cell(cells)
@@ -224,7 +265,7 @@ def _complete_blocks(structure, cells, modes, shapes):
     return chain_blocks(structure, cells, mean_skill, sums), cov
 
 
-def _complete_with_inner_levels(structure, cells, modes, shapes):
+def _complete_with_inner_levels(structure: Structure, cells: Cells, modes: Modes, shapes: str) -> tuple[np.ndarray]:
     """Hessian in s with the effects of inner levels held too, in a tuple: they are covariates whose slopes are scales.
 
     What Sigma says of these effects is left out; the metric that this is for does not need it.
@@ -250,7 +291,9 @@ def _complete_with_inner_levels(structure, cells, modes, shapes):
     return (carry.T @ hessian @ carry,)
 
 
-def _held_as_covariates(structure, cells, modes):
+def _held_as_covariates(
+    structure: Structure, cells: Cells, modes: Modes
+) -> tuple[list[np.ndarray], list[np.ndarray], list[Term]]:
     """Effects of inner levels as covariates (N, K), their slopes diag(s) (K, K), and their terms; lists of as many."""
     design, slopes, terms, k = [], [], [], len(structure.skill_cov)
     first = cells.units("llm").starts

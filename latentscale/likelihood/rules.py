@@ -1,12 +1,22 @@
 """The three integration rules of the marginal likelihood: nodes, log-weights and an error estimate."""
 
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from ..checks import check_one_of, check_positive, check_power_of_two, check_seed, check_whole
+from ..components.levels import Level
 from ..errors import DataError
-from ..numerics.nodes import gauss_hermite, sobol
+from ..numerics.nodes import StandardNodes, gauss_hermite, sobol
+
+if TYPE_CHECKING:
+    from .objective import Objective
+
 
 RULES = ("laplace", "quadrature", "monte_carlo")
 _DEFAULT_POINTS = {1: 21, 2: 11, 3: 7, 4: 5, 5: 4}
@@ -40,11 +50,20 @@ class Rule:
     points: int = 0
     draws: int = 0
     tolerance: float = 0.05
-    t_df: float = None
+    t_df: float | None = None
     seed: int = 0
 
     @classmethod
-    def build(cls, kind, n_skills, points=None, draws=None, tolerance=0.05, t_df=None, seed=0):
+    def build(
+        cls,
+        kind: str,
+        n_skills: int,
+        points: int | None = None,
+        draws: int | None = None,
+        tolerance: float = 0.05,
+        t_df: float | None = None,
+        seed: int = 0,
+    ) -> Self:
         """Checked rule.
 
         Raises
@@ -63,17 +82,17 @@ class Rule:
         t_df = None if t_df is None else check_positive("t_df", t_df)
         return cls(kind, n_skills, points, draws, check_positive("llf_tolerance", tolerance), t_df, check_seed(seed))
 
-    def standard(self, n_families):
+    def standard(self, n_families: int) -> StandardNodes:
         """Standardised nodes (quadrature and monte_carlo)."""
         if self.kind == "quadrature":
             return gauss_hermite(self.points, self.n_skills)
         return sobol(self.draws, self.n_skills, GROUPS, self.seed, n_families, self.t_df)
 
-    def doubled(self):
+    def doubled(self) -> Rule:
         """The same rule with twice the draws."""
         return replace(self, draws=2 * self.draws)
 
-    def for_information(self):
+    def for_information(self) -> Rule:
         """The rule by which second derivatives are taken: of draws a grid, or Laplace where a grid would be too large.
 
         Louis's formula takes the information that is missing from that of complete data. Where families have many
@@ -84,7 +103,7 @@ class Rule:
         points = _INFORMATION_POINTS.get(self.n_skills)
         return replace(self, kind="laplace") if points is None else replace(self, kind="quadrature", points=points)
 
-    def finer(self):
+    def finer(self) -> Rule:
         """The rule that judges this one: two more nodes a dimension, or for Laplace a modest grid."""
         if self.kind == "quadrature":
             return replace(self, points=self.points + 2)
@@ -93,7 +112,7 @@ class Rule:
             return replace(self, kind="quadrature", points=points)
         return replace(self, kind="monte_carlo", draws=64)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.kind == "laplace":
             return "Laplace"
         if self.kind == "quadrature":
@@ -102,7 +121,7 @@ class Rule:
         return f"Monte Carlo, {GROUPS} scramblings of {self.draws} Sobol draws ({law} proposal)"
 
 
-def require_laplace(levels, integration="nodes"):
+def require_laplace(levels: Sequence[Level], integration: str = "nodes") -> None:
     """Refuse rules on nodes where there are effects of units within families, such as residual skills of LLMs.
 
     Raises
@@ -135,7 +154,9 @@ class IntegrationError:
     params_se: np.ndarray | None = None
 
 
-def monte_carlo_error(objective, u, standard, covariance=None):
+def monte_carlo_error(
+    objective: Objective, u: np.ndarray, standard: StandardNodes, covariance: np.ndarray | None = None
+) -> IntegrationError:
     """Monte Carlo standard errors of the log-likelihood and, given the covariance of u, of the estimates.
 
     One pass per scrambling with the nodes adapted at u. An estimate moves by V g_r when scrambling r alone is
@@ -156,7 +177,9 @@ def monte_carlo_error(objective, u, standard, covariance=None):
     return IntegrationError(float(np.std(values, ddof=1) / root), np.nan, params_se)
 
 
-def rule_error(objective, rule, u, loglike, covariance=None):
+def rule_error(
+    objective: Objective, rule: Rule, u: np.ndarray, loglike: float, covariance: np.ndarray | None = None
+) -> IntegrationError:
     """Error estimate of a rule at u, where it gave ``loglike``."""
     if rule.kind == "monte_carlo":
         return monte_carlo_error(objective, u, rule.standard(objective.cells.n_families), covariance)

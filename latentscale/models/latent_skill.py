@@ -1,6 +1,10 @@
 """The latent skill model: beta responses driven by latent skills with family random effects (Cai et al. 2025)."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -10,7 +14,7 @@ from ..components.beta_law import Beta
 from ..components.cells import Cells
 from ..components.curve import LINK, check_room
 from ..components.identification import Pattern, identification_form, unrotated
-from ..components.levels import random_slopes, residual_skills, simulated_skills
+from ..components.levels import RandomEffects, random_slopes, residual_skills, simulated_skills
 from ..components.penalty import (
     DEFAULT_LINK_SD,
     DEFAULT_SD,
@@ -22,6 +26,7 @@ from ..components.penalty import (
 )
 from ..components.response import simulate_scores
 from ..components.scaling import within_family_constants
+from ..components.score_laws import ScoreLaw
 from ..errors import DataError
 from ..likelihood.natural_scale import natural_hessian, natural_loglike, natural_score
 from ..likelihood.objective import Objective
@@ -68,14 +73,26 @@ class LatentSkillLaw(PanelModel):
 
     OPTIONS = LATENT_SKILL_OPTIONS
     # so that a coordinate of the optimisers is the same quantity in the copy and in the original
-    KEPT_BY_COPIES = ("recoding",)
-    score_law = Beta()
+    KEPT_BY_COPIES: ClassVar[tuple[str, ...]] = ("recoding",)
+    score_law: ScoreLaw = Beta()
 
     def __init__(
-        self, panel, scaling=TRANSLOG, skills=4, asymptotes="chance", asymptote_sd=DEFAULT_SD, random_slopes=None,
-        link="logistic", link_sd=DEFAULT_LINK_SD, shrink_effects=None, shrink_slopes=None, outliers=0.0,
-        llm_effects=False, family_covariates=None, avoid_zero_sd=False,
-    ):  # fmt: skip
+        self,
+        panel: BenchmarkPanel,
+        scaling: str = TRANSLOG,
+        skills: Any = 4,
+        asymptotes: str = "chance",
+        asymptote_sd: float = DEFAULT_SD,
+        random_slopes: str | Sequence[str] | bool | None = None,
+        link: str = "logistic",
+        link_sd: float = DEFAULT_LINK_SD,
+        shrink_effects: float | None = None,
+        shrink_slopes: float | None = None,
+        outliers: float = 0.0,
+        llm_effects: bool = False,
+        family_covariates: str | None = None,
+        avoid_zero_sd: bool = False,
+    ) -> None:
         options = checked_options(self.OPTIONS, locals())
         if not isinstance(panel, BenchmarkPanel):
             raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
@@ -104,7 +121,7 @@ class LatentSkillLaw(PanelModel):
         self.random_terms = read_random_terms(random_slopes, self.terms, self.between_only)
         self.table = self._parameter_table(self.pattern, self.effects)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"<{type(self).__name__}: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} "
             f"benchmarks, {self.pattern.n_skills} skills, {self.table.size} parameters>"
@@ -113,28 +130,28 @@ class LatentSkillLaw(PanelModel):
     # --- what the model is -------------------------------------------------------------------------------
 
     @property
-    def skills(self):
+    def skills(self) -> tuple[str, ...]:
         """Skill names, tuple (K,)."""
         return self.pattern.skills
 
     @property
-    def n_llms(self):
+    def n_llms(self) -> int:
         """LLMs in the likelihood."""
         return int(self.rows.keep.sum())
 
     @property
-    def nobs(self):
+    def nobs(self) -> int:
         """Observed scores in the likelihood."""
         return int(self.prepared.n_observed.sum())
 
     @property
-    def param_names(self):
+    def param_names(self) -> list[str]:
         """Names of the free parameters, in the order of a parameter vector."""
         return list(self.table.names)
 
     # --- derivatives on the natural scale ------------------------------------------------------------------
 
-    def loglike(self, params, integration="quadrature", **options):
+    def loglike(self, params: Any, integration: str = "quadrature", **options: Any) -> float:
         """Marginal log-likelihood, without the penalty on asymptotes.
 
         Parameters
@@ -157,12 +174,12 @@ class LatentSkillLaw(PanelModel):
         """
         return natural_loglike(self, self.table.read(params), integration, options)
 
-    def score(self, params, integration="quadrature", **options):
+    def score(self, params: Any, integration: str = "quadrature", **options: Any) -> pd.Series:
         """Gradient of ``loglike``, exact for every rule: Series (P,)."""
         value = natural_score(self, self.table.read(params), integration, options)
         return pd.Series(value, index=self.param_names, name="score")
 
-    def hessian(self, params, integration="quadrature", **options):
+    def hessian(self, params: Any, integration: str = "quadrature", **options: Any) -> pd.DataFrame:
         """Second derivatives of the log-likelihood: DataFrame (P, P).
 
         Louis's identity on the nodes adapted at ``params`` and then frozen; for Laplace, fourth-order
@@ -171,7 +188,7 @@ class LatentSkillLaw(PanelModel):
         value = natural_hessian(self, self.table.read(params), integration, options)
         return pd.DataFrame(value, index=self.param_names, columns=self.param_names)
 
-    def simulate(self, params, seed=0):
+    def simulate(self, params: Any, seed: int | np.random.SeedSequence = 0) -> pd.DataFrame:
         """A new score table from the model, with the same design and missing cells.
 
         Parameters
@@ -195,7 +212,7 @@ class LatentSkillLaw(PanelModel):
         out[list(self.benchmarks)] = self.prepared.simulated(y)
         return out
 
-    def with_random_slopes(self, terms):
+    def with_random_slopes(self, terms: Iterable[str]) -> Self:
         """The same model of the same scores with random slopes on these terms (all that it is to have)."""
         other = self.replaced(random_terms=read_random_terms(list(terms), self.terms, self.between_only))
         return other.replaced(table=other._parameter_table(other.pattern, other.effects))
@@ -203,12 +220,12 @@ class LatentSkillLaw(PanelModel):
     # --- what estimation works on ----------------------------------------------------------------------------
 
     @cached_property
-    def recoding(self):
+    def recoding(self) -> Recoding:
         """Between users' covariates and the whitened ones of the optimisers."""
         return Recoding.whitening(self.design.x)
 
     @cached_property
-    def user_cells(self):
+    def user_cells(self) -> Cells:
         """Cells with users' covariates."""
         prepared = self.prepared
         return Cells.from_tables(
@@ -217,56 +234,56 @@ class LatentSkillLaw(PanelModel):
         )  # fmt: skip
 
     @cached_property
-    def random_design(self):
+    def random_design(self) -> np.ndarray:
         """Covariates of the random slopes about their means over the LLMs, (n, r)."""
         return self.random_covariates(self.design.x)
 
-    def random_covariates(self, x):
+    def random_covariates(self, x: np.ndarray) -> np.ndarray:
         """Those of LLMs with covariates x, (m, r)."""
         where = [self.terms.index(term) for term in self.random_terms]
         return x[:, where] - self.centring_design[:, where].mean(axis=0)
 
     @cached_property
-    def effects(self):
+    def effects(self) -> tuple[RandomEffects, ...]:
         """Random effects beyond the efficiency of families: tuple of ``components.levels.RandomEffects``."""
         k = self.pattern.n_skills
         slopes = [random_slopes(self.random_terms, self.random_design, k)] if self.random_terms else []
         return (*slopes, *([residual_skills()] if self.llm_effects else []))
 
     @property
-    def has_free_axes(self):
+    def has_free_axes(self) -> bool:
         """Whether the form merely chooses axes: all laws of the model can be had in it by rotating skills."""
         return self.pattern.reachable and all(one.correlated for one in self.effects)
 
     @cached_property
-    def internal_cells(self):
+    def internal_cells(self) -> Cells:
         """Cells with whitened covariates."""
         return self.user_cells.with_design(self.recoding.design(self.design.x))
 
     @cached_property
-    def chance(self):
+    def chance(self) -> np.ndarray:
         """Guessing levels, array (J,)."""
         return self.panel.chance.to_numpy(dtype=float)
 
     @cached_property
-    def penalty(self):
+    def penalty(self) -> Penalty:
         return self.penalty_on(self.table)
 
-    def penalty_on(self, table):
+    def penalty_on(self, table: ParameterTable) -> Penalty:
         """The penalty on the free asymptotes of a parameter table of this model."""
         return self._penalty(table, np.eye(len(self.terms)))
 
     @cached_property
-    def space(self):
+    def space(self) -> ParameterSpace:
         return ParameterSpace(self.table)
 
     @property
-    def objective(self):
+    def objective(self) -> Objective:
         """The penalised log-likelihood in the optimiser's coordinates."""
         return Objective(self.space, self.internal_cells, self.penalty)
 
     @cached_property
-    def search_form(self):
+    def search_form(self) -> tuple[Pattern, ParameterSpace]:
         """Pattern and parameter space of the search over starts, without the random effects that it leaves out.
 
         For just-identified models that is the form without coordinates.
@@ -275,11 +292,11 @@ class LatentSkillLaw(PanelModel):
         return pattern, ParameterSpace(self._parameter_table(pattern, [one for one in self.effects if one.in_search]))
 
     @cached_property
-    def natural_penalty(self):
+    def natural_penalty(self) -> Penalty:
         """The penalties as a function of the natural s, with slopes of the user's covariates."""
         return self._penalty(self.table, np.atleast_2d(np.cov(self.design.x.T, bias=True)))
 
-    def _penalty(self, table, design_cov):
+    def _penalty(self, table: ParameterTable, design_cov: np.ndarray) -> Penalty:
         parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
         if any(one.steadies_precision for one in self.effects):
             where, law = table.layout.index("precision"), self.score_law
@@ -290,12 +307,12 @@ class LatentSkillLaw(PanelModel):
             parts.append(Shrinkage(table.layout, design_cov, self.shrink_effects, self.shrink_slopes))
         return Penalty(tuple(parts))
 
-    def _spread_penalty(self, layout):
+    def _spread_penalty(self, layout: Layout) -> SpreadPenalty:
         blocks = [(layout.index(one.block), one.spreads) for one in self.effects if one.block in layout.slices]
         where, rates = ([pair[side].ravel() for pair in blocks] for side in (0, 1))
         return SpreadPenalty(np.concatenate([*where, np.zeros(0, dtype=int)]), np.concatenate([*rates, np.zeros(0)]))
 
-    def _parameter_table(self, pattern: Pattern, effects):
+    def _parameter_table(self, pattern: Pattern, effects: Sequence[RandomEffects]) -> ParameterTable:
         n_link, k = len(LINK) if self.link == "monotone" else 0, pattern.n_skills
         scales = tuple(one.scale_block for one in effects)
         shapes = tuple((block.name, block.shape(k)) for block in scales)
@@ -313,7 +330,7 @@ class LatentSkillLaw(PanelModel):
 
     # --- checks ----------------------------------------------------------------------------------------------
 
-    def _check_scores(self):
+    def _check_scores(self) -> None:
         seen = self.prepared.n_observed
         empty = [name for name, count in zip(self.benchmarks, seen, strict=True) if count == 0]
         if empty:

@@ -1,5 +1,6 @@
 """The options of LatentSkillModel; ``latentscale.models.options`` says what is made of their description."""
 
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

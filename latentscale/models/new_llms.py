@@ -1,13 +1,19 @@
 """Tables of LLMs to be predicted, read the same way for every kind of model."""
 
+
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
 from ..tables import read_families, read_llms, read_table, require_columns
+from .rows import PanelModel
 
 
-def read_new_llms(model, data, families=True):
+def read_new_llms(model: PanelModel, data: Any, families: bool = True) -> tuple[pd.Index, list[str] | None, np.ndarray]:
     """Names, families and covariates of the LLMs of a new table.
 
     Parameters

@@ -7,6 +7,7 @@ a report, the keys of files that long runs go on from, the command line with its
 reports and comparisons. A new option is one more entry, beside what the model does with it.
 """
 
+
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar

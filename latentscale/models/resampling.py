@@ -5,7 +5,12 @@ spline, the mean of a centred column), the mean from which random slopes count, 
 the whitened covariates, so that a coordinate of the optimisers is the same quantity in the copy and in the original.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,10 +22,15 @@ from ..numerics.linalg import null_space
 from ..panel import BenchmarkPanel
 from .rows import Rows
 
+if TYPE_CHECKING:
+    from .latent_skill import LatentSkillLaw
+
+
 _COLLINEAR = 1e-9
+LawType = TypeVar("LawType", bound="LatentSkillLaw")
 
 
-def with_scores(model, y):
+def with_scores(model: LawType, y: np.ndarray) -> LawType:
     """The same model on other scores of its LLMs.
 
     Parameters
@@ -60,7 +70,7 @@ def with_scores(model, y):
     )
 
 
-def parametric_replicate(model, params, seed):
+def parametric_replicate(model: LawType, params: Any, seed: int | np.random.SeedSequence) -> LawType:
     """The same model on scores simulated from it, with the design and the missing cells of the original.
 
     Parameters
@@ -82,7 +92,7 @@ def parametric_replicate(model, params, seed):
     return with_scores(model, model.simulate(params, seed)[list(model.benchmarks)].to_numpy())
 
 
-def resampled(model, families):
+def resampled(model: LawType, families: np.ndarray) -> LawType:
     """The same model on the LLMs of some of its families, each family as often as it is named.
 
     A family that is named twice counts as two independent ones, of which the second is called ``qwen2 (2)``. Scores
@@ -126,12 +136,12 @@ def resampled(model, families):
     )
 
 
-def _panel_like(panel, table):
+def _panel_like(panel: BenchmarkPanel, table: pd.DataFrame) -> BenchmarkPanel:
     """A panel of another table, with the same options and rounding units."""
     return BenchmarkPanel(table, **panel.options)
 
 
-def _resampled_panel(model, codes, rows, draws):
+def _resampled_panel(model: LatentSkillLaw, codes: np.ndarray, rows: np.ndarray, draws: np.ndarray) -> BenchmarkPanel:
     """Raw scores and columns of the rows, with names that tell repeated draws apart."""
     panel = model.panel
     table = panel.to_frame()[model.rows.keep].iloc[rows].reset_index(drop=True)
@@ -146,7 +156,7 @@ def _resampled_panel(model, codes, rows, draws):
     return _panel_like(panel, table)
 
 
-def _told_apart(keys, names):
+def _told_apart(keys: Iterable[Any], names: Iterable[str]) -> list[str]:
     """Names of which those of a repeated key carry a number: ``qwen2``, ``qwen2 (2)``."""
     names = list(names)
     taken, used, out = set(names), {}, []
@@ -159,7 +169,7 @@ def _told_apart(keys, names):
     return out
 
 
-def _between_only(model, codes, x, draws):
+def _between_only(model: LatentSkillLaw, codes: np.ndarray, x: np.ndarray, draws: np.ndarray) -> tuple[str, ...]:
     """Terms constant within every drawn family; families that say nothing of some slope are refused.
 
     A refit would leave such a slope where it starts, and its spread over replicates would come out too small.

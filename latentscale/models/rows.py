@@ -1,11 +1,21 @@
 """Which LLMs of a panel a model is fitted to, and what every model says of them."""
 
+
+from __future__ import annotations
+
 import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
+
+from ..panel import BenchmarkPanel
+
+if TYPE_CHECKING:
+    from ..components.scaling import Design
+
 
 
 @dataclass(frozen=True)
@@ -20,14 +30,20 @@ class Rows:
     """
 
     keep: np.ndarray
-    no_covariate: tuple
-    no_score: tuple
+    no_covariate: tuple[str, ...]
+    no_score: tuple[str, ...]
 
 
 class PanelModel:
     """Labels of a model of a panel, and its copies; reads ``panel``, ``design``, ``rows`` and ``families``."""
 
-    KEPT_BY_COPIES = ()
+    panel: BenchmarkPanel
+    scaling: str
+    design: Design
+    rows: Rows
+    families: np.ndarray
+
+    KEPT_BY_COPIES: ClassVar[tuple[str, ...]] = ()
     """Names of cached properties that a copy takes over although they would be computed otherwise for it."""
 
     if TYPE_CHECKING:
@@ -35,7 +51,7 @@ class PanelModel:
         def __getattr__(self, name: str) -> Any:
             """Options are attributes too, set from their description (``latentscale.models.options.keep_options``)."""
 
-    def replaced(self, **changes):
+    def replaced(self, **changes: Any) -> Self:
         """A copy of the model with some attributes changed, the only way in which models are changed.
 
         What was computed from attributes is computed anew when it is asked for, but for ``KEPT_BY_COPIES``.
@@ -48,21 +64,21 @@ class PanelModel:
         return other
 
     @property
-    def benchmarks(self):
+    def benchmarks(self) -> tuple[str, ...]:
         """Benchmark names, tuple (J,)."""
         return self.panel.benchmarks
 
     @property
-    def terms(self):
+    def terms(self) -> tuple[str, ...]:
         """Names of the covariates x, tuple (p,)."""
         return self.design.terms
 
     @property
-    def llms(self):
+    def llms(self) -> pd.Index:
         """Names of the LLMs that are fitted to, Index (n,)."""
         return self.panel.llms[self.rows.keep]
 
     @property
-    def n_families(self):
+    def n_families(self) -> int:
         """Families among them."""
         return len(self.families)

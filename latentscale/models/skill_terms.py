@@ -1,14 +1,21 @@
 """Which terms the skills of a model have, and which of them may vary between families."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..checks import check_names
-from ..components.scaling import build_design, within_family_constants
+from ..components.scaling import Design, build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 
 
-def skill_design(scaling, family_covariates, table, wanted):
+def skill_design(
+    scaling: str, family_covariates: str | None, table: pd.DataFrame, wanted: np.ndarray
+) -> tuple[Design, tuple[str, ...]]:
     """Design of the skills, and the terms in it that ``family_covariates`` brings.
 
     Parameters
@@ -42,7 +49,7 @@ def skill_design(scaling, family_covariates, table, wanted):
     return design, terms
 
 
-def check_family_terms(design, terms, families, codes):
+def check_family_terms(design: Design, terms: Sequence[str], families: np.ndarray, codes: np.ndarray) -> None:
     """Refuse family covariates that vary within families, or leave nothing to families' effects.
 
     Parameters
@@ -79,7 +86,7 @@ def check_family_terms(design, terms, families, codes):
         )
 
 
-def read_random_terms(wanted, terms, between_only):
+def read_random_terms(wanted: Any, terms: Sequence[str], between_only: Sequence[str]) -> tuple[str, ...]:
     """Terms whose slopes vary between families.
 
     Parameters

@@ -34,7 +34,7 @@ class StandardNodes:
         where = slice(number * size, (number + 1) * size)
         return StandardNodes(self.z[..., where, :], self.log_weight[..., where] + np.log(self.groups))
 
-    def part(self, first: int, last: int) -> "StandardNodes":
+    def of_families(self, first: int, last: int) -> "StandardNodes":
         """Return the nodes of families ``first`` to ``last - 1``."""
         if self.z.ndim == 2:
             return self

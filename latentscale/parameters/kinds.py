@@ -5,6 +5,9 @@ on which its estimates are nearly normal, and the titles of its tables. Whoever 
 ``Parameter``; nobody reads it out of a name, which holds the user's own words.
 """
 
+
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

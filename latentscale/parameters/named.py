@@ -1,5 +1,8 @@
 """Parameters with their names, kinds and labels, and where each stands in a vector."""
 
+
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,7 +64,7 @@ class Parameters:
             self._refuse_collision()
 
     @classmethod
-    def of(cls, entries: Iterable[tuple[Kind, Iterable[Any]]]) -> "Parameters":
+    def of(cls, entries: Iterable[tuple[Kind, Iterable[Any]]]) -> Parameters:
         """Parameters of (kind, labels) pairs, numbered in their order."""
         numbered = ((kind, tuple(labels), position) for position, (kind, labels) in enumerate(entries))
         return cls(Parameter(kind.name_of(*labels), kind, labels, position) for kind, labels, position in numbered)

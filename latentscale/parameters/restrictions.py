@@ -1,10 +1,16 @@
 """Linear restrictions R xi = q on natural parameters: reading them, and the space they leave."""
 
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from patsy import DesignInfo, PatsyError
+from scipy import sparse
 from scipy.linalg import qr
 
 from ..errors import DataError
@@ -13,6 +19,8 @@ from ..numerics.linalg import symmetrise
 from .named import Parameters
 from .recoding import Recoding
 from .space import ParameterSpace
+from .structure import Layout, Structure
+from .table import ParameterTable
 
 _RANK = 1e-9
 _RESIDUAL = 1e-11
@@ -35,22 +43,22 @@ class Restriction:
 
     matrix: np.ndarray
     value: np.ndarray
-    labels: tuple
+    labels: tuple[str, ...]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.value)
 
     @property
-    def rank(self):
+    def rank(self) -> int:
         """Number of independent rows."""
         return int(np.linalg.matrix_rank(self.matrix))
 
-    def residual(self, params):
+    def residual(self, params: np.ndarray) -> np.ndarray:
         """R xi - q."""
         return self.matrix @ params - self.value
 
 
-def read_restriction(hypothesis, names):
+def read_restriction(hypothesis: Any, names: Sequence[str]) -> Restriction:
     """Restriction from words or a matrix.
 
     Parameters
@@ -90,7 +98,7 @@ def read_restriction(hypothesis, names):
     return Restriction(r, q, tuple(_label(row, value, names) for row, value in zip(r, q, strict=True)))
 
 
-def _label(row, value, names):
+def _label(row: np.ndarray, value: float, names: Sequence[str]) -> str:
     """A restriction in words that ``read_restriction`` reads back as it is, such as ``a - 2 * b = 0``."""
     parts = []
     for weight, name in zip(row, names, strict=True):
@@ -101,23 +109,23 @@ def _label(row, value, names):
     return f"{' '.join(parts)} = {_number(value)}"
 
 
-def _number(value):
+def _number(value: float) -> str:
     """The shortest text that reads back as the same double."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 
 
-def natural_vector(space, recoding, u):
+def natural_vector(space: ParameterSpace, recoding: Recoding, u: np.ndarray) -> np.ndarray:
     """Natural parameters, in users' covariates, of a free vector u."""
     return space.table.natural(recoding.user(space.structure(u)))
 
 
-def natural_jacobian(space, recoding, u):
+def natural_jacobian(space: ParameterSpace, recoding: Recoding, u: np.ndarray) -> np.ndarray:
     """d natural / d u, shape (P, P), exact."""
     return sparse_natural_jacobian(space, recoding, u).toarray()
 
 
-def sparse_natural_jacobian(space, recoding, u):
+def sparse_natural_jacobian(space: ParameterSpace, recoding: Recoding, u: np.ndarray) -> sparse.csr_array:
     """The same, a sparse array: few of its entries are not zero."""
     carried = recoding.jacobian(space.layout, space.structure(u)) @ space.sparse_jacobian(u)
     return carried[np.flatnonzero(space.table.free)]
@@ -150,7 +158,14 @@ class RestrictedSpace:
     start: np.ndarray
 
     @classmethod
-    def near(cls, space, recoding, restriction, u, metric=None):
+    def near(
+        cls,
+        space: ParameterSpace,
+        recoding: Recoding,
+        restriction: Restriction,
+        u: np.ndarray,
+        metric: np.ndarray | None = None,
+    ) -> Self:
         """The restricted space about a free vector u.
 
         Parameters
@@ -189,32 +204,32 @@ class RestrictedSpace:
         return cls(space, recoding, restriction, np.sort(order[: len(restriction)]), u)
 
     @property
-    def table(self):
+    def table(self) -> ParameterTable:
         return self.space.table
 
     @property
-    def layout(self):
+    def layout(self) -> Layout:
         return self.space.layout
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.space.size - len(self.restriction)
 
     @cached_property
-    def kept(self):
+    def kept(self) -> np.ndarray:
         """The coordinates of u that are coordinates of v, (P - q,)."""
         return np.setdiff1d(np.arange(self.space.size), self.solved)
 
     @cached_property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The natural parameter that each coordinate of v stands for, Parameters (P - q,)."""
         return Parameters(self.space.parameters[position] for position in self.kept)
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         return list(self.parameters.names)
 
-    def free(self, v):
+    def free(self, v: np.ndarray) -> np.ndarray:
         """v -> u; NaN throughout where the restriction cannot be met at v."""
         u = self.start.copy()
         u[self.kept] = v
@@ -230,10 +245,10 @@ class RestrictedSpace:
                 u[self.solved] -= np.linalg.solve(block, residual)
         return np.full_like(u, np.nan)
 
-    def _gradient(self, u):
+    def _gradient(self, u: np.ndarray) -> np.ndarray:
         return self.restriction.matrix @ natural_jacobian(self.space, self.recoding, u)
 
-    def basis(self, u):
+    def basis(self, u: np.ndarray) -> np.ndarray:
         """du/dv, shape (P, P - q)."""
         gradient = self._gradient(u)
         out = np.zeros((self.space.size, self.size))
@@ -241,41 +256,41 @@ class RestrictedSpace:
         out[self.solved] = -np.linalg.solve(gradient[:, self.solved], gradient[:, self.kept])
         return out
 
-    def structural(self, v):
+    def structural(self, v: np.ndarray) -> np.ndarray:
         """v -> s."""
         return self.space.structural(self.free(v))
 
-    def structure(self, v):
+    def structure(self, v: np.ndarray) -> Structure:
         """v -> Structure."""
         return self.space.structure(self.free(v))
 
-    def free_vector(self, structure):
+    def free_vector(self, structure: Structure) -> np.ndarray:
         """Structure -> v; what the restriction says of the solved coordinates is kept to."""
         return self.space.free_vector(structure)[self.kept]
 
-    def jacobian(self, v):
+    def jacobian(self, v: np.ndarray) -> np.ndarray:
         """ds/dv, shape (S, P - q)."""
         u = self.free(v)
         if not np.isfinite(u).all():
             return np.full((self.layout.size, self.size), np.nan)
         return self.space.jacobian(u) @ self.basis(u)
 
-    def pull_back(self, v, score):
+    def pull_back(self, v: np.ndarray, score: np.ndarray) -> np.ndarray:
         """Gradient in v from a score in s."""
         return self.jacobian(v).T @ score
 
-    def pull_back_rows(self, v, scores):
+    def pull_back_rows(self, v: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Gradients in v, (L, P - q), from scores in s (L, S)."""
         return scores @ self.jacobian(v)
 
-    def pull_back_hessian(self, v, hessian, score):
+    def pull_back_hessian(self, v: np.ndarray, hessian: np.ndarray, score: np.ndarray) -> np.ndarray:
         """Hessian in v from one in the free entries of s, and from the score, which a restricted optimum has."""
         step, basis = 1e-4 * np.maximum(1.0, np.abs(v)), self.jacobian(v)[self.table.free]
         curvature = symmetrise(jacobian(lambda point: self.pull_back(point, score), v, step))
         return basis.T @ hessian @ basis + curvature
 
 
-def independent(restriction):
+def independent(restriction: Restriction) -> Restriction:
     """The restriction without rows that follow from the others; refused if they contradict each other."""
     _, singular, _ = np.linalg.svd(restriction.matrix)
     rank = int(np.sum(singular > _RANK * singular[0])) if len(singular) else 0

@@ -8,6 +8,10 @@ of random effects are free with either sign: the law depends on their squares, s
 lies inside.
 """
 
+
+from __future__ import annotations
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +21,7 @@ from scipy.special import expit, logit
 
 from ..numerics.linalg import congruence
 from .named import Parameters
+from .structure import Layout, Structure
 from .table import ParameterTable
 
 
@@ -27,11 +32,11 @@ class ParameterSpace:
     table: ParameterTable
 
     @property
-    def layout(self):
+    def layout(self) -> Layout:
         return self.table.layout
 
     @cached_property
-    def _linear(self):
+    def _linear(self) -> np.ndarray:
         """Entries of s that are free as they are."""
         plain = np.zeros(self.layout.size, dtype=bool)
         for block in ("loadings", "intercepts", "slopes", "link", *(name for name, _ in self.layout.scales)):
@@ -39,7 +44,7 @@ class ParameterSpace:
         return np.flatnonzero(plain & self.table.free)
 
     @cached_property
-    def _blocks(self):
+    def _blocks(self) -> dict[str, slice]:
         """Positions in u of each block: linear, log precision, lower, upper, rows of R, log sd."""
         free, layout = self.table.free, self.layout
         rows, columns = layout.triangle
@@ -57,21 +62,21 @@ class ParameterSpace:
         return {name: slice(int(end - size), int(end)) for name, size, end in spans}
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.table.size
 
     @cached_property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The natural parameter that each coordinate of u stands for, Parameters (P,); their order is that of u."""
         return Parameters(self.table.all_parameters[entry] for entry in self.entries)
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         """Their names, list of str."""
         return list(self.parameters.names)
 
     @cached_property
-    def entries(self):
+    def entries(self) -> np.ndarray:
         """The entry of s that each coordinate of u stands for, int array (P,)."""
         layout, free = self.layout, self.table.free
         rows, columns = layout.triangle
@@ -82,7 +87,7 @@ class ParameterSpace:
         return np.concatenate(positions)
 
     @cached_property
-    def limits(self):
+    def limits(self) -> np.ndarray:
         """A box for u that no sensible estimate leaves, (2, P): what is not linear keeps off its walls."""
         out = np.repeat([[-np.inf], [np.inf]], self.size, axis=1)
         sizes = {"precision": (-5.0, 25.0), "lower": (-15.0, 15.0), "upper": (-15.0, 15.0), "rows": (-30.0, 30.0)}
@@ -90,10 +95,10 @@ class ParameterSpace:
             out[:, self._blocks[name]] = np.array(pair)[:, None]
         return out
 
-    def _free_items(self, block):
+    def _free_items(self, block: str) -> np.ndarray:
         return np.flatnonzero(self.table.free[self.layout.slices[block]])
 
-    def _factor(self, u):
+    def _factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cholesky factor C of R (K, K), and the norms of its unnormalised rows."""
         k = self.layout.n_skills
         raw = np.eye(k)
@@ -102,7 +107,7 @@ class ParameterSpace:
         norms = np.linalg.norm(raw, axis=1)
         return raw / norms[:, None], norms
 
-    def _sd(self, u):
+    def _sd(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows, columns = self.layout.triangle
         diagonal = rows == columns
         fixed = self.table.fixed[self.layout.slices["skill_cov"]][diagonal]
@@ -110,7 +115,7 @@ class ParameterSpace:
         sd[np.isnan(fixed)] = np.exp(u[self._blocks["log_sd"]])
         return sd, np.flatnonzero(np.isnan(fixed))
 
-    def structural(self, u):
+    def structural(self, u: np.ndarray) -> np.ndarray:
         """u -> s."""
         layout, blocks = self.layout, self._blocks
         s = self.table.fixed.copy()
@@ -129,11 +134,11 @@ class ParameterSpace:
         s[np.arange(where.start, where.stop)[free]] = cov[layout.triangle][free]
         return s
 
-    def structure(self, u):
+    def structure(self, u: np.ndarray) -> Structure:
         """u -> Structure."""
         return self.layout.unflatten(self.structural(u))
 
-    def free_vector(self, structure):
+    def free_vector(self, structure: Structure) -> np.ndarray:
         """Structure -> u; fixed entries of the structure are ignored."""
         layout, blocks = self.layout, self._blocks
         s = layout.flatten(structure)
@@ -153,16 +158,16 @@ class ParameterSpace:
         u[blocks["log_sd"]] = np.log(sd[free_sd])
         return u
 
-    def jacobian(self, u):
+    def jacobian(self, u: np.ndarray) -> np.ndarray:
         """ds/du, shape (S, P)."""
         return self.sparse_jacobian(u).toarray()
 
-    def sparse_jacobian(self, u):
+    def sparse_jacobian(self, u: np.ndarray) -> sparse.csr_array:
         """The same, sparse."""
         rows, columns, values = self._entries(u)
         return sparse.csr_array((values, (rows, columns)), (self.layout.size, self.size))
 
-    def _entries(self, u):
+    def _entries(self, u: np.ndarray) -> tuple[np.ndarray, ...]:
         """The entries of ds/du that are not zero: rows, columns and values, each pair once."""
         layout, blocks = self.layout, self._blocks
         s, position = self.structural(u), np.arange(self.size)
@@ -183,7 +188,7 @@ class ParameterSpace:
         ]
         return tuple(np.concatenate(parts) for parts in zip(*entries, strict=True))
 
-    def _covariance_entries(self, u):
+    def _covariance_entries(self, u: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Those of Sigma's triangle, coordinate by coordinate."""
         layout, blocks = self.layout, self._blocks
         k = layout.n_skills
@@ -207,16 +212,16 @@ class ParameterSpace:
             change[skill] = correlation[skill] * sd[skill] * sd
             yield rows, np.full(len(rows), position), (change + change.T)[layout.triangle][free]
 
-    def pull_back(self, u, score):
+    def pull_back(self, u: np.ndarray, score: np.ndarray) -> np.ndarray:
         """Gradient in u from a score in s."""
         rows, columns, values = self._entries(u)
         return np.bincount(columns, values * score[rows], minlength=self.size)
 
-    def pull_back_rows(self, u, scores):
+    def pull_back_rows(self, u: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Gradients in u, (L, P), from scores in s (L, S)."""
         return (self.sparse_jacobian(u).T @ scores.T).T
 
-    def pull_back_hessian(self, u, hessian, score):
+    def pull_back_hessian(self, u: np.ndarray, hessian: np.ndarray, score: np.ndarray) -> np.ndarray:
         """Hessian in u from one in the free entries of s, both (P, P); s(u) counts as straight, as scores vanish."""
         jacobian = self.sparse_jacobian(u)[np.flatnonzero(self.table.free)]
         return congruence(jacobian.T, hessian)

@@ -1,11 +1,18 @@
 """The parameters as matrices, and their one order in a flat vector."""
 
+
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from .kinds import Kind
+
+NOT_GIVEN: Any = None
+"""In place of a block of parameters that a model does not have."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +48,24 @@ class Structure:
     precision: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    link: np.ndarray = None
-    scales: dict = None
+    link: np.ndarray = NOT_GIVEN
+    scales: dict[str, np.ndarray] = NOT_GIVEN
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.link is None:
             object.__setattr__(self, "link", np.zeros((len(self.loadings), 0)))
         scales = {} if self.scales is None else self.scales
         object.__setattr__(self, "scales", {name: np.atleast_1d(values) for name, values in scales.items()})
 
-    def with_scales(self, **blocks):
+    def with_scales(self, **blocks: np.ndarray) -> Structure:
         """The same parameters with some blocks of standard deviations replaced or added."""
         return replace(self, scales={**self.scales, **blocks})
 
-    def unsigned(self):
+    def unsigned(self) -> Structure:
         """The same law with standard deviations that are not negative."""
         return replace(self, scales={name: np.abs(values) for name, values in self.scales.items()})
 
-    def transformed(self, a_inverse):
+    def transformed(self, a_inverse: np.ndarray) -> Structure:
         """The same law of the data with skills theta -> A theta, given A^-1 (K, K).
 
         Effects that are independent across skills stay so only if A is diagonal; those that have the covariance of
@@ -76,7 +83,7 @@ class Structure:
             scales={**self.scales, **{name: values * np.diag(a) for name, values in by_skill.items()}},
         )
 
-    def recoded(self, transform, centre):
+    def recoded(self, transform: np.ndarray, centre: np.ndarray) -> Structure:
         """The same law of the data with covariates z = (x - centre) T; ``transform`` is T (p, p)."""
         return replace(
             self,
@@ -98,14 +105,14 @@ class ScaleBlock:
     """
 
     kind: Kind
-    rows: tuple | None = None
+    rows: tuple[str, ...] | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """Of the block in s."""
         return self.kind.name
 
-    def shape(self, n_skills):
+    def shape(self, n_skills: int) -> tuple[int, ...]:
         """(r, K), or (1,)."""
         return (1,) if self.rows is None else (len(self.rows), n_skills)
 
@@ -132,10 +139,10 @@ class Layout:
     n_skills: int
     n_covariates: int
     n_link: int = 0
-    scales: tuple = ()
+    scales: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @cached_property
-    def slices(self):
+    def slices(self) -> dict[str, slice]:
         """Dict block name -> slice of s."""
         j, k, p = self.n_items, self.n_skills, self.n_covariates
         sizes = {
@@ -155,15 +162,15 @@ class Layout:
         return {name: slice(int(end - size), int(end)) for name, size, end in spans}
 
     @property
-    def size(self):
+    def size(self) -> int:
         return max(where.stop for where in self.slices.values())
 
     @cached_property
-    def triangle(self):
+    def triangle(self) -> tuple[np.ndarray, np.ndarray]:
         """Row and column indices of the lower triangle of Sigma, in the order of s."""
         return np.tril_indices(self.n_skills)
 
-    def index(self, block):
+    def index(self, block: str) -> np.ndarray:
         """Positions of a block in s, in the block's own shape (``skill_cov``: the lower triangle)."""
         shapes = {
             "loadings": (self.n_items, self.n_skills),
@@ -175,14 +182,14 @@ class Layout:
         return np.arange(where.start, where.stop).reshape(shapes.get(block, (-1,)))
 
     @cached_property
-    def shapes(self):
+    def shapes(self) -> dict[str, np.ndarray]:
         """Positions in s of the benchmarks' shapes, each known by one character: dict of arrays (J,)."""
         link = self.index("link")
         out = {"p": self.index("precision"), "c": self.index("lower"), "d": self.index("upper")}
         return out | {str(number + 1): link[:, number] for number in range(self.n_link)}
 
     @cached_property
-    def is_scale(self):
+    def is_scale(self) -> np.ndarray:
         """Which entries of s are standard deviations of random effects, bool array (S,)."""
         out = np.zeros(self.size, dtype=bool)
         for name, _ in self.scales:
@@ -190,7 +197,7 @@ class Layout:
         return out
 
     @cached_property
-    def items(self):
+    def items(self) -> np.ndarray:
         """The benchmark that each entry of s belongs to, int array (S,); -1 where it belongs to all."""
         out = np.full(self.size, -1)
         for block in ("loadings", "intercepts", "precision", "lower", "upper", "link"):
@@ -198,7 +205,7 @@ class Layout:
             out[index] = np.arange(self.n_items).reshape(-1, *[1] * (index.ndim - 1))
         return out
 
-    def flatten(self, structure):
+    def flatten(self, structure: Structure) -> np.ndarray:
         """Structure -> s."""
         parts, shapes = [], dict(self.scales)
         # a law without some effects is one in which they vanish
@@ -208,7 +215,7 @@ class Layout:
             parts.append(value[self.triangle] if name == "skill_cov" else np.ravel(value))
         return np.concatenate(parts)
 
-    def unflatten(self, s):
+    def unflatten(self, s: np.ndarray) -> Structure:
         """s -> Structure."""
         values = {name: s[where] for name, where in self.slices.items()}
         values["loadings"] = values["loadings"].reshape(self.n_items, self.n_skills)

@@ -1,8 +1,12 @@
 """Names of parameters, and which of them are free."""
 
+
+from __future__ import annotations
+
 import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +14,7 @@ import pandas as pd
 from ..errors import DataError
 from . import kinds
 from .named import Parameters
-from .structure import Layout
+from .structure import Layout, ScaleBlock, Structure
 
 # blocks of the structural vector whose entries are all of one kind
 _BLOCKS = {
@@ -35,68 +39,68 @@ class ParameterTable:
         Blocks of standard deviations of random effects.
     """
 
-    benchmarks: tuple
-    skills: tuple
-    terms: tuple
+    benchmarks: tuple[str, ...]
+    skills: tuple[str, ...]
+    terms: tuple[str, ...]
     fixed: np.ndarray
     n_link: int = 0
-    scales: tuple = ()
+    scales: tuple[ScaleBlock, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "fixed", np.array(self.fixed, dtype=float))
         labels = (*self.benchmarks, *self.skills, *self.terms)
         if any("," in str(label) for label in labels):  # names join labels by commas: the same one may come up twice
             _ = self.all_parameters
 
     @cached_property
-    def layout(self):
+    def layout(self) -> Layout:
         sizes = len(self.benchmarks), len(self.skills), len(self.terms)
         shapes = tuple((block.name, block.shape(len(self.skills))) for block in self.scales)
         return Layout(*sizes, self.n_link, shapes)
 
     @cached_property
-    def free(self):
+    def free(self) -> np.ndarray:
         """Bool array (S,): the entries of s that make up the natural vector."""
         return np.isnan(self.fixed)
 
     @cached_property
-    def asymptotes_free(self):
+    def asymptotes_free(self) -> bool:
         """Whether any lower or upper asymptote is a free parameter."""
         slices = self.layout.slices
         return bool(self.free[slices["lower"]].any() or self.free[slices["upper"]].any())
 
     @cached_property
-    def shapes_free(self):
+    def shapes_free(self) -> str:
         """The benchmarks' shapes that are free, beside the precision, as ``Layout.shapes`` knows them: a word."""
         link = "".join(str(number + 1) for number in range(self.n_link))
         return ("cd" if self.asymptotes_free else "") + link
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of free parameters."""
         return int(self.free.sum())
 
     @cached_property
-    def all_parameters(self):
+    def all_parameters(self) -> Parameters:
         """Every entry of s with its name, kind and labels: Parameters (S,)."""
         return Parameters.of(entry for block in self.layout.slices for entry in self._block_entries(block))
 
     @cached_property
-    def parameters(self):
+    def parameters(self) -> Parameters:
         """The free ones, in the order of the natural vector: Parameters (P,), their positions those in s."""
         return Parameters(one for one, free in zip(self.all_parameters, self.free, strict=True) if free)
 
     @property
-    def all_names(self):
+    def all_names(self) -> tuple[str, ...]:
         """Name of every entry of s, as in ``loading[mmlu,math]``; ``corr`` where both variances are 1."""
         return self.all_parameters.names
 
     @cached_property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of the free parameters, in the order of the natural vector."""
         return list(self.parameters.names)
 
-    def _block_entries(self, block):
+    def _block_entries(self, block: str) -> list[tuple[kinds.Kind, tuple[Any, ...]]]:
         """(kind, labels) of the entries of a block of s, in its order."""
         if block == "skill_cov":
             return self._covariance_entries()
@@ -109,7 +113,7 @@ class ParameterTable:
         scales = {one.name: one.kind for one in self.scales}
         return [((_BLOCKS | scales)[block], each) for each in labels]
 
-    def _covariance_entries(self):
+    def _covariance_entries(self) -> list[tuple[kinds.Kind, tuple[Any, ...]]]:
         """Those of the lower triangle of Sigma: variances, and correlations or covariances."""
         rows, columns = self.layout.triangle
         values = self.fixed[self.layout.slices["skill_cov"]]
@@ -122,17 +126,17 @@ class ParameterTable:
             entries.append((kind, (self.skills[b], self.skills[a])))
         return entries
 
-    def natural(self, structure):
+    def natural(self, structure: Structure) -> np.ndarray:
         """Structure -> natural vector."""
         return self.layout.flatten(structure)[self.free]
 
-    def structure(self, natural):
+    def structure(self, natural: np.ndarray) -> Structure:
         """Natural vector -> Structure."""
         s = self.fixed.copy()
         s[self.free] = natural
         return self.layout.unflatten(s)
 
-    def read(self, params):
+    def read(self, params: Any) -> np.ndarray:
         """Natural vector from a Series or dict by name, or from a vector in the order of ``names``.
 
         Raises
@@ -156,7 +160,7 @@ class ParameterTable:
         self._check_feasible(vector)
         return vector
 
-    def _by_name(self, params):
+    def _by_name(self, params: pd.Series) -> np.ndarray:
         if params.index.has_duplicates:
             repeated = sorted(set(params.index[params.index.duplicated()]))
             raise DataError(f"Parameters named twice: {repeated}.")
@@ -170,7 +174,7 @@ class ParameterTable:
             )
         return params.reindex(self.names).to_numpy()
 
-    def _check_feasible(self, vector):
+    def _check_feasible(self, vector: np.ndarray) -> None:
         bad = [name for name, value in zip(self.names, vector, strict=True) if not np.isfinite(value)]
         if bad:
             raise DataError(f"Parameters that are not finite: {bad[:5]}.")
@@ -191,6 +195,6 @@ class ParameterTable:
         if np.linalg.eigvalsh(structure.skill_cov)[0] <= 0:
             raise DataError("The skill covariance (corr[...], cov[...]) is not positive definite.")
 
-    def with_fixed(self, fixed):
+    def with_fixed(self, fixed: np.ndarray) -> ParameterTable:
         """The same table with other fixed values."""
         return replace(self, fixed=fixed)

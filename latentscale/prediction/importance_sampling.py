@@ -17,8 +17,8 @@ from scipy import special
 from scipy.stats import qmc
 
 from ..components.cells import Cells
-from ..components.complete import fixed_part
 from ..components.levels import levels_of
+from ..components.linear_predictor import fixed_part
 from ..components.response import CellParameters, cell_parameters, cell_terms
 from ..likelihood.modes import posterior_modes
 from ..numerics.linalg import cholesky_or_none
@@ -122,7 +122,7 @@ def family_targets(structure: Structure, cells: Cells) -> "Iterator[FamilyTarget
                 prior[block, block] = level_prior
                 first = block.stop
         rows = cells.llm_rows[spans[-1]] if spans else np.zeros(0, dtype=int)
-        yield FamilyTarget(cells, where, parameters.part(where), base[where], loadings, prior, rows, d)
+        yield FamilyTarget(cells, where, parameters.at(where), base[where], loadings, prior, rows, d)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from scipy import special, stats
 
 from ..checks import check_one_of, check_seed, check_whole
 from ..components.cells import Cells
-from ..components.complete import fixed_part
 from ..components.curve import Curve
 from ..components.levels import effect_loadings, levels_of
+from ..components.linear_predictor import fixed_part
 from ..errors import DataError
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logit
 
-from ..components.complete import fixed_part
 from ..components.levels import levels_of
+from ..components.linear_predictor import fixed_part
 from ..components.response import cell_parameters, cell_terms, locations
 from ..likelihood.modes import posterior_modes
 from ..models.latent_skill import LatentSkillLaw

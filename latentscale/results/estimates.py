@@ -18,7 +18,7 @@ from ..inference.profile import profile_intervals
 from ..numerics import monotone
 
 if TYPE_CHECKING:
-    from ..estimation.fit import Estimate
+    from ..estimation.estimate import Estimate
     from ..inference.covariance import Observed
     from ..inference.fit_problems import Problem
     from ..model import LatentSkillModel

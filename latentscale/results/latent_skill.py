@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from narwhals.typing import IntoFrame
 
-    from ..estimation.fit import Estimate
+    from ..estimation.estimate import Estimate
     from ..inference.covariance import Observed
     from ..inference.diagnosis import Diagnosis
     from ..inference.fit_problems import Problem

@@ -133,9 +133,9 @@ def test_many_cells_at_many_nodes_and_censored_ones():
     parameters = CellParameters(phi, Beta().at_precision(phi), Curve(c, d))
     where, eta = slice(100, 380), rng.standard_normal(shape)[100:380]
     with pytest.MonkeyPatch.context() as patch:
-        fast = cell_terms(eta, parameters.part(where), cells, where, 3, "cd")
+        fast = cell_terms(eta, parameters.at(where), cells, where, 3, "cd")
         patch.setenv("LATENTSCALE_PLAIN", "1")
-        plain = cell_terms(eta, parameters.part(where), cells, where, 3, "cd")
+        plain = cell_terms(eta, parameters.at(where), cells, where, 3, "cd")
     for name, values in plain.items():
         assert_allclose(fast[name], values, rtol=1e-11, atol=1e-11 * np.abs(values).max(axis=1).max())
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from latentscale.components import levels
 from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
-from latentscale.components.complete import layout_of
+from latentscale.components.linear_predictor import layout_of
 from latentscale.likelihood.laplace import laplace
 from latentscale.numerics.differences import jacobian
 from latentscale.parameters.structure import Structure

@@ -185,7 +185,7 @@ def test_a_slice_is_part_of_the_whole(cells, point):
     all_parameters = cell_parameters(structure, cells)
     assert_array_equal(all_parameters.phi[:, 0], structure.precision[cells.item])
     whole = cell_terms(point["e"], all_parameters, cells, slice(None), 3)
-    part = cell_terms(point["e"][where], all_parameters.part(where), cells, where, 3)
+    part = cell_terms(point["e"][where], all_parameters.at(where), cells, where, 3)
     assert "c" not in part  # asymptotes were not asked for
     for name, values in part.items():
         # censored cells share one series, which stops when the slowest of them has converged

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 import latentscale.likelihood.laplace_hessian as room
 from latentscale.components.cells import Cells
-from latentscale.components.complete import layout_of
+from latentscale.components.linear_predictor import layout_of
 from latentscale.likelihood.laplace import laplace
 from latentscale.likelihood.laplace_hessian import laplace_hessian
 from latentscale.likelihood.modes import posterior_modes
@@ -61,12 +61,12 @@ def test_against_differences_of_the_score(case, expected):
     assert_allclose(found, found.T, rtol=0, atol=0)
 
 
-def test_parts_add_up(case, monkeypatch):
+def test_batches_add_up(case, monkeypatch):
     structure, cells = case
     modes = posterior_modes(structure, cells)
     whole = laplace_hessian(structure, cells, modes, "cd")
-    monkeypatch.setattr(room, "_PART_CELLS", 20)
-    assert len(list(room._parts(cells, structure))) > 3
+    monkeypatch.setattr(room, "_BATCH_CELLS", 20)
+    assert len(list(room._batches(cells, structure))) > 3
     parts = laplace_hessian(structure, cells, modes, "cd")
     assert_allclose(parts, whole, rtol=1e-9, atol=1e-9 * np.abs(whole).max())
 

@@ -10,8 +10,8 @@ import small_laws
 from numpy.testing import assert_allclose, assert_array_equal
 
 from latentscale.components.cells import Cells
-from latentscale.components.complete import fixed_part, layout_of
 from latentscale.components.levels import effect_loadings
+from latentscale.components.linear_predictor import fixed_part, layout_of
 from latentscale.components.response import cell_parameters, cell_terms
 from latentscale.likelihood.laplace import laplace, laplace_by_family
 from latentscale.likelihood.modes import posterior_modes

@@ -10,9 +10,9 @@ from scipy import stats
 
 from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
-from latentscale.components.complete import layout_of
 from latentscale.components.curve import mean_score
 from latentscale.components.levels import effect_loadings, family_effects, levels_of
+from latentscale.components.linear_predictor import layout_of
 from latentscale.likelihood.adaptive_nodes import adaptive, adaptive_by_family
 from latentscale.likelihood.laplace import laplace, laplace_by_family
 from latentscale.likelihood.marginal import adapted_nodes, marginal

@@ -9,7 +9,7 @@ import latentscale as ls
 from latentscale.components.penalty import Penalty
 from latentscale.estimation import stochastic
 from latentscale.estimation.search import starting_structures
-from latentscale.estimation.stochastic import batches_of, stochastic_climb
+from latentscale.estimation.stochastic import minibatches_of, stochastic_climb
 from latentscale.likelihood.objective import Objective
 
 ITEMS = list("abcdef")
@@ -67,7 +67,7 @@ def test_a_seed_gives_the_same_numbers_and_another_one_others(search):
 def test_batches_deal_all_families_and_their_scores_add_up(search):
     objective, start = search
     u = objective.space.free_vector(start)
-    batches = batches_of(objective, np.random.default_rng(0))
+    batches = minibatches_of(objective, np.random.default_rng(0))
     assert len(batches) == 20
     assert sum(batch.objective.cells.n_families for batch in batches) == objective.cells.n_families
     assert_allclose(sum(batch.share for batch in batches), 1.0)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import latentscale as ls
-from latentscale.estimation.fit import FitInterrupted
+from latentscale.estimation.estimate import FitInterrupted
 
 
 def test_names_shapes_and_identities(fit):

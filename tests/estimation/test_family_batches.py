@@ -11,7 +11,7 @@ from scale import simulated_model
 
 from latentscale.components import cells as module
 from latentscale.estimation.search import starting_structures
-from latentscale.likelihood.family_batches import over_parts, spread_over
+from latentscale.likelihood.family_batches import over_batches, spread_over
 from latentscale.likelihood.objective import Objective
 from latentscale.likelihood.rules import Rule
 from latentscale.parameters.kinds import LLM_SD
@@ -28,9 +28,9 @@ def _with_llms(problem):
 
 def _again(objective, monkeypatch, cells):
     """The same objective on cells that come in parts of at most so many."""
-    monkeypatch.setattr(module, "PART_CELLS", cells)
+    monkeypatch.setattr(module, "BATCH_CELLS", cells)
     copy = Objective(objective.space, objective.cells.with_design(objective.cells.design), objective.penalty)
-    assert len(copy.cells.parts) > 3
+    assert len(copy.cells.batches) > 3
     return copy
 
 
@@ -59,7 +59,7 @@ def _passes(objective, u, nodes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("llms", [False, True], ids=["families", "families and LLMs"])
-def test_parts_add_up_to_the_whole_and_threads_change_no_digit(problem, monkeypatch, llms):
+def test_batches_add_up_to_the_whole_and_threads_change_no_digit(problem, monkeypatch, llms):
     objective, u = _with_llms(problem) if llms else (problem.objective, problem.points[0])
     whole = _passes(objective, u, not llms)
     parted = _again(objective, monkeypatch, 30)
@@ -73,14 +73,14 @@ def test_parts_add_up_to_the_whole_and_threads_change_no_digit(problem, monkeypa
         assert np.array_equal(threaded[name], values), name
 
 
-def test_parts_hold_all_families_once_and_few_cells(problem, monkeypatch):
+def test_batches_hold_all_families_once_and_few_cells(problem, monkeypatch):
     cells = _again(problem.objective, monkeypatch, 30).cells
-    spans = [span for span, _ in cells.parts]
+    spans = [span for span, _ in cells.batches]
     assert spans[0][0] == 0
     assert spans[-1][1] == cells.n_families
     assert all(one[1] == two[0] for one, two in pairwise(spans))
-    assert all(part.n_cells <= 30 or part.n_families == 1 for _, part in cells.parts)
-    assert sum(part.n_cells for _, part in cells.parts) == cells.n_cells
+    assert all(part.n_cells <= 30 or part.n_families == 1 for _, part in cells.batches)
+    assert sum(part.n_cells for _, part in cells.batches) == cells.n_cells
 
 
 def test_few_large_results_are_held_at_a_time(problem, monkeypatch):
@@ -93,9 +93,9 @@ def test_few_large_results_are_held_at_a_time(problem, monkeypatch):
         return part.n_cells
 
     with spread_over(2):
-        for number, _ in enumerate(over_parts(function, cells, large=True), 1):
+        for number, _ in enumerate(over_batches(function, cells, large=True), 1):
             assert len(begun) <= number + 2
-    assert len(begun) == len(cells.parts)
+    assert len(begun) == len(cells.batches)
 
 
 def test_an_error_in_a_thread_is_the_callers(problem, monkeypatch):
@@ -105,7 +105,7 @@ def test_an_error_in_a_thread_is_the_callers(problem, monkeypatch):
         raise np.linalg.LinAlgError("singular")
 
     with spread_over(2), pytest.raises(np.linalg.LinAlgError, match="singular"):
-        list(over_parts(fails, cells))
+        list(over_batches(fails, cells))
 
 
 BUDGET = {"laplace": 16, "complete": 48, "moving": 16, "louis": 48, "hessian": 128}  # megabytes: explanation/cost.md

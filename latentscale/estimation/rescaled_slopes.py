@@ -7,12 +7,17 @@ short. Here slopes are counted in the unit of the loadings at a reference point:
 M = (Lambda_0' Lambda_0)^-1 Lambda_0' Lambda, which is I there, B = B~ M'^-1, and (Lambda, B~) are straight.
 """
 
+
+from __future__ import annotations
+
+from typing import Any, Self
+
 import numpy as np
 
 from ..parameters.space import ParameterSpace
 
 
-class Straight:
+class RescaledSlopes:
     """v = (Lambda, B~, the rest of u), equal to u at the reference point.
 
     Parameters
@@ -22,7 +27,7 @@ class Straight:
         The reference point.
     """
 
-    def __init__(self, space, u):
+    def __init__(self, space: ParameterSpace, u: np.ndarray) -> None:
         layout, structure = space.layout, space.structure(u)
         position = np.full(layout.size, -1)
         position[space.entries] = np.arange(space.size)
@@ -32,26 +37,26 @@ class Straight:
         self.project = np.linalg.pinv(structure.loadings)  # (K, J)
 
     @classmethod
-    def at(cls, space, u):
+    def at(cls, space: Any, u: np.ndarray) -> Self | None:
         """The coordinates at u, or None where the space has restrictions or fixed slopes."""
         if not isinstance(space, ParameterSpace):
             return None
         found = cls(space, u)
         return found if (found.slopes >= 0).all() else None
 
-    def _inverse_unit(self, v):
+    def _inverse_unit(self, v: np.ndarray) -> np.ndarray:
         """M'^-1."""
         loadings = self.reference.copy()
         loadings[self.free] = v[self.loadings[self.free]]
         return np.linalg.inv(self.project @ loadings).T
 
-    def u(self, v):
+    def u(self, v: np.ndarray) -> np.ndarray:
         """v -> u."""
         out = v.copy()
         out[self.slopes] = v[self.slopes] @ self._inverse_unit(v)
         return out
 
-    def gradient(self, v, gradient):
+    def gradient(self, v: np.ndarray, gradient: np.ndarray) -> np.ndarray:
         """Gradient in v from that in u at u(v)."""
         turn, out = self._inverse_unit(v), gradient.copy()
         in_slopes = gradient[self.slopes]
@@ -60,7 +65,7 @@ class Straight:
         out[self.loadings[self.free]] += in_loadings[self.free]
         return out
 
-    def steps(self, steps):
+    def steps(self, steps: np.ndarray) -> np.ndarray:
         """Steps in v at the reference point, columns of an array (P, ...), from steps in u."""
         out = steps.copy()
         for skill in range(self.reference.shape[1]):

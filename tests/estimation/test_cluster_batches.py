@@ -25,9 +25,9 @@ def client():
 @pytest.fixture
 def objective(problem, monkeypatch):
     """Cells that come in more parts than the cluster has room for runs."""
-    monkeypatch.setattr(module, "PART_CELLS", 10)
+    monkeypatch.setattr(module, "BATCH_CELLS", 10)
     cells = problem.cells.with_design(problem.cells.design)
-    assert len(cells.parts) > 8
+    assert len(cells.batches) > 8
     return Objective(problem.space, cells, problem.objective.penalty)
 
 
@@ -84,7 +84,7 @@ def test_explicit_threads_stay_at_home(client, objective, problem, monkeypatch):
 
 @pytest.mark.slow
 def test_a_whole_fit(client, monkeypatch):
-    monkeypatch.setattr(module, "PART_CELLS", 300)
+    monkeypatch.setattr(module, "BATCH_CELLS", 300)
     panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["bbh", "hellaswag", "gsm8k", "ifeval"])
     options = {"integration": "laplace", "starts": 1}
     expected = ls.LatentSkillModel(panel, skills=1).fit(**options)
