@@ -81,7 +81,7 @@ class TestDerivatives:
         assert_allclose(CurveAt(eta, curve, 0).mu, mu, rtol=1e-15)
         assert_allclose(mean_score(eta.T, shapes["c"], shapes["d"], link).T, mu, rtol=1e-13)
         assert_allclose(CurveAt(eta, curve, 0).nu, nu, rtol=1e-13)
-        assert_allclose(curve.part(slice(1, 3)).mean(eta[1:3])[0], mu[1:3], rtol=0, atol=0)
+        assert_allclose(curve.at(slice(1, 3)).mean(eta[1:3])[0], mu[1:3], rtol=0, atol=0)
 
 
 def test_scores_and_shares_of_a_range():
