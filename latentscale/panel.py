@@ -364,6 +364,12 @@ class BenchmarkPanel:
         return mask
 
 
+def require_panel(panel: object, taker: object) -> None:
+    """Raise a `DataError` unless a model is given a panel; ``taker`` is the model."""
+    if not isinstance(panel, BenchmarkPanel):
+        raise DataError(f"{type(taker).__name__} takes a BenchmarkPanel, not {type(panel).__name__}.")
+
+
 def _as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 

@@ -159,6 +159,12 @@ def test_names():
         checks.check_names("benchmarks", "x", many, "benchmarks of the fit")
 
 
+@pytest.mark.parametrize("taker", [ls.LatentSkillModel, ls.SlothModel, ls.BenchmarkLaws, ls.ComponentLaws])
+def test_models_take_a_panel(taker):
+    with pytest.raises(ls.DataError, match=f"{taker.__name__} takes a BenchmarkPanel, not DataFrame"):
+        taker(ls.load_leaderboard())
+
+
 # --- every way in ----------------------------------------------------------------------------------------------------
 
 
@@ -372,6 +378,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "name"), CASES)
 def test_every_way_in_refuses(ways, way, name):
     values, words = REFUSED[name]
@@ -380,12 +387,14 @@ def test_every_way_in_refuses(ways, way, name):
             ways[way](**{name: value})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "options", "words"), OTHERS)
 def test_every_way_in_refuses_other_values(ways, way, options, words):
     with pytest.raises(ls.DataError, match=words):
         ways[way](**options)
 
 
+@pytest.mark.slow
 def test_numbers_of_numpy_are_taken_as_those_of_python(model, fit):
     again = model.fit(integration="laplace", starts=np.int64(1), seed=np.int32(0), tolerance=np.float64(1e-3))
     np.testing.assert_array_equal(again.params, fit.params)

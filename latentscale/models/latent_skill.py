@@ -30,7 +30,7 @@ from ..components.score_laws import ScoreLaw
 from ..errors import DataError
 from ..likelihood.natural_scale import natural_hessian, natural_loglike, natural_score
 from ..likelihood.objective import Objective
-from ..panel import BenchmarkPanel
+from ..panel import require_panel
 from ..parameters.recoding import Recoding
 from ..parameters.space import ParameterSpace
 from ..parameters.structure import Layout
@@ -94,8 +94,7 @@ class LatentSkillLaw(PanelModel):
         avoid_zero_sd: bool = False,
     ) -> None:
         options = checked_options(self.OPTIONS, locals())
-        if not isinstance(panel, BenchmarkPanel):
-            raise DataError(f"LatentSkillModel takes a BenchmarkPanel, not {type(panel).__name__}.")
+        require_panel(panel, self)
         self.panel = panel
         keep_options(self, options)
         self.score_law = self.score_law.with_outliers(self.outliers)

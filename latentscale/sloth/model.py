@@ -15,7 +15,7 @@ from ..models.latent_skill_options import TRANSLOG
 from ..models.options import checked_options, keep_options
 from ..models.rows import PanelModel, Rows
 from ..numerics.linalg import null_space
-from ..panel import BenchmarkPanel
+from ..panel import BenchmarkPanel, require_panel
 from .fit import fit_sloth
 from .options import COMPUTE, LAW_OPTIONS, SLOTH_OPTIONS
 from .results import SlothResults
@@ -29,8 +29,7 @@ class HuberModel(PanelModel):
     skills: tuple[str, ...]
 
     def __init__(self, panel: BenchmarkPanel, options: dict[str, Any]) -> None:
-        if not isinstance(panel, BenchmarkPanel):
-            raise DataError(f"{type(self).__name__} takes a BenchmarkPanel, not {type(panel).__name__}.")
+        require_panel(panel, self)
         self.panel = panel
         keep_options(self, options)
         scores = panel.scores

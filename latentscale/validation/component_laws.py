@@ -22,7 +22,7 @@ from ..components.scaling import build_design, within_family_constants
 from ..errors import DataError, IdentificationError
 from ..immutable import Immutable
 from ..models.new_llms import read_new_llms
-from ..panel import BenchmarkPanel
+from ..panel import BenchmarkPanel, require_panel
 from ..tables import some
 
 FAMILY_TERMS = ("none", "intercepts", "slopes")
@@ -109,6 +109,7 @@ class ComponentLaws:
         family_terms: str = "intercepts",
         standardize: bool = False,
     ) -> None:
+        require_panel(panel, self)
         check_one_of("family_terms", family_terms, FAMILY_TERMS)
         self.panel, self.scaling, self.family_terms = panel, scaling, family_terms
         self.standardize = check_switch("standardize", standardize)
