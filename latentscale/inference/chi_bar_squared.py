@@ -201,6 +201,6 @@ def _null_scores(
         free = np.flatnonzero(table.free[where])
         index = layout.index(name)
         if name == effects.block:
-            index = index[[names.index(row) for row in kept[name]]]
+            index = index[[names.index(row) for row in kept[name] or ()]]
         columns.append(at_null[:, index.ravel()[free]])
     return np.hstack(columns)

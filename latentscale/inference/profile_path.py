@@ -21,6 +21,7 @@ from ..models.latent_skill import LatentSkillLaw
 from ..parameters.kinds import ARC_SINE, CORRELATION, EDGE, IDENTITY, Scale
 from ..parameters.named import Parameter
 from ..parameters.restrictions import RestrictedSpace, Restriction, natural_jacobian, natural_vector, read_restriction
+from ..parameters.space import ParameterSpace
 from .hypotheses import full_information, stacked
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def read_target(parameter: str | npt.ArrayLike, model: LatentSkillLaw) -> Target
     """
     names, parameters = list(model.param_names), model.table.parameters
     if isinstance(parameter, str) and parameter in names:
-        return _single(parameters.get(parameter), 1.0, parameter, model)
+        return _single(parameters[names.index(parameter)], 1.0, parameter, model)
     if isinstance(parameter, str):
         read = read_restriction(f"{parameter} = 0", names)
         if len(read) != 1 or read.value[0] != 0.0:
@@ -133,8 +134,8 @@ def read_target(parameter: str | npt.ArrayLike, model: LatentSkillLaw) -> Target
     weights, label = read.matrix[0], read.labels[0].removesuffix(" = 0")
     used = np.flatnonzero(weights)
     if len(used) == 1:
-        return _single(parameters[used[0]], float(weights[used[0]]), label, model)
-    if any(parameters[index].kind.zero == EDGE for index in used):
+        return _single(parameters[int(used[0])], float(weights[used[0]]), label, model)
+    if any(parameters[int(index)].kind.zero == EDGE for index in used):
         raise DataError("A standard deviation of random effects is profiled by itself, not combined with others.")
     return Target(label, weights)
 
@@ -231,12 +232,13 @@ class Peak:
 
     def climbed(self, u: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the maximum near a point without the profile's restriction: (natural parameters, value)."""
-        model, space, information = self.model, self.model.space, self.information
-        start = u
+        model, information, start = self.model, self.information, u
+        space: ParameterSpace | RestrictedSpace = model.space
         if self.restriction is not None:
-            space = RestrictedSpace.near(space, model.recoding, self.restriction, u, np.linalg.inv(information))
-            basis, start = space.basis(space.start), space.start[space.kept]
-            information = basis.T @ information @ basis
+            metric = np.linalg.inv(information)
+            restricted = RestrictedSpace.near(model.space, model.recoding, self.restriction, u, metric)
+            basis, start = restricted.basis(restricted.start), restricted.start[restricted.kept]
+            space, information = restricted, basis.T @ information @ basis
         end = refit(Objective(space, model.internal_cells, model.penalty), self.rule, start, information)
         return self.reported(end.free), end.value
 

@@ -45,6 +45,7 @@ def fit_unidentified(model: LatentSkillLaw, options: dict[str, Any]) -> Estimate
 def _on_the_ridge(model: LatentSkillLaw, estimate: "Estimate") -> Estimate:
     """Return a restricted estimate in all coordinates u, with an information of zero along the ridge."""
     space = estimate.space(model)
+    assert isinstance(space, RestrictedSpace)
     basis = space.basis(estimate.free)
     inverse = np.linalg.inv(np.hstack([basis, _ridge(model, estimate, space, basis)]))
     count = basis.shape[1]

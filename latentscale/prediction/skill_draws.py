@@ -75,7 +75,7 @@ def read_request(model: LatentSkillLaw, data: IntoFrame | None = None, observed:
     if data is None:
         families = tuple(model.families[model.family_codes])
         return Request(model.llms, families, model.design.x, model.random_design)
-    index, families, x = read_new_llms(model, data)
+    index, names, x = read_new_llms(model, data)
     warn_beyond(model, read_table(data).set_index(index))
     scores = None
     if observed:
@@ -89,7 +89,7 @@ def read_request(model: LatentSkillLaw, data: IntoFrame | None = None, observed:
         scores = np.full((len(table), len(model.benchmarks)), np.nan)
         columns = [model.benchmarks.index(name) for name in present]
         scores[:, columns] = read_scores(table, present, [str(name) for name in index])
-    return Request(index, tuple(families), x, model.random_covariates(x), scores)
+    return Request(index, tuple(names or ()), x, model.random_covariates(x), scores)
 
 
 def warn_beyond(model: LatentSkillLaw, table: pd.DataFrame) -> None:

@@ -280,6 +280,6 @@ class Predictions(Estimates):
         model = self.model
         index, families, x = read_new_llms(model, data)
         known = {family: code for code, family in enumerate(model.families)}
-        codes = np.array([known.get(family, -1) for family in families])
+        codes = np.array([known.get(family, -1) for family in families or ()])
         fitted = {key: row for row, key in enumerate(zip(model.family_codes, model.llms, strict=True))}
         return index, codes, x, np.array([fitted.get(key, -1) for key in zip(codes, index, strict=True)])
