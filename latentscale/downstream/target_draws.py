@@ -168,7 +168,8 @@ def _with_target(conditioning: ConditioningScores, model: LatentSkillModel, targ
     assert cells is not None, "there are scores to condition on"
     keys = list(zip(model.families[model.family_codes], model.llms, strict=True))
     seen = [row for row in np.flatnonzero(target.state >= 0) if keys[row] in conditioning.rows]
-    row, family = [conditioning.rows[keys[row]] for row in seen], [codes[keys[row][0]] for row in seen]
+    row = np.array([conditioning.rows[keys[row]] for row in seen], dtype=int)
+    family = np.array([codes[keys[row][0]] for row in seen], dtype=int)
     return cells.with_item(row, family, target.y[seen], target.state[seen], target.edge)
 
 

@@ -30,7 +30,7 @@ from ..components.score_laws import ScoreLaw
 from ..errors import DataError
 from ..likelihood.natural_scale import natural_hessian, natural_loglike, natural_score
 from ..likelihood.objective import Objective
-from ..panel import require_panel
+from ..panel import BenchmarkPanel, require_panel
 from ..parameters.recoding import Recoding
 from ..parameters.space import ParameterSpace
 from ..parameters.structure import Layout

@@ -3,17 +3,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..panel import BenchmarkPanel
 from ..tables import read_families, read_llms, read_table, require_columns
-from .rows import PanelModel
 
 
-def read_new_llms(model: PanelModel, data: Any, families: bool = True) -> tuple[pd.Index, list[str] | None, np.ndarray]:
+class ModelOfLLMs(Protocol):
+    """What reading a table of new LLMs needs of a model, whatever its law."""
+
+    @property
+    def panel(self) -> BenchmarkPanel: ...
+
+    @property
+    def design(self) -> Any: ...
+
+    @property
+    def scaling(self) -> str: ...
+
+
+def read_new_llms(
+    model: ModelOfLLMs, data: Any, families: bool = True
+) -> tuple[pd.Index, list[str] | None, np.ndarray]:
     """Names, families and covariates of the LLMs of a new table.
 
     Parameters

@@ -299,9 +299,10 @@ def _flattened(model: "HuberModel", arrays: SlothArrays, curves: list[np.ndarray
 
 def _curve_values(model: "HuberModel", phi: np.ndarray) -> list[np.ndarray]:
     """Return the asymptotes and the slopes of the splines that belong to phi (J, q), a list of arrays."""
-    response, m = model.response, model.response.n_link
+    response = model.response
     out = list(np.moveaxis(response.ends(phi)[0], -1, 0))
-    return [*out, response.slopes(phi).reshape(*phi.shape[:-2], -1)] if m else out
+    slopes = response.slopes(phi)
+    return out if slopes is None else [*out, slopes.reshape(*phi.shape[:-2], -1)]
 
 
 def _curve_changes(model: "HuberModel", phi: np.ndarray, change: np.ndarray) -> list[np.ndarray]:
@@ -309,8 +310,9 @@ def _curve_changes(model: "HuberModel", phi: np.ndarray, change: np.ndarray) -> 
     response, m = model.response, model.response.n_link
     slopes = response.ends(phi)[1]
     out = [slopes[:, number] * change[..., m + number] for number in range(response.size - m)]
-    if m:
-        jacobian = monotone.slopes_jacobian(response.slopes(phi))
+    spline_slopes = response.slopes(phi)
+    if spline_slopes is not None:
+        jacobian = monotone.slopes_jacobian(spline_slopes)
         spline_changes = np.matmul(jacobian, change[..., :m, None])[..., 0]
         out.append(spline_changes.reshape(*change.shape[:-2], -1))
     return out

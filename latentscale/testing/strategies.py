@@ -354,9 +354,9 @@ def specifications(
     sizes = _family_sizes(draw, st.integers(k + 1, k + 4) if families is None else families, llms_per_family, needed)
     sizes[0] = max(2, sizes[0])
     panel = _panel(draw, names, sizes, missing, boundary_scores, max(needed, sizes[0]), boundary, _CHANCE)
-    asymptotes, random_slopes = drawn(draw, asymptotes), drawn(draw, random_slopes)
+    drawn_asymptotes, drawn_slopes = drawn(draw, asymptotes), drawn(draw, random_slopes)
     note(f"scaling={formula!r}, skills={form}\n{panel}")  # what the model's own repr leaves out
-    return LatentSkillModel(panel, formula, form, asymptotes, random_slopes=random_slopes)
+    return LatentSkillModel(panel, formula, form, drawn_asymptotes, random_slopes=drawn_slopes)
 
 
 @st.composite
