@@ -4,9 +4,9 @@ A cell is an observed score of one LLM on one benchmark. As cells of a family, a
 them are sums over slices.
 """
 
-
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -213,7 +213,14 @@ class Cells:
         where = slice(self.bounds[first], self.bounds[last])
         return replace(self, **self._at(where), family=self.family[where] - first, n_families=last - first)
 
-    def with_item(self, row: np.ndarray, family: np.ndarray, y: np.ndarray, state: np.ndarray, edge: float) -> Self:
+    def with_item(
+        self,
+        row: Sequence[int] | np.ndarray,
+        family: Sequence[int] | np.ndarray,
+        y: np.ndarray,
+        state: np.ndarray,
+        edge: float,
+    ) -> Self:
         """Return these cells and those of one further benchmark, sorted by family, LLM and benchmark.
 
         Parameters

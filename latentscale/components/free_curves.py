@@ -120,7 +120,7 @@ class FreeCurves:
         ends = expit(phi[..., self.n_link :])
         return ends, ends * (1.0 - ends)
 
-    def slopes(self, phi: np.ndarray) -> np.ndarray | None:
+    def slopes(self, phi: np.ndarray) -> Any:
         """Return the slopes rho of the splines, an array (J, R); None for the logistic link."""
         return monotone.slopes(phi[:, : self.n_link]) if self.n_link else None
 

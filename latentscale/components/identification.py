@@ -289,7 +289,7 @@ def saved_form(form: Any) -> dict[str, Any]:
     if isinstance(form, Anchored):
         return {"form": "anchored", "anchors": dict(form.anchors), "correlated": form.correlated}
     if isinstance(form, Echelon):
-        return {"form": "echelon", "pivots": list(form.pivots), "names": list(form.names)}
+        return {"form": "echelon", "pivots": list(form.pivots), "names": list(form.names or ())}
     frame = form.loadings
     loadings = [[None if np.isnan(value) else value for value in row] for row in frame.to_numpy().tolist()]
     names = {"benchmarks": list(frame.index), "skills": list(frame.columns)}
@@ -315,7 +315,7 @@ def form_source(form: Any) -> str:
     "ls.Anchored({'math': 'gsm8k'}, correlated=False)"
     """
     if isinstance(form, Echelon):
-        return f"ls.Echelon({list(form.pivots)!r}, {list(form.names)!r})"
+        return f"ls.Echelon({list(form.pivots)!r}, {list(form.names or ())!r})"
     more = "" if form.correlated else ", correlated=False"
     if isinstance(form, Anchored):
         return f"ls.Anchored({form.anchors!r}{more})"

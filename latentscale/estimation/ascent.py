@@ -1,9 +1,8 @@
 """Quasi-Newton ascent in coordinates scaled by an information matrix, and distances in standard errors.
 
-With V the inverse information, g' V g is the squared length of a Newton step in units of the estimates'
-standard errors. It is what every driver stops on.
+With V the inverse information and g the gradient, sqrt(g' V g) is the length of a Newton step in standard errors of
+the estimates. Every driver stops when it is small.
 """
-
 
 from __future__ import annotations
 
@@ -14,19 +13,21 @@ import numpy as np
 from scipy import optimize
 from scipy.linalg import solve_triangular
 
+from ..likelihood.modes import Modes
 from ..likelihood.objective import Objective
 from ..numerics.linalg import cholesky_or_none, inverse_triangle, symmetrise
 from .rescaled_slopes import RescaledSlopes
 
-_MANY, _PAIRS = 1_000, 50  # parameters from which BFGS keeps but so many pairs of steps
-REFUSED = 1e12  # what a minimiser is told where the log-likelihood is not defined
+_MANY, _PAIRS = 1_000, 50  # with more parameters BFGS takes its limited-memory form, with so many pairs of steps
+REFUSED = 1e12  # the value that a minimiser gets where the log-likelihood is not defined
 
 
 class LaplaceDescent:
-    """-(penalised Laplace log-likelihood) and its gradient, with modes kept warm from call to call."""
+    """Minus the penalised Laplace log-likelihood, and its gradient; modes are searched from those of the last call."""
 
     def __init__(self, objective: Objective) -> None:
-        self.objective, self.modes, self.evaluations = objective, None, 0
+        self.objective, self.evaluations = objective, 0
+        self.modes: Modes | None = None
 
     def __call__(self, u: np.ndarray) -> tuple[float, np.ndarray]:
         self.evaluations += 1
@@ -38,7 +39,7 @@ class LaplaceDescent:
 
 
 def scale_from(information: np.ndarray) -> np.ndarray:
-    """Square root of an inverse information, (P, P); eigenvalues that are not positive count by their size."""
+    """Return a square root of the inverse information (P, P); negative eigenvalues count by their absolute values."""
     factor = cholesky_or_none(information)
     if factor is not None:
         return inverse_triangle(factor).T
@@ -48,10 +49,10 @@ def scale_from(information: np.ndarray) -> np.ndarray:
 
 
 def complete_metric(objective: Objective, u: np.ndarray) -> np.ndarray:
-    """Square root of the inverse complete-data information at u, the effects of families and LLMs held at their modes.
+    """Return a square root of the inverse complete-data information at u, with all effects at their modes.
 
-    Cheap, positive definite where the observed information is not yet, and enough to halve the number of
-    quasi-Newton steps: precisions and loadings differ in scale by orders of magnitude.
+    It is cheap, positive definite even where the observed information is not, and halves the number of quasi-Newton
+    steps, as precisions and loadings differ in scale by orders of magnitude.
     """
     hessian = objective.complete(u, objective.modes(u))
     if not np.isfinite(hessian).all():
@@ -60,7 +61,7 @@ def complete_metric(objective: Objective, u: np.ndarray) -> np.ndarray:
 
 
 def decrement_of(gradient: np.ndarray, information: np.ndarray) -> float:
-    """sqrt(g' V g), or NaN where V does not exist."""
+    """Return sqrt(g' V g), NaN where the information is not positive definite."""
     factor = cholesky_or_none(information)
     return np.nan if factor is None else float(np.linalg.norm(solve_triangular(factor, gradient, lower=True)))
 
@@ -73,15 +74,17 @@ def scaled_ascent(
     max_iterations: int,
     space: Any = None,
 ) -> tuple[np.ndarray, int]:
-    """BFGS in coordinates where the information is about the identity, so that its gradient is in SE units.
+    """Maximise by BFGS in coordinates in which the information is about the identity.
 
-    ``function(u)`` returns minus the objective and its gradient in u. With many parameters the coordinates are straight
-    ones (``RescaledSlopes``) where their ``space`` is given.
+    The gradient is then in units of standard errors.
+
+    ``function(u)`` returns minus the objective and its gradient in u. With many parameters, and where
+    their ``space`` is given, slopes are rescaled (``RescaledSlopes``).
 
     Returns
     -------
     (array (P,), int)
-        Where it ended, and evaluations.
+        The end point, and the number of evaluations.
     """
     rescaled = rescaled_slopes_at(space, u)
     if rescaled is None:
@@ -109,7 +112,7 @@ def settled_ascent(
     gtol: float,
     max_iterations: int,
 ) -> tuple[np.ndarray, int, float]:
-    """The same, and the distance sqrt(g' V g) by the inverse Hessian V that BFGS has built up, in standard errors."""
+    """Maximise as ``scaled_ascent``; return also sqrt(g' V g) with V the inverse Hessian that BFGS has built up."""
     end = _bfgs(function, u, scale, gtol, max_iterations)
     distance = float(np.sqrt(max(end.jac @ end.hess_inv @ end.jac, 0.0)))
     return u + scale @ end.x, end.nfev, distance
@@ -122,7 +125,7 @@ def _bfgs(
     gtol: float,
     max_iterations: int,
 ) -> optimize.OptimizeResult:
-    """BFGS; with many parameters its limited-memory form, as scipy's takes products of P x P matrices at every step."""
+    """Minimise by BFGS; with many parameters by its limited-memory form, without products of P x P matrices."""
 
     def scaled(w: np.ndarray) -> tuple[float, np.ndarray]:
         value, gradient = function(u + scale @ w)

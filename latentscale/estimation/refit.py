@@ -84,7 +84,7 @@ def refit(
     Refit
     """
     if rule.kind == "laplace":
-        function = LaplaceDescent(objective)
+        function: LaplaceDescent | MovingAscent = LaplaceDescent(objective)
     else:
         function = MovingAscent(objective, rule.standard(objective.cells.n_families))
     scale = scale_from(information)

@@ -1,10 +1,11 @@
-"""Coordinates in which tables of many benchmarks have no ridge.
+"""Coordinates with rescaled slopes, in which the likelihood of many benchmarks has no curved ridge.
 
-The unit of a skill is the spread of its families, which the data tell only as well as families are many. When it
-moves, all loadings of the skill move together and its slopes the other way, so that Lambda B' stays; and Lambda B' is
-known the better the more benchmarks there are. In (Lambda, B) that is a curved ridge, along which straight steps are
-short. Here slopes are counted in the unit of the loadings at a reference point: with
-M = (Lambda_0' Lambda_0)^-1 Lambda_0' Lambda, which is I there, B = B~ M'^-1, and (Lambda, B~) are straight.
+The unit of a skill is the standard deviation of its families, whose estimate is only as good as the number of families
+allows. If the unit changes, all loadings of the skill change by one factor and its slopes by the inverse factor, and
+Lambda B' stays the same; but Lambda B' is estimated the better the more benchmarks there are. In (Lambda, B) the
+likelihood therefore has a curved ridge, along which an optimiser takes short steps. Here slopes are measured in a unit
+that follows the loadings: with M = (Lambda_0' Lambda_0)^-1 Lambda_0' Lambda, which is I at the reference point
+Lambda_0, B = B~ M'^-1, and the ridge is a line in (Lambda, B~).
 """
 
 
@@ -18,7 +19,7 @@ from ..parameters.space import ParameterSpace
 
 
 class RescaledSlopes:
-    """v = (Lambda, B~, the rest of u), equal to u at the reference point.
+    """The coordinates v = (Lambda, B~, the other entries of u), equal to u at the reference point.
 
     Parameters
     ----------
@@ -38,26 +39,26 @@ class RescaledSlopes:
 
     @classmethod
     def at(cls, space: Any, u: np.ndarray) -> Self | None:
-        """The coordinates at u, or None where the space has restrictions or fixed slopes."""
+        """Return the coordinates with reference point u, None where the space has restrictions or fixed slopes."""
         if not isinstance(space, ParameterSpace):
             return None
-        found = cls(space, u)
-        return found if (found.slopes >= 0).all() else None
+        coordinates = cls(space, u)
+        return coordinates if (coordinates.slopes >= 0).all() else None
 
     def _inverse_unit(self, v: np.ndarray) -> np.ndarray:
-        """M'^-1."""
+        """Return M'^-1 at v."""
         loadings = self.reference.copy()
         loadings[self.free] = v[self.loadings[self.free]]
         return np.linalg.inv(self.project @ loadings).T
 
     def u(self, v: np.ndarray) -> np.ndarray:
-        """v -> u."""
+        """Return u at v."""
         out = v.copy()
         out[self.slopes] = v[self.slopes] @ self._inverse_unit(v)
         return out
 
     def gradient(self, v: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-        """Gradient in v from that in u at u(v)."""
+        """Return the gradient in v from that in u, by the chain rule."""
         turn, out = self._inverse_unit(v), gradient.copy()
         in_slopes = gradient[self.slopes]
         out[self.slopes] = in_slopes @ turn.T
@@ -66,10 +67,10 @@ class RescaledSlopes:
         return out
 
     def steps(self, steps: np.ndarray) -> np.ndarray:
-        """Steps in v at the reference point, columns of an array (P, ...), from steps in u."""
+        """Return steps in v at the reference point from steps in u, columns of an array (P, ...)."""
         out = steps.copy()
         for skill in range(self.reference.shape[1]):
             free = self.free[:, skill]
-            moved = np.tensordot(self.project[:, free], steps[self.loadings[free, skill]], axes=1)  # column of dM
-            out[self.slopes] += self.reference_slopes[:, skill].reshape(-1, *[1] * moved.ndim) * moved
+            change = np.tensordot(self.project[:, free], steps[self.loadings[free, skill]], axes=1)  # column of dM
+            out[self.slopes] += self.reference_slopes[:, skill].reshape(-1, *[1] * change.ndim) * change
         return out

@@ -122,7 +122,7 @@ def search(
 
 def best_distinct(ends: Sequence[Start], count: int, tolerance: float = SAME_OPTIMUM) -> list[Start]:
     """The best starts, one for each distinct value, at most ``count``."""
-    chosen = []
+    chosen: list[Start] = []
     for start in sorted(ends, key=lambda end: (-end.value, end.number)):
         if np.isfinite(start.value) and all(abs(start.value - other.value) > tolerance for other in chosen):
             chosen.append(start)

@@ -5,7 +5,6 @@ the mean of the iterates of the last epochs. What it ends at is where a determin
 at the maximum gives the standard errors: those of the iterates themselves would tell of the algorithm as well.
 """
 
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 from ..components.penalty import Penalty
 from ..likelihood.modes import Modes
 from ..likelihood.objective import Objective
+from ..parameters.space import ParameterSpace
 from ..parameters.structure import Structure
 from .ascent import complete_metric
 from .search import Start
@@ -69,9 +69,13 @@ def stochastic_climb(
     Start
         At the mean of the last epochs' iterates, or at the last iterate where that is better; evaluations in passes.
     """
-    space, rng, epochs = objective.space, np.random.default_rng((seed, number)), min(max_iterations, EPOCHS)
+    space = objective.space
+    if not isinstance(space, ParameterSpace):
+        raise TypeError("stochastic ascent is for spaces without restrictions")
+    rng, epochs = np.random.default_rng((seed, number)), min(max_iterations, EPOCHS)
     batches = minibatches_of(objective, rng)
-    u = np.clip(space.free_vector(structure), *space.limits)
+    lowest, highest = space.limits
+    u = np.clip(space.free_vector(structure), lowest, highest)
     adam = _Adam(np.sqrt(objective.cells.n_families) * complete_metric(objective, u))
     steps = epochs * len(batches)
     last = []
@@ -80,7 +84,7 @@ def stochastic_climb(
             rate = _RATE * (_LAST_RATE / _RATE) ** ((epoch * len(batches) + place) / steps)
             gradient = _gradient(objective, u, batches[batch])
             step = adam.back(rate) if gradient is None else adam.step(gradient, rate)
-            u = np.clip(u + step, *space.limits)
+            u = np.clip(u + step, lowest, highest)
             if epoch >= epochs - _AVERAGED:
                 last.append(u)
     return _better(objective, number, kind, [np.mean(last, axis=0), u], epochs)

@@ -1,4 +1,4 @@
-"""The log-likelihood on nodes adapted at every parameter value, with its exact score."""
+"""The marginal log-likelihood on nodes that are adapted at every parameter value, with its exact score."""
 
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def adaptive(
     start: Modes | np.ndarray | None = None,
     shapes: str = "",
 ) -> tuple[float, np.ndarray, Modes]:
-    """Log-likelihood, score in s, and modes, on nodes that move; see ``adaptive_by_family``."""
+    """Return log-likelihood, score in s and modes, summed over families; see ``adaptive_by_family``."""
     loglike, score, modes = adaptive_by_family(structure, cells, standard, start, shapes, by_family=False)
     return float(loglike.sum()), score, modes
 
@@ -33,11 +33,11 @@ def adaptive_by_family(
     shapes: str = "",
     by_family: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, Modes]:
-    """Log-likelihood of each family, scores in s, and modes, on nodes that move with the parameters.
+    """Return log-likelihood of each family, scores in s and modes, on nodes that move with the parameters.
 
-    The score through the nodes is what makes a modest rule accurate: the integrand in z is close to constant,
-    so the error of the log-likelihood is small and smooth, and so is its derivative; the score at nodes held
-    still is an average of large scores that cancel.
+    Nodes follow the mode and the curvature of each family's posterior, so that the integrand in the standardised
+    variable z is nearly constant and the error of the log-likelihood is small and smooth. The score includes the
+    derivative through the nodes; without it, it would be an average of large scores that nearly cancel.
 
     Parameters
     ----------
@@ -58,5 +58,5 @@ def adaptive_by_family(
     at = at_modes(structure, cells, start, shapes)
     nodes = adapted_nodes(standard, at.modes)
     out = marginal(structure, cells, nodes, 1, shapes, by_family=by_family)
-    moved = moving_score(structure, cells, at, nodes, out.pull, out.twist, by_family)
-    return out.loglike, out.score + moved, at.modes
+    through_nodes = moving_score(structure, cells, at, nodes, out.pull, out.twist, by_family)
+    return out.loglike, out.score + through_nodes, at.modes

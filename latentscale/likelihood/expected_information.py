@@ -1,7 +1,7 @@
-"""Scores of simulated families, whose outer product is the expected (Fisher) information.
+"""The expected (Fisher) information, as the mean outer product of the scores of simulated families.
 
-Data are simulated with the design and the missing cells of a model's own panel; scores are Laplace's, which at the
-parameters that the data come from have means of zero but for the error of the approximation.
+Scores are simulated with the design and the missing cells of the model's panel. Derivatives are Laplace's, whose
+expectation at the parameters of the simulation is zero up to the error of the approximation.
 """
 
 
@@ -43,7 +43,7 @@ def expected_information(
     seed: int = 0,
     expected: bool = False,
 ) -> np.ndarray:
-    """Information of all families in the natural vector of a parameter table, shape (P, P).
+    """Return the expected information of all families in the natural vector of a parameter table, (P, P).
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def expected_information(
     structure : Structure
         In users' covariates.
     table : ParameterTable
-        May free parameters that the model's own holds fixed.
+        Its free parameters may include some that are fixed in the model's own table.
     tables : int
-        Simulated tables; each entry of the information has a relative error of about sqrt(2 / (tables L)).
+        Number of simulated tables; each entry of the information has a relative error of about sqrt(2 / (tables L)).
     seed : int
     expected : bool
-        Whether Laplace takes the determinant of the expected curvature, as fits without information do.
+        Whether Laplace's determinant is that of the expected curvature, as in fits with ``information=False``.
     """
     total = np.zeros((table.size, table.size))
     for child in np.random.SeedSequence(seed).spawn(tables):

@@ -1,11 +1,12 @@
-"""Passes over the families part by part: working memory that does not grow with the table; threads, or a cluster.
+"""Passes over the families batch by batch, one after the other, on threads or on a cluster.
 
-Given the parameters families are independent, so that a log-likelihood, its score and its Hessian are sums over parts
-of the families (``Cells.parts``). A part is small enough for its arrays to stay near the cache, and the same whatever
-the number of threads is; sums are taken in the order of the parts, so that threads do not change a digit.
+Families are independent given the parameters, so that the log-likelihood, its score and its Hessian are sums over
+batches of families (``Cells.batches``). Batches are so small that their arrays stay near the processor's cache; working
+memory does not grow with the table. They do not depend on the number of threads, and sums are taken in their order, so
+that threads do not change a digit.
 
-On a dask cluster (``parallel("dask")``) runs of parts stay with the workers for as long as the cells live; a pass sends
-parameters and modes, and brings sums and modes back. Runs that a dying worker takes along are sent again.
+On a dask cluster (``parallel("dask")``) each worker keeps some groups of batches for as long as the cells live. A pass
+sends parameters and modes, and receives sums and modes. Groups that are lost with a worker are sent again.
 """
 
 
@@ -26,12 +27,12 @@ from ..components.cells import Cells
 from ..workers import current_cluster
 from .modes import Modes
 
-_THREADS = ContextVar("threads", default=None)
+_THREADS: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
 @contextmanager
 def spread_over(threads: int | None) -> Iterator[None]:
-    """Within this context passes run on so many threads; None for what joblib's context says, one outside of any."""
+    """Run passes within this context on so many threads; None leaves the number to a surrounding joblib context."""
     token = _THREADS.set(threads)
     try:
         yield
@@ -40,28 +41,28 @@ def spread_over(threads: int | None) -> Iterator[None]:
 
 
 def over_batches(function: Callable[..., Any], cells: Cells, *by_family: Any, large: bool = False) -> Iterator[Any]:
-    """Yield function(cells, *by_family) of every part of the families, in their order.
+    """Yield function(cells, *by_family) for every batch of families, in their order.
 
     Parameters
     ----------
     function : callable
-        Its floating point warnings are off: what is not finite is the caller's to see.
+        It runs without floating point warnings: the caller checks whether results are finite.
     cells : Cells
     *by_family : Modes, StandardNodes, Nodes, array (L, ...) or None
-        What is sliced with the cells.
+        Arguments of which a batch takes the part that belongs to its families.
     large : bool
         Whether results are so large that few of them may be held at a time.
     """
-    parts = cells.batches
-    if len(parts) == 1:
+    batches = cells.batches
+    if len(batches) == 1:
         yield _quietly(function, cells, *by_family)
         return
     cluster = current_cluster()
     if cluster is not None and _THREADS.get() is None:
         yield from _on_cluster(cluster.client, function, cells, by_family)
         return
-    tasks = ((function, part, *(_slice(given, cells, *span) for given in by_family)) for span, part in parts)
-    threads = min(effective_n_jobs(_THREADS.get()), len(parts))
+    tasks = ((function, batch, *(_slice(given, cells, *span) for given in by_family)) for span, batch in batches)
+    threads = min(effective_n_jobs(_THREADS.get()), len(batches))
     if threads == 1:
         yield from starmap(_quietly, tasks)
         return
@@ -71,20 +72,21 @@ def over_batches(function: Callable[..., Any], cells: Cells, *by_family: Any, la
 
 
 def _quietly(function: Callable[..., Any], *arguments: Any) -> Any:
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # settings of a thread are its own
+    """Return function(*arguments), computed without floating point warnings."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # every thread has separate settings
         return function(*arguments)
 
 
 # --- a cluster -------------------------------------------------------------------------------------------------------
 
-_RUNS = 4  # of parts, for each thread of the cluster
-_MOST_LOST = 3  # times that a run of parts may be lost with its worker in one pass
+_GROUPS = 4  # groups of batches for each thread of the cluster
+_MOST_LOST = 3  # how often a group may be lost with its worker in one pass
 
 
 def _on_cluster(client: Any, function: Callable[..., Any], cells: Cells, by_family: tuple[Any, ...]) -> Iterator[Any]:
-    """The same on the workers of a cluster, which keep the cells; large results are the caller's to be few."""
+    """Yield the results of ``over_batches`` from the workers of a cluster, which keep the cells."""
     sent = _sent(client, cells)
-    work = [[tuple(_slice(given, cells, *span) for given in by_family) for span, _ in run] for run, _ in sent]
+    work = [[tuple(_slice(given, cells, *span) for given in by_family) for span, _ in group] for group, _ in sent]
     futures = [client.submit(_run_batches, function, data, some, pure=False)
                for (_, data), some in zip(sent, work, strict=True)]  # fmt: skip
     for number, some in enumerate(work):
@@ -95,30 +97,32 @@ def _on_cluster(client: Any, function: Callable[..., Any], cells: Cells, by_fami
             except CancelledError:
                 if attempt == _MOST_LOST:
                     raise
-                run, _ = sent[number]
-                (data,) = client.scatter([[part for _, part in run]], hash=False)
-                sent[number] = run, data
+                group, _ = sent[number]
+                (data,) = client.scatter([[batch for _, batch in group]], hash=False)
+                sent[number] = group, data
                 futures[number] = client.submit(_run_batches, function, data, some, pure=False)
 
 
 def _run_batches(function: Callable[..., Any], batches: list[Cells], work: list[tuple[Any, ...]]) -> list[Any]:
-    """Results of a run of parts, on a worker."""
-    return [_quietly(function, part, *given) for part, given in zip(batches, work, strict=True)]
+    """Return the results of a group of batches; runs on a worker."""
+    return [_quietly(function, batch, *given) for batch, given in zip(batches, work, strict=True)]
 
 
 def _sent(client: Any, cells: Cells) -> list[tuple[Any, Any]]:
-    """Runs of the parts, each with the future of what a worker holds of it; sent when first asked for."""
+    """Return the groups of batches, each with the future of its cells on a worker; they are sent at the first call."""
     kept = cells.__dict__.get("_sent")
     if kept is None or kept[0] is not client:
-        count = min(len(cells.batches), _RUNS * max(1, sum(client.nthreads().values())))
+        count = min(len(cells.batches), _GROUPS * max(1, sum(client.nthreads().values())))
         bounds = np.linspace(0, len(cells.batches), count + 1).astype(int)
-        runs = [cells.batches[first:last] for first, last in pairwise(bounds)]
-        data = client.scatter([[part for _, part in run] for run in runs], hash=False)
-        kept = cells.__dict__["_sent"] = client, list(zip(runs, data, strict=True))
-    return kept[1]
+        groups = [cells.batches[first:last] for first, last in pairwise(bounds)]
+        data = client.scatter([[batch for _, batch in group] for group in groups], hash=False)
+        kept = cells.__dict__["_sent"] = client, list(zip(groups, data, strict=True))
+    groups_and_futures: list[tuple[Any, Any]] = kept[1]
+    return groups_and_futures
 
 
 def _slice(given: Any, cells: Cells, first: int, last: int) -> Any:
+    """Return the part of an argument of ``over_batches`` that belongs to families ``first`` to ``last - 1``."""
     if isinstance(given, Modes):
         return given.of_families(cells, first, last)
     if given is None or isinstance(given, np.ndarray):
@@ -127,7 +131,7 @@ def _slice(given: Any, cells: Cells, first: int, last: int) -> Any:
 
 
 def total(results: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Sums over parts of each entry of their tuples of numbers and arrays; an entry None stays None."""
+    """Return the sum over batches of each entry of their tuples of numbers and arrays; an entry None stays None."""
     return reduce(_added, results)
 
 

@@ -1,4 +1,4 @@
-"""Scores and information of single families, the likelihood's independent units."""
+"""Log-likelihood, score and information of each family; families are the independent units of the likelihood."""
 
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .rules import Rule, require_laplace
 
 
 def family_loglikes(objective: Objective, v: np.ndarray, rule: Rule) -> np.ndarray:
-    """Log-likelihood of each family by the rule, without the penalty: array (L,)."""
+    """Return the log-likelihood of each family by a rule, without the penalty, an array (L,)."""
     structure, cells = objective.space.structure(v), objective.cells
     require_laplace(levels_in(objective.space.layout), rule.kind)
     if rule.kind == "laplace":
@@ -30,7 +30,7 @@ def family_loglikes(objective: Objective, v: np.ndarray, rule: Rule) -> np.ndarr
 def family_scores(
     objective: Objective, v: np.ndarray, rule: Rule, start: Modes | np.ndarray | None = None
 ) -> np.ndarray:
-    """Score of each family in the coordinates of the objective's space, without the penalty.
+    """Return the score of each family in the coordinates of the objective's space, without the penalty.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ def family_scores(
 
 
 def family_information(objective: Objective, v: np.ndarray, rule: Rule) -> np.ndarray:
-    """Minus the Hessian of each family's log-likelihood, shape (L, d, d).
+    """Return minus the Hessian of each family's log-likelihood, an array (L, d, d).
 
-    Louis's identity on nodes held still, of draws on a grid in their place (``Rule.for_information``) where there is
-    one. For Laplace its closed form, family by family; fourth-order differences of its exact scores where there are
-    effects of units within families, or a family's curvature at its mode is not positive definite.
+    On nodes it is Louis's identity with the nodes held fixed; a grid takes the place of draws where possible
+    (``Rule.for_information``). For Laplace it is the closed form; where LLMs have effects, or a family's curvature at
+    its mode is not positive definite, it is found by fourth-order differences of the exact scores.
     """
     nodal = rule.for_information()
     rule = rule if nodal.kind == "laplace" else nodal
@@ -79,22 +79,25 @@ def family_information(objective: Objective, v: np.ndarray, rule: Rule) -> np.nd
 
 
 def _difference_information(objective: Objective, v: np.ndarray, modes: Modes) -> np.ndarray:
-    """Laplace's, by differences of the scores."""
+    """Return Laplace's information of each family by differences of the scores."""
     step, rule = 1e-3 * np.maximum(1.0, np.abs(v)), Rule.build("laplace", family_effects(objective.space.layout))
     flat = jacobian(lambda point: family_scores(objective, point, rule, modes).ravel(), v, step)
     return -symmetrise(flat.reshape(objective.cells.n_families, len(v), len(v)))
 
 
 def _closed_information(objective: Objective, v: np.ndarray, modes: Modes) -> np.ndarray:
-    """Laplace's, in closed form in s and carried to v; single families have scores, so that the bend of s(v) counts."""
+    """Return Laplace's information of each family in closed form, carried from s to v by the chain rule.
+
+    The scores of single families do not vanish at the optimum, so that second derivatives of s(v) enter, too.
+    """
     space, cells, entries = objective.space, objective.cells, objective.entries
     structure = space.structure(v)
     _, scores, modes = laplace_by_family(structure, cells, modes, objective.shapes)
     step = 1e-4 * np.maximum(1.0, np.abs(v))
-    bend = jacobian(lambda point: space.pull_back_rows(point, scores).ravel(), v, step)
-    out = bend.reshape(cells.n_families, len(v), len(v))
+    curvature = jacobian(lambda point: space.pull_back_rows(point, scores).ravel(), v, step)
+    out = curvature.reshape(cells.n_families, len(v), len(v))
     basis = space.jacobian(v)[entries]
     for family in range(cells.n_families):
-        own, mode = cells.of_families(family, family + 1), modes.of_families(cells, family, family + 1)
-        out[family] += basis.T @ laplace_hessian(structure, own, mode, objective.shapes, entries=entries) @ basis
+        batch, mode = cells.of_families(family, family + 1), modes.of_families(cells, family, family + 1)
+        out[family] += basis.T @ laplace_hessian(structure, batch, mode, objective.shapes, entries=entries) @ basis
     return -symmetrise(out)

@@ -1,19 +1,20 @@
-"""The Hessian of Laplace's log-likelihood in s, in closed form but for derivatives of h beyond the third.
+"""The Hessian of Laplace's log-likelihood in s, in closed form except for fourth derivatives of h.
 
-For a family, with a its mode, g the log joint density and H the curvature in Laplace's determinant, l = g - log|H| / 2
-at a(xi). Let v be the derivative of l in a, u = -g_aa^-1 v, held still, and M(xi, a) = l(xi, a) + u' g_a(xi, a): as g_a
-is zero along a(xi) and M_a zero by the choice of u, second derivatives of a drop out and
+For a family let a be its mode, g the log joint density and H the curvature in Laplace's determinant, so that its
+log-likelihood is l = g - log|H| / 2 at a(xi). Let v be the derivative of l in a and u = -g_aa^-1 v, held fixed, and let
+M(xi, a) = l(xi, a) + u' g_a(xi, a). As g_a = 0 along a(xi), and M_a = 0 by the choice of u, second derivatives of a(xi)
+cancel, and
 
     d2 l = M_xi,xi + M_xi,a A + A' M_a,xi + A' M_aa A,   A = da / dxi = -g_aa^-1 g_a,xi.
 
-But for log|H|'s square, tr(G dH G dH) / 2 with G = H^-1 and dH the total derivative, M is a sum over cells of
+Apart from the second-order term of log|H|, tr(G dH G dH) / 2 with G = H^-1 and dH the total derivative, M is a sum over
+cells of
 
     m(eta, w) = h + h_e s - W b / 2,   s = u'w,   b = w'G w,
 
-with w the effect loadings, W = -h_ee or Fisher's weight, u and G held still. So M's part in xi takes the form of
-expected complete-data derivatives, to which ``chain_blocks`` knows the way. Derivatives of W, and of h in two shapes
-and eta, are fourth-order differences cell by cell: some tens of passes over the cells, whatever the number of
-parameters.
+where w are the effect loadings, W is -h_ee or the expected weight, and u and G are held fixed. So M_xi,xi has the form
+of an expected complete-data Hessian, which ``chain_blocks`` computes. Derivatives of W, and of h in two shapes and eta,
+are found by fourth-order differences cell by cell: some tens of passes over the cells, for any number of parameters.
 """
 
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -35,24 +37,24 @@ from ..parameters.structure import Layout, Structure
 from .louis import add_blocks, add_covariance, chain_blocks
 from .modes import Modes, weighted_outer
 
-_STEP = 1e-4  # in eta and coordinates of links; of other shapes relative
+_STEP = 1e-4  # of differences; absolute in eta and coordinates of links, relative in other shapes
 _BATCH_CELLS = 20_000
 _BATCH_NUMBERS = 4_000_000
-_HELD_NUMBERS, _STRIP = 2_000_000, 1_000  # numbers of one side of products to come; rows of a product at a time
+_HELD_NUMBERS, _STRIP = 2_000_000, 1_000  # numbers in the factors that wait for a product; rows of a product at a time
 
 
 @dataclass(frozen=True)
 class HessianContribution:
-    """What some families bring to the Hessian in s.
+    """The contribution of a batch of families to the Hessian in s.
 
     Attributes
     ----------
     blocks : array (J, W, W)
-        M's part in xi, as ``chain_blocks`` has it.
+        M_xi,xi in the parameters of each benchmark, as from ``chain_blocks``.
     cov : array (K (K + 1) / 2, K (K + 1) / 2)
-        M's part in Sigma.
+        M_xi,xi in the triangle of Sigma.
     left, right : arrays (R, A)
-        Whose product left' right, made symmetric, is the rest, in the entries of s that are wanted.
+        Factors of the other terms, in the A entries of s that are wanted: the symmetric part of left' right.
     """
 
     blocks: np.ndarray
@@ -62,7 +64,9 @@ class HessianContribution:
 
 
 class HessianTotal:
-    """Sum of shares; products are taken of many rows at a time, as each goes through all of the memory of a Hessian.
+    """The sum of contributions to the Hessian.
+
+    Factors are collected and multiplied many rows at a time, as every product reads and writes the whole Hessian.
 
     Parameters
     ----------
@@ -73,25 +77,28 @@ class HessianTotal:
 
     def __init__(self, layout: Layout, entries: np.ndarray) -> None:
         self.layout, self.entries = layout, entries
-        self.blocks = self.cov = 0.0
-        self.held = []
-        self.product = np.zeros((len(entries), len(entries)))
+        self.blocks: Any = 0.0
+        self.cov: Any = 0.0
+        self.held: list[HessianContribution] = []
+        self.product: Any = np.zeros((len(entries), len(entries)))
 
     def add(self, contribution: HessianContribution) -> None:
+        """Add a contribution."""
         self.blocks, self.cov = self.blocks + contribution.blocks, self.cov + contribution.cov
         self.held.append(contribution)
-        if sum(one.left.size for one in self.held) > _HELD_NUMBERS:
+        if sum(waiting.left.size for waiting in self.held) > _HELD_NUMBERS:
             self._multiply()
 
     def _multiply(self) -> None:
-        left, right = (np.concatenate([getattr(one, side) for one in self.held]) for side in ("left", "right"))
+        """Add left' right of the contributions that wait for it, a strip of rows at a time."""
+        left, right = (np.concatenate([getattr(waiting, side) for waiting in self.held]) for side in ("left", "right"))
         for start in range(0, len(self.product), _STRIP):
             where = slice(start, start + _STRIP)
             self.product[where] += left[:, where].T @ right
         self.held = []
 
     def hessian(self) -> np.ndarray:
-        """Array (A, A); may be asked for once, as its memory is that of the sum."""
+        """Return the Hessian (A, A). It may be called once, as the Hessian takes over the memory of the sum."""
         if self.held:
             self._multiply()
         whole, self.product = self.product, None
@@ -108,26 +115,26 @@ def laplace_hessian(
     expected: bool = False,
     entries: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Second derivatives in s of the Laplace log-likelihood, summed over families.
+    """Return the second derivatives in s of Laplace's log-likelihood, summed over families.
 
     Parameters
     ----------
     structure : Structure
-        With effects of families alone.
+        Its only effects are those of families.
     cells : Cells
     modes : Modes
         At ``structure``.
     shapes : str
-        Shapes beside the precision in which derivatives are wanted; the others' are zero.
+        Shapes beside the precision in which derivatives are wanted; entries for other shapes are zero.
     expected : bool
-        As in ``laplace_by_family``.
+        Whether the determinant is that of the expected curvature, as in ``laplace_by_family``.
     entries : int array (A,), optional
         The entries of s that are wanted, ascending; all by default.
 
     Returns
     -------
     array (S, S), or (A, A)
-        NaN where a family's curvature is not positive definite, as there is no Laplace approximation.
+        NaN if a family's curvature is not positive definite, as there is no Laplace approximation.
     """
     layout = layout_of(structure)
     total = HessianTotal(layout, np.arange(layout.size) if entries is None else entries)
@@ -148,7 +155,7 @@ def hessian_contributions(
 
 
 def _batches(cells: Cells, structure: Structure) -> Iterator[tuple[int, int]]:
-    """Runs of families whose arrays stay small, as (first, last + 1)."""
+    """Yield batches of consecutive families, (first, last + 1), whose arrays stay small."""
     layout = layout_of(structure)
     d = levels_of(structure)[0].size(layout.n_skills)
     most = max(1, _BATCH_NUMBERS // (layout.size * d * (d + 2)))
@@ -161,7 +168,7 @@ def _batches(cells: Cells, structure: Structure) -> Iterator[tuple[int, int]]:
 
 
 class _FamilyBatch:
-    """Some families; names of arrays as in the module's docstring."""
+    """A batch of families; names of arrays are those in the docstring of the module."""
 
     def __init__(self, structure: Structure, cells: Cells, alpha: np.ndarray, shapes: str, expected: bool) -> None:
         self.structure, self.cells, self.alpha = structure, cells, alpha
@@ -186,31 +193,32 @@ class _FamilyBatch:
         self.one_a = np.hstack([np.ones((len(eta), 1)), alpha[family]])
 
     def _names(self) -> list[str]:
-        """Of m's first and second derivatives."""
+        """Return the names of the first and second derivatives of m."""
         every = "e" + self.letters
         return [*every, *(a + b for place, a in enumerate(every) for b in every[place:])]
 
     def contribution(self, entries: np.ndarray) -> HessianContribution:
+        """Return the contribution of the batch in some entries of s."""
         in_a_g = self._across(self._bilinear(self.h), {a: self.h["e" + a] for a in self.letters}, self.alpha)
         bilinear = self._bilinear(self.m)
         bilinear[:, 1:] += self._in_w("e")[:, :, None] * self.w[:, None, :]
         in_a = self._across(bilinear, {a: self.m["e" + a] for a in self.letters}, self.alpha + self.u)
         a = np.linalg.solve(self.minus_g_aa, np.swapaxes(in_a_g, 1, 2))
         in_aa = weighted_outer(self.w, self.m["ee"], self.families) - self.prior.precision
-        # M_xi,a A + A' M_a,xi + A' M_aa A is (2 M_a,xi + M_aa A)' A made symmetric
+        # M_xi,a A + A' M_a,xi + A' M_aa A is the symmetric part of (2 M_a,xi + M_aa A)' A
         left = 2.0 * np.swapaxes(in_a, 1, 2) + in_aa @ a
-        turned = self._turned_curvature(a)
-        left, right = (np.concatenate([one.reshape(-1, self.layout.size), two]) for one, two in
-                       ((left, 0.5 * turned), (a, turned)))  # fmt: skip
-        return HessianContribution(*self._still(), left[:, entries], right[:, entries])
+        whitened = self._whitened_curvature(a)
+        left, right = (np.concatenate([through_mode.reshape(-1, self.layout.size), of_square])
+                       for through_mode, of_square in ((left, 0.5 * whitened), (a, whitened)))  # fmt: skip
+        return HessianContribution(*self._at_fixed_mode(), left[:, entries], right[:, entries])
 
     def _in_w(self, name: str) -> np.ndarray:
-        """Derivative of m in w, differentiated by ``name`` too, (C, D)."""
+        """Return the derivative of m in w and in the variables ``name``, an array (C, D)."""
         family = self.cells.family
         return self.h["e" + name][:, None] * self.u[family] - self.weight[name][:, None] * self.gw
 
-    def _still(self) -> tuple[np.ndarray, np.ndarray]:
-        """M in xi alone: the benchmarks' blocks, and Sigma's."""
+    def _at_fixed_mode(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return M_xi,xi, with the mode held fixed: in the parameters of each benchmark, and in Sigma."""
         m, one_a, d = self.m, self.one_a, self.w.shape[1]
         in_w = self._in_w("e")
         moments = m["ee"][:, None, None] * one_a[:, :, None] * one_a[:, None, :]
@@ -230,14 +238,20 @@ class _FamilyBatch:
         return blocks, self.prior.hessian(moment, len(self.alpha))
 
     def _bilinear(self, f: dict[str, np.ndarray]) -> np.ndarray:
-        """d2 f / d(1, a) da of a function of eta alone, in the affine design's columns: (C, 1 + D, D)."""
+        """Return the second derivatives of f(eta) in (base, w) and a at the cells, an array (C, 1 + D, D).
+
+        eta = base + w' a, so that d eta = d base + a' dw + w' da.
+        """
         out = f["ee"][:, None, None] * self.one_a[:, :, None] * self.w[:, None, :]
         effect = np.arange(self.w.shape[1])
         out[:, 1 + effect, effect] += f["e"][:, None]
         return out
 
     def _across(self, by_cell: np.ndarray, by_shape: dict[str, np.ndarray], effects: np.ndarray) -> np.ndarray:
-        """Second derivatives in s and the effects, (L, S, D); of the prior -a' Sigma^-1 ``effects``."""
+        """Return the second derivatives in s and the effects, an array (L, S, D).
+
+        Those of the cells come by the chain rule; those in Sigma are of the prior term -a' Sigma^-1 ``effects``.
+        """
         k = self.layout.n_skills
         in_shapes = {name: values[:, None] * self.w for name, values in by_shape.items()}
         out = self._chained(by_cell, in_shapes)
@@ -246,8 +260,11 @@ class _FamilyBatch:
         out[:, self.layout.slices["skill_cov"], :k] = np.einsum("ab,ibc,lc->lia", inverse, self.prior.basis, pulled)
         return out
 
-    def _turned_curvature(self, a: np.ndarray) -> np.ndarray:
-        """F' dH F with G = F F', dH the total derivative of H in s; packed, (L D (D + 1) / 2, S)."""
+    def _whitened_curvature(self, a: np.ndarray) -> np.ndarray:
+        """Return F' dH F, where G = F F' and dH is the total derivative of H in s, an array (L D (D + 1) / 2, S).
+
+        Its lower triangle is packed with off-diagonal entries times sqrt(2), so that products of rows are traces.
+        """
         w, weight, d, k = self.w, self.weight, self.w.shape[1], self.layout.n_skills
         outer = w[:, :, None] * w[:, None, :]
         by_cell = (weight["e"][:, None] * self.one_a)[:, :, None, None] * outer[:, None]
@@ -256,30 +273,38 @@ class _FamilyBatch:
         by_cell[:, 1 + effect, effect, :] += heavy
         by_cell[:, 1 + effect, :, effect] += np.swapaxes(heavy, 0, 1)
         in_shapes = {name: (weight[name][:, None, None] * outer).reshape(-1, d * d) for name in self.letters}
-        moved = self._chained(by_cell.reshape(len(w), 1 + d, d * d), in_shapes).reshape(len(a), -1, d, d)
+        derivative = self._chained(by_cell.reshape(len(w), 1 + d, d * d), in_shapes).reshape(len(a), -1, d, d)
         inverse = self.prior.precision[:k, :k]
-        moved[:, self.layout.slices["skill_cov"], :k, :k] -= inverse @ self.prior.basis @ inverse
+        derivative[:, self.layout.slices["skill_cov"], :k, :k] -= inverse @ self.prior.basis @ inverse
         cubes = (weight["e"][:, None] * w)[:, :, None, None] * outer[:, None]
-        moved += np.einsum("lds,ldef->lsef", a, self.cells.sum_by_family(cubes), optimize=True)
+        derivative += np.einsum("lds,ldef->lsef", a, self.cells.sum_by_family(cubes), optimize=True)
         root = np.linalg.cholesky(self.g)[:, None]
-        turned = np.swapaxes(root, 2, 3) @ moved @ root
+        whitened = np.swapaxes(root, 2, 3) @ derivative @ root
         rows, columns = np.tril_indices(d)
         scale = np.where(rows == columns, 1.0, np.sqrt(2.0))
-        packed = scale * turned[:, :, rows, columns]
+        packed = scale * whitened[:, :, rows, columns]
         return np.swapaxes(packed, 1, 2).reshape(-1, self.layout.size)
 
     def _chained(self, by_cell: np.ndarray, by_shape: dict[str, np.ndarray]) -> np.ndarray:
-        """Sums by family, (L, S, E), of what comes by d eta and dw at the cells (C, 1 + D, E) and by shapes (C, E)."""
+        """Carry derivatives at the cells on to s by the chain rule, and sum them by family: an array (L, S, E).
+
+        Parameters
+        ----------
+        by_cell : array (C, 1 + D, E)
+            Derivatives of E quantities in the part of eta that does not depend on the effects, and in w.
+        by_shape : dict of str to array (C, E)
+            Their derivatives in the shapes.
+        """
         structure, cells, layout = self.structure, self.cells, self.layout
         k, families, width = layout.n_skills, cells.n_families, by_cell.shape[2]
         loadings, x = structure.loadings[cells.item], cells.design[cells.row]
         in_loadings = self.mean_skill[:, :, None] * by_cell[:, :1] + by_cell[:, 1 : 1 + k]
         out = np.zeros((families, layout.size, width))
         for term, where in self.level.slices(k)[1:]:
-            effects = by_cell[:, 1 + where.start : 1 + where.stop]
-            effects = cells.random_cells[:, term.covariate, None, None] * effects
-            in_loadings += term.scale(structure)[:, None] * effects
-            out[:, layout.index(term.block)[term.row]] = cells.sum_by_family(loadings[:, :, None] * effects)
+            in_term = by_cell[:, 1 + where.start : 1 + where.stop]
+            in_term = cells.random_cells[:, term.covariate, None, None] * in_term
+            in_loadings += term.scale(structure)[:, None] * in_term
+            out[:, layout.index(term.block or "")[term.row]] = cells.sum_by_family(loadings[:, :, None] * in_term)
         slopes = x[:, :, None, None] * (loadings[:, :, None] * by_cell[:, :1])[:, None]
         out[:, layout.slices["slopes"]] = cells.sum_by_family(slopes.reshape(len(x), -1, width))
         rows = np.concatenate([in_loadings, by_cell[:, :1], np.stack(list(by_shape.values()), axis=1)], axis=1)
@@ -294,9 +319,10 @@ class _FamilyBatch:
 def _cell_derivatives(
     structure: Structure, cells: Cells, eta: np.ndarray, letters: str, expected: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Derivatives of h and of the weight W at the cells, by name; each array (C,).
+    """Return the derivatives of h and of the weight W at the cells, by name, arrays (C,).
 
-    Of h to second order, and to third with at least one eta; of W to second order, W itself being "".
+    Those of h are all to second order and those of third order in at least one eta; those of W are to second order, and
+    W itself has the name "".
     """
     expected = expected or cells.law.expected_curvature
     every = "e" + letters
@@ -305,19 +331,19 @@ def _cell_derivatives(
 
     def terms(structure: Structure, eta: np.ndarray) -> dict[str, np.ndarray]:
         parameters = cell_parameters(structure, cells)
-        found = cell_terms(eta[:, None], parameters, cells, slice(None), 3, letters[1:], expected)
-        return {name: values[:, 0] for name, values in found.items()}
+        at_cells = cell_terms(eta[:, None], parameters, cells, slice(None), 3, letters[1:], expected)
+        return {name: values[:, 0] for name, values in at_cells.items()}
 
     h = terms(structure, eta)
     weight = {"": h["fisher"] if expected else -h["ee"]}
     weight |= {a: sign * h[name] for a, (name, sign) in firsts.items()}
     for place, letter in enumerate(every):
-        wanted = [name for name, _ in map(firsts.get, every[: place + 1])] if letter != "e" else [firsts["e"][0]]
+        wanted = [firsts[a][0] for a in every[: place + 1]] if letter != "e" else [firsts["e"][0]]
         wanted += pairs if letter == "e" else []
-        moved = _differences(terms, structure, cells, eta, letter, wanted)
-        weight |= {a + letter: firsts[a][1] * moved[firsts[a][0]] for a in every[: place + 1]}
+        derivatives = _differences(terms, structure, cells, eta, letter, wanted)
+        weight |= {a + letter: firsts[a][1] * derivatives[firsts[a][0]] for a in every[: place + 1]}
         if letter == "e":
-            h |= {"e" + pair: moved[pair] for pair in pairs}
+            h |= {"e" + pair: derivatives[pair] for pair in pairs}
     return h, weight
 
 
@@ -329,26 +355,26 @@ def _differences(
     letter: str,
     wanted: list[str],
 ) -> dict[str, np.ndarray]:
-    """Derivatives of terms in eta or in a shape, by fourth-order differences; zero where a shape has no room."""
+    """Return derivatives of terms in eta or a shape by fourth-order differences; zero where the step is zero."""
     step = _step(structure, letter)
     size = np.full(len(eta), _STEP) if letter == "e" else step[cells.item]
-    total = dict.fromkeys(wanted, 0.0)
+    total: dict[str, Any] = dict.fromkeys(wanted, 0.0)
     for count, share in ((1, 8.0), (-1, -8.0), (2, -1.0), (-2, 1.0)):
-        at = (structure, eta + count * size) if letter == "e" else (_moved(structure, letter, count * step), eta)
-        found = terms(*at)
-        total = {name: value + share * found[name] for name, value in total.items()}
+        at = (structure, eta + count * size) if letter == "e" else (_shifted(structure, letter, count * step), eta)
+        values = terms(*at)
+        total = {name: value + share * values[name] for name, value in total.items()}
     room = size > 0.0
     return {name: np.divide(value, 12.0 * size, where=room, out=np.zeros_like(eta)) for name, value in total.items()}
 
 
 def _step(structure: Structure, letter: str) -> np.ndarray:
-    """Steps in a shape of each benchmark, (J,): an asymptote at the end of its range does not move."""
+    """Return the steps in a shape of each benchmark, (J,): zero for an asymptote at the end of its range."""
     steps = {"p": structure.precision, "c": structure.lower, "d": 1.0 - structure.upper}
     return _STEP * steps.get(letter, np.ones(len(structure.precision)))
 
 
-def _moved(structure: Structure, letter: str, by: np.ndarray) -> Structure:
-    """The structure with one shape of all benchmarks moved."""
+def _shifted(structure: Structure, letter: str, by: np.ndarray) -> Structure:
+    """Return the structure with one shape of all benchmarks changed by ``by`` (J,)."""
     if letter in LINK:
         link = structure.link.copy()
         link[:, LINK.index(letter)] += by

@@ -1,10 +1,12 @@
-"""The pieces of Louis's identity: complete-data scores at the nodes and expected complete-data Hessians.
+"""The two terms of Louis's identity: complete-data scores at the nodes, and expected complete-data Hessians.
 
-A parameter's derivative of eta is affine in the family's effects: d eta / d xi = g + M alpha at a cell.
+The derivative of a cell's eta in a parameter xi is affine in the effects of its family: d eta / d xi = g + M alpha.
 """
 
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -15,11 +17,11 @@ from ..components.levels import levels_of
 from ..components.linear_predictor import layout_of
 from ..parameters.structure import Layout, Structure
 
-_SLICE = 2_048  # cells whose blocks are held at a time
+_SLICE = 2_048  # number of cells whose blocks are in memory at one time
 
 
 def _eta_design(structure: Structure, cells: Cells, where: slice, mean_skill: np.ndarray) -> np.ndarray:
-    """Derivative g of eta in (lambda_j, b_j, B) at effects of zero, for cells ``where``: shape (C, K + 1 + pK)."""
+    """Return g, the derivative of eta in (lambda_j, b_j, B) where all effects are zero, an array (C, K + 1 + pK)."""
     x = cells.design[cells.row[where]]
     loadings = structure.loadings[cells.item[where]]
     slopes = (x[:, :, None] * loadings[:, None, :]).reshape(len(x), -1)
@@ -35,7 +37,7 @@ def node_scores(
     terms: dict[str, np.ndarray],
     prior: EffectsPrior,
 ) -> np.ndarray:
-    """Complete-data scores of one family at its nodes, shape (M, S).
+    """Return the complete-data scores in s of one family at its nodes, an array (M, S).
 
     ``terms`` holds first derivatives (C, M) at the family's cells ``where``; ``alpha`` is (M, D).
     """
@@ -53,7 +55,7 @@ def node_scores(
     for term, effects in levels_of(structure)[0].slices(k)[1:]:
         varying, z = e * cells.random_cells[where][:, term.covariate], alpha[:, effects]
         by_skill += (varying @ one_hot)[:, :, None] * (term.scale(structure) * z)[:, None, :]
-        columns = layout.index(term.block)[term.row]
+        columns = layout.index(term.block or "")[term.row]
         scores[:, columns] = (varying @ structure.loadings[cells.item[where]]) * z
     scores[:, slices["loadings"]] = by_skill.reshape(len(alpha), -1)
     scores[:, slices["intercepts"]] = by_item
@@ -68,14 +70,14 @@ def node_scores(
 def chain_hessian(
     structure: Structure, cells: Cells, mean_skill: np.ndarray, sums: dict[str, np.ndarray], within: slice | None = None
 ) -> np.ndarray:
-    """Expected complete-data Hessian in s, (S, S), the Sigma block apart; arguments of ``chain_blocks``."""
+    """Return the expected complete-data Hessian in s, (S, S), without Sigma's block; see ``chain_blocks``."""
     layout = layout_of(structure)
     blocks = chain_blocks(structure, cells, mean_skill, sums, within)
     return add_blocks(np.zeros((layout.size, layout.size)), layout, blocks, np.arange(layout.size))
 
 
 def add_blocks(out: np.ndarray, layout: Layout, blocks: np.ndarray, entries: np.ndarray) -> np.ndarray:
-    """Add the benchmarks' blocks (J, W, W) to a matrix over some ascending ``entries`` of s; returns it."""
+    """Add the benchmarks' blocks (J, W, W) to a matrix over some ascending ``entries`` of s, and return it."""
     j = layout.n_items
     scales = [layout.index(name).ravel() for name, shape in layout.scales if len(shape) == 2]
     shared = np.concatenate([layout.index("slopes").ravel(), *scales])
@@ -90,7 +92,7 @@ def add_blocks(out: np.ndarray, layout: Layout, blocks: np.ndarray, entries: np.
 
 
 def add_covariance(out: np.ndarray, layout: Layout, cov: np.ndarray, entries: np.ndarray) -> np.ndarray:
-    """Add Sigma's block to a matrix over some ascending ``entries`` of s; returns it."""
+    """Add Sigma's block to a matrix over some ascending ``entries`` of s, and return it."""
     block = layout.slices["skill_cov"]
     wanted = np.flatnonzero((entries >= block.start) & (entries < block.stop))
     inside = entries[wanted] - block.start
@@ -101,14 +103,20 @@ def add_covariance(out: np.ndarray, layout: Layout, cov: np.ndarray, entries: np
 def chain_blocks(
     structure: Structure, cells: Cells, mean_skill: np.ndarray, sums: dict[str, np.ndarray], within: slice | None = None
 ) -> np.ndarray:
-    """The same Hessian in (lambda_j, b_j, B, scales of effects) and the shapes of each benchmark j, (J, W, W).
+    """Return the expected complete-data Hessian in the parameters of each benchmark, an array (J, W, W).
 
-    ``sums`` holds, one row a cell: of each derivative that involves eta the expectations of it times
-    (1, alpha, alpha alpha'), as far as they are needed; the others in one column. ``within``, a slice of the
-    cells, restricts the sum to them.
+    The W parameters of benchmark j are lambda_j, b_j, B, the scales of random effects, and the shapes of its curve.
+
+    Parameters
+    ----------
+    sums : dict of str to array (C, ...)
+        For each derivative of h that involves eta, the posterior expectations of it times 1, alpha and alpha alpha', as
+        columns, as far as they are needed; for the others one column with their expectation.
+    within : slice, optional
+        Cells to which the sum is restricted.
     """
     within = slice(0, cells.n_cells) if within is None else within
-    out = 0.0
+    out: Any = 0.0
     for start in range(within.start, within.stop, _SLICE):
         where = slice(start, min(start + _SLICE, within.stop))
         local = _cell_blocks(structure, cells, where, mean_skill, sums)
@@ -121,7 +129,7 @@ def chain_blocks(
 
 
 def _affine_design(structure: Structure, cells: Cells, where: slice, mean_skill: np.ndarray) -> np.ndarray:
-    """(g, M) of eta's derivative in (lambda_j, b_j, B, scales) of the cells' benchmarks, shape (C, W, 1 + D)."""
+    """Return (g, M), the derivative of eta in (lambda_j, b_j, B, scales) as an affine function, (C, W, 1 + D)."""
     level, k = levels_of(structure)[0], structure.loadings.shape[1]
     fixed = _eta_design(structure, cells, where, mean_skill)
     width, skill = fixed.shape[1], np.arange(k)
@@ -139,7 +147,7 @@ def _affine_design(structure: Structure, cells: Cells, where: slice, mean_skill:
 def _cell_blocks(
     structure: Structure, cells: Cells, where: slice, mean_skill: np.ndarray, sums: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Of single cells, (C, W, W)."""
+    """Return the blocks of single cells, (C, W, W), by the chain rule."""
     layout = layout_of(structure)
     k, p, level = layout.n_skills, layout.n_covariates, levels_of(structure)[0]
     size = level.size(k)

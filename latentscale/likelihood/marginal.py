@@ -1,9 +1,9 @@
-"""Marginal log-likelihood on frozen nodes, with its score and Hessian.
+"""The marginal log-likelihood on nodes that are held fixed, with its score and Hessian.
 
 On nodes alpha_lm with log-weights w_lm the marginal likelihood of family l is the finite mixture
-sum_m exp(w_lm) prod_cells f(y | alpha_lm) N(alpha_lm; 0, Sigma). Its score is the posterior-weighted
-complete-data score (Fisher's identity) and its Hessian the posterior mean of the complete-data Hessian plus
-the posterior covariance of the complete-data score (Louis's identity); both are exact for frozen nodes.
+sum_m exp(w_lm) prod_cells f(y | alpha_lm) N(alpha_lm; 0, Sigma). Its score is the posterior mean of the complete-data
+score (Fisher's identity). Its Hessian is the posterior mean of the complete-data Hessian plus the posterior covariance
+of the complete-data score (Louis's identity). Both are exact for fixed nodes.
 """
 
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -26,45 +27,47 @@ from ..parameters.structure import Structure
 from .louis import chain_hessian, node_scores
 from .modes import Modes
 
-# Elements of a cells-by-nodes array held at a time, and elements of one worked on at a time: some ten temporaries
-# of twice as many should stay near the processor, yet be long beside what numpy adds to every operation.
+# The largest number of elements of an array of cells by nodes in memory at one time, and of the piece of it on which
+# one operation works: some ten temporary arrays should stay in the processor's cache, and yet be so long that the
+# overhead of a numpy operation is small beside them.
 BLOCK = 64_000
 PIECE = 16_000
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """Frozen nodes of every family.
+    """Nodes of every family.
 
     Attributes
     ----------
     alpha : array (L, M, D)
-        Of the effects of families, the outermost level.
+        Effects of families at the nodes.
     log_weight : array (L, M)
-    root : array (L, D, D)
-        C, the lower triangular factor that spread them.
+        Logarithms of the weights.
+    root : array (L, D, D) or None
+        The lower triangular factor C, where nodes are mode + C z (``adapted_nodes``).
     """
 
     alpha: np.ndarray
     log_weight: np.ndarray
-    root: np.ndarray
+    root: Any
 
     def of_families(self, first: int, last: int) -> Nodes:
-        """The nodes of families ``first`` to ``last - 1``."""
+        """Return the nodes of families ``first`` to ``last - 1``."""
         where = slice(first, last)
         return Nodes(self.alpha[where], self.log_weight[where], None if self.root is None else self.root[where])
 
     @classmethod
-    def joined(cls, parts: Sequence[Nodes]) -> Nodes:
-        """The nodes of all families from those of runs of them, in their order."""
-        if len(parts) == 1:
-            return parts[0]
+    def joined(cls, batches: Sequence[Nodes]) -> Nodes:
+        """Return the nodes of all families from those of batches of families, in their order."""
+        if len(batches) == 1:
+            return batches[0]
         names = ("alpha", "log_weight", "root")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return cls(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in names))
 
 
 def adapted_nodes(standard: StandardNodes, modes: Modes) -> Nodes:
-    """Standard nodes moved to each family's mode and curvature: alpha = mode + C z, C C' = H^-1."""
+    """Return nodes adapted to the mode and the curvature of each family: alpha = mode + C z, C C' = H^-1."""
     root = np.linalg.cholesky(np.linalg.inv(modes.curvature))
     alpha = modes.alpha[:, None, :] + standard.z @ np.swapaxes(root, 1, 2)
     log_scale = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(axis=1)
@@ -73,7 +76,7 @@ def adapted_nodes(standard: StandardNodes, modes: Modes) -> Nodes:
 
 @dataclass(frozen=True)
 class Marginal:
-    """What one pass over the nodes gives.
+    """The marginal log-likelihood and its derivatives from one pass over the nodes.
 
     Attributes
     ----------
@@ -82,9 +85,9 @@ class Marginal:
     score : array (S,), by family (L, S), or None
     hessian : array (S, S), by family (L, S, S), or None
     posterior : array (L, M)
-        Posterior weights of the nodes, rows sum to one.
+        Posterior weights p_m of the nodes; rows sum to one.
     pull, twist : arrays (L, D), (L, D, D), or None
-        sum_m p_m r_m and sum_m p_m r_m alpha_m', with r_m the gradient of the log joint density at node m.
+        sum_m p_m r_m and sum_m p_m r_m alpha_m', where r_m is the gradient of the log joint density at node m.
     """
 
     loglike: np.ndarray
@@ -96,7 +99,7 @@ class Marginal:
 
 
 def family_blocks(cells: Cells, n_nodes: int) -> Iterator[tuple[int, int]]:
-    """Runs of families whose cells times nodes fit a block, as (first, last + 1)."""
+    """Yield blocks of consecutive families, (first, last + 1), whose cells times nodes are at most ``BLOCK``."""
     limit = max(1, BLOCK // n_nodes)
     first = 0
     while first < cells.n_families:
@@ -115,7 +118,7 @@ def marginal(
     posterior: np.ndarray | None = None,
     by_family: bool = False,
 ) -> Marginal:
-    """One pass over all cells and nodes.
+    """Return log-likelihood, score and Hessian from one pass over all cells and nodes.
 
     Parameters
     ----------
@@ -123,12 +126,12 @@ def marginal(
     cells : Cells
     nodes : Nodes
     order : {0, 1, 2}
-        0 log-likelihood, 1 and its score, 2 and its Hessian, in the structural vector s.
+        0 for the log-likelihood alone, 1 for its score in the structural vector s too, 2 for its Hessian too.
     shapes : str
         Shapes beside the precision in which derivatives are wanted.
     posterior : array (L, M), optional
-        Weights to hold fixed: the pass then gives Q, the expected complete-data log-likelihood of an EM
-        step, and its score, instead of the marginal ones.
+        Weights that are held fixed. The results are then those of Q, the expected complete-data log-likelihood of an EM
+        step, instead of the marginal log-likelihood.
     by_family : bool
         Whether score and Hessian are wanted family by family.
     """
@@ -139,7 +142,7 @@ def marginal(
 
 
 class _Sweep:
-    """Accumulates one pass; a block of families at a time so that temporaries stay in cache."""
+    """The sums of one pass, to which blocks of families are added one after the other."""
 
     def __init__(
         self,
@@ -168,14 +171,15 @@ class _Sweep:
         self.moments = np.empty((cells.n_families, k, 1 + k))  # of the effects: first and second
         self.pull, self.twist = np.empty((cells.n_families, k)), np.empty((cells.n_families, k, k))
         groups = cells.n_families if by_family else 1
-        self.hessian = np.zeros((groups, self.layout.size, self.layout.size)) if order == 2 else None
+        self.hessian: Any = np.zeros((groups, self.layout.size, self.layout.size)) if order == 2 else None
 
     def block(self, first: int, last: int) -> None:
+        """Add families ``first`` to ``last - 1``."""
         cells, alpha = self.cells, self.nodes.alpha
         where = slice(cells.bounds[first], cells.bounds[last])
         bounds = cells.bounds[first : last + 1] - where.start
         spans = [slice(*pair) for pair in pairwise(bounds)]
-        # cells innermost, as cell_terms likes them
+        # consecutive cells are consecutive in memory, as cell_terms is fastest so
         eta = np.empty((alpha.shape[1], where.stop - where.start)).T
         loadings = self.loadings[where]
         for f, span in enumerate(spans, first):
@@ -198,7 +202,7 @@ class _Sweep:
             self._expectations(first, last, where, spans, terms)
 
     def _terms(self, eta: np.ndarray, where: slice) -> dict[str, np.ndarray]:
-        """Wanted derivatives of h at a block's cells and nodes, computed piece by piece."""
+        """Return the wanted derivatives of h at the cells and nodes of a block, computed piece by piece."""
         parameters = self.parameters.at(where)
         if compiled_loops(parameters, self.cells, self.order, self.shapes) is not None:
             return cell_terms(eta, parameters, self.cells, where, self.order, self.shapes)
@@ -214,7 +218,7 @@ class _Sweep:
     def _expectations(
         self, first: int, last: int, where: slice, spans: list[slice], terms: dict[str, np.ndarray]
     ) -> None:
-        """Posterior expectations of the cell derivatives of a block, and its share of Louis's covariance."""
+        """Compute posterior expectations of the derivatives at a block's cells, and its terms of Louis's covariance."""
         alpha, p = self.nodes.alpha[first:last], self.posterior[first:last, :, None]
         k = alpha.shape[2]
         basis = np.empty((*alpha.shape[:2], 1 + k + (k * k if self.order == 2 else 0)))
@@ -228,7 +232,7 @@ class _Sweep:
             sums = self.sums[name][where]
             for span, columns in zip(spans, basis, strict=True):
                 np.matmul(terms[name][span], columns[:, : sums.shape[1]], out=sums[span])
-        # r_m is the sum over cells of e times the loadings, less the prior's pull
+        # r_m is the sum over cells of e times the effect loadings, minus Sigma^-1 alpha_m
         by_cell = self.loadings[where, :, None] * self.sums["e"][where, None, : k + 1]
         pulls = np.add.reduceat(by_cell, [span.start for span in spans], axis=0)
         pulls -= self.prior.precision @ self.moments[first:last]
@@ -238,7 +242,7 @@ class _Sweep:
                 self._covariance(f, slice(where.start + span.start, where.start + span.stop), span, terms)
 
     def _covariance(self, f: int, where: slice, local: slice, terms: dict[str, np.ndarray]) -> None:
-        """Louis's covariance of one family's complete-data scores."""
+        """Add the posterior covariance of one family's complete-data scores to the Hessian."""
         p = self.posterior[f]
         first_order = {name: terms[name][local] for name in self.sums if len(name) == 1}
         alpha = self.nodes.alpha[f]
@@ -247,6 +251,7 @@ class _Sweep:
         self.hessian[f if self.by_family else 0] += (scores * p[:, None]).T @ scores - np.outer(mean, mean)
 
     def result(self) -> Marginal:
+        """Return the results of the pass."""
         if self.order == 0:
             return Marginal(self.loglike, NOT_COMPUTED, NOT_COMPUTED, self.posterior)
         k = self.loadings.shape[1]
@@ -261,7 +266,7 @@ class _Sweep:
         return Marginal(self.loglike, score, hessian, self.posterior, self.pull, self.twist)
 
     def _complete_hessian(self) -> None:
-        """Add the expected complete-data Hessian to Louis's covariance."""
+        """Add the expected complete-data Hessian to the posterior covariance of the scores."""
         cells, block = self.cells, self.layout.slices["skill_cov"]
         if not self.by_family:
             self.hessian[0] += chain_hessian(self.structure, cells, self.mean_skill, self.sums)

@@ -1,4 +1,4 @@
-"""Posterior modes of the random effects of all levels, of all families at once."""
+"""Posterior modes of the random effects of all levels, found for all families at once by Newton's method."""
 
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ MAX_STEPS = 100
 MAX_HALVINGS = 40
 MODE_TOLERANCE = 1e-10
 _NEAR = 1e-6
-_CURVATURE = (2,)  # what the search asks of cell_terms
+_CURVATURE = (2,)  # the order of the derivatives that the search needs
 
 
 @dataclass(frozen=True)
 class Modes:
-    """Modes of g_l(f) = sum_cells h + log density of the effects f, jointly of all levels, and the curvature there.
+    """Modes of the log joint density g_l(f) = sum_cells h + log p(f), f the effects of all levels, and its curvature.
 
     Attributes
     ----------
     levels : tuple of str
         Names of the levels, outermost first.
     effects : tuple of arrays (n, D)
-        Of each level's units.
+        Modes of the effects of each level's units.
     nested : NestedCurvature or None
-        H_l = -d2 g_l / df df' at the mode (exact), or its Fisher form where the exact one is not positive definite.
-        None for modes that are only where a search starts.
+        H_l = -d2 g_l / df df' at the mode, or the expected curvature where that is not positive definite. None for
+        modes that only serve as the start of a search.
     exact : bool array (L,)
-        Where the curvature is the exact Hessian.
+        Whether the curvature is the exact Hessian.
     decrement : array (L,)
-        Last Newton decrement g' H^-1 g; small means converged.
+        The last Newton decrement g' H^-1 g, which is small where the search has converged.
     """
 
     levels: tuple[str, ...]
@@ -57,33 +57,35 @@ class Modes:
 
     @property
     def curvature(self) -> np.ndarray:
-        """Curvature in families' effects when those of inner levels follow them, array (L, D, D)."""
+        """Curvature in families' effects, maximised over those of inner levels: a Schur complement, array (L, D, D)."""
         return self.nested.outermost
 
     def by_cell(self, cells: Cells) -> np.ndarray:
-        """The effects that each cell depends on, (C, D_1 + D_2 + ...)."""
-        parts = [
+        """Return the effects that each cell depends on, an array (C, D_1 + D_2 + ...)."""
+        by_level = [
             effects[cells.units(name).of_cell] for name, effects in zip(self.levels, self.effects, strict=True)
         ]
-        return parts[0] if len(parts) == 1 else np.hstack(parts)
+        return by_level[0] if len(by_level) == 1 else np.hstack(by_level)
 
     def of_families(self, cells: Cells, first: int, last: int) -> Modes:
-        """Those of families ``first`` to ``last - 1`` of the cells, as a start of a search: without curvature."""
+        """Return the modes of families ``first`` to ``last - 1``, without curvature, as the start of a search."""
         effects = tuple(
             effects[cells.span(name, first, last)] for name, effects in zip(self.levels, self.effects, strict=True)
         )
         return Modes(self.levels, effects, NOT_COMPUTED, self.exact[first:last], self.decrement[first:last])
 
     @classmethod
-    def joined(cls, parts: Sequence[Modes], cells: Cells) -> Modes:
-        """The Modes of all families from those of runs of them, in their order."""
-        if len(parts) == 1:
-            return parts[0]
-        levels = parts[0].levels
-        effects = tuple(np.concatenate(some) for some in zip(*(part.effects for part in parts), strict=True))
+    def joined(cls, batches: Sequence[Modes], cells: Cells) -> Modes:
+        """Return the Modes of all families from those of batches of families, in their order."""
+        if len(batches) == 1:
+            return batches[0]
+        levels = batches[0].levels
+        effects = tuple(np.concatenate(some) for some in zip(*(batch.effects for batch in batches), strict=True))
         units = [cells.units(name) for name in levels]
-        nested = NestedCurvature.joined([part.nested for part in parts], units)
-        exact, decrement = (np.concatenate([getattr(part, name) for part in parts]) for name in ("exact", "decrement"))
+        nested = NestedCurvature.joined([batch.nested for batch in batches], units)
+        exact, decrement = (
+            np.concatenate([getattr(batch, name) for batch in batches]) for name in ("exact", "decrement")
+        )
         return cls(levels, effects, nested, exact, decrement)
 
 
@@ -93,7 +95,7 @@ def _triangle(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def weighted_outer(loadings: np.ndarray, weights: np.ndarray, units: Units) -> np.ndarray:
-    """sum_{cells of u} w lambda lambda' for every unit u, shape (n, D, D)."""
+    """Return the sum over the cells of each unit of weight times w w', w the effect loadings, an array (n, D, D)."""
     k = loadings.shape[1]
     rows, columns = _triangle(k)
     products = loadings[:, rows] * loadings[:, columns] * weights[:, None]
@@ -105,10 +107,10 @@ def weighted_outer(loadings: np.ndarray, weights: np.ndarray, units: Units) -> n
 
 
 class _Problem:
-    """g_l and its derivatives for one parameter value, in whitened effects z with f = R z, R R' the covariance of f.
+    """g_l and its derivatives at one parameter value, in whitened effects z: f = R z, with R R' the covariance of f.
 
-    In z the prior is standard normal and the curvature at least the identity where the scores say nothing, so
-    Newton's method behaves even where Sigma is close to singular. z is a list with an array (n, D) for each level.
+    The prior of z is standard normal, so that Newton's method works even where Sigma is nearly singular. z is a list
+    with an array (n, D) for each level.
     """
 
     def __init__(self, structure: Structure, cells: Cells) -> None:
@@ -119,17 +121,19 @@ class _Problem:
         lambdas = structure.loadings[cells.item]
         by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in levels]
         self.effect_loadings = by_level[0] if len(levels) == 1 else np.hstack(by_level)
-        self.by_level = [part @ root for part, root in zip(by_level, self.roots, strict=True)]
+        self.by_level = [loadings @ root for loadings, root in zip(by_level, self.roots, strict=True)]
         self.loadings = self.by_level[0] if len(levels) == 1 else np.hstack(self.by_level)
         self.priors = [np.eye(len(root)) for root in self.roots]
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
 
     def start(self, given: Modes | np.ndarray | None = None) -> list[np.ndarray]:
-        """z at given Modes or effects of families (L, D), and at zero for levels of which nothing is given."""
-        known = {} if given is None else {"family": given}
+        """Return z at given Modes or effects of families (L, D), and zero for levels that are not given."""
+        known: dict[str, np.ndarray] = {}
         if isinstance(given, Modes):
             known = dict(zip(given.levels, given.effects, strict=True))
+        elif given is not None:
+            known = {"family": given}
         return [
             np.linalg.solve(root, known[name].T).T if name in known else np.zeros((len(units), len(root)))
             for name, units, root in zip(self.levels, self.units, self.roots, strict=True)
@@ -138,13 +142,13 @@ class _Problem:
     def evaluate(
         self, z: list[np.ndarray], wanted: tuple[Any, ...] = _CURVATURE
     ) -> tuple[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]:
-        """g (L,), its gradient in z level by level, and the terms ``wanted`` of the cells."""
+        """Return g (L,), its gradient in z level by level, and the derivatives ``wanted`` at the cells."""
         eta = self.base
         for loadings, units, values in zip(self.by_level, self.units, z, strict=True):
             eta = eta + np.einsum("ck,ck->c", loadings, values[units.of_cell])
         terms = cell_terms(eta[:, None], self.parameters, self.cells, slice(None), *wanted)
         sums = self.units[-1].sum_cells(np.hstack([terms["f"], terms["e"] * self.loadings]))
-        gradient = []
+        gradient: list[np.ndarray] = []
         for units, values in zip(reversed(self.units), reversed(z), strict=True):
             d = values.shape[1]
             gradient.insert(0, sums[:, -d:] - values)
@@ -154,7 +158,7 @@ class _Problem:
         return value, gradient, terms
 
     def curvature(self, terms: dict[str, np.ndarray]) -> tuple[NestedCurvature, np.ndarray]:
-        """Exact curvature where positive definite, Fisher's elsewhere, and where it is the exact one, bool (L,)."""
+        """Return the curvature, exact where positive definite and else expected, and where it is exact, bool (L,)."""
         sums = weighted_outer(self.loadings, -terms["ee"][:, 0], self.units[-1])
         curvature = NestedCurvature.eliminated(self.units, sums, self.priors)
         good = curvature.defined()
@@ -166,26 +170,27 @@ class _Problem:
         return curvature, good
 
     def newton(self, curvature: NestedCurvature, gradient: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Newton's step level by level, and its decrement (L,)."""
-        step, decrement = curvature.solve(gradient), 0.0
-        for units, one, other in zip(self.units, step, gradient, strict=True):
-            decrement = decrement + units.sum_to_family(np.einsum("nk,nk->n", one, other))
+        """Return Newton's step level by level, and its decrement (L,)."""
+        step = curvature.solve(gradient)
+        decrement: Any = 0.0
+        for units, change, slope in zip(self.units, step, gradient, strict=True):
+            decrement = decrement + units.sum_to_family(np.einsum("nk,nk->n", change, slope))
         return step, decrement
 
-    def moved(self, z: list[np.ndarray], size: np.ndarray, step: list[np.ndarray]) -> list[np.ndarray]:
-        """z moved by each family's share ``size`` (L,) of its step."""
+    def after_step(self, z: list[np.ndarray], size: np.ndarray, step: list[np.ndarray]) -> list[np.ndarray]:
+        """Return z plus, for each family, the share ``size`` (L,) of its step."""
         return [
             values + size[units.family, None] * change
             for units, values, change in zip(self.units, z, step, strict=True)
         ]
 
     def modes(self, z: list[np.ndarray], curvature: NestedCurvature, exact: np.ndarray, decrement: np.ndarray) -> Modes:
-        """Modes in the effects themselves."""
+        """Return the Modes at z, in the effects f = R z."""
         effects = tuple(values @ root.T for values, root in zip(z, self.roots, strict=True))
         return Modes(self.levels, effects, curvature.transformed(self.roots), exact, decrement)
 
     def better(self, chosen: np.ndarray, one: Modes, other: Modes) -> Modes:
-        """The Modes ``one`` for the chosen families (L,) and ``other`` for the rest."""
+        """Return the Modes ``one`` for the chosen families (L,) and ``other`` for the rest."""
         effects = tuple(
             where_first(chosen[units.family], a, b)
             for units, a, b in zip(self.units, one.effects, other.effects, strict=True)
@@ -199,12 +204,13 @@ class _Problem:
 def posterior_modes(
     structure: Structure, cells: Cells, start: Modes | np.ndarray | None = None, tolerance: float = MODE_TOLERANCE
 ) -> Modes:
-    """Newton's method with Fisher-scoring curvature where needed, and step halving, family by family.
+    """Return the posterior modes by Newton's method with step halving, family by family.
 
-    Stops when every family's Newton decrement is below ``tolerance``; the step that is taken last leaves an
-    error of the order of its square. Under laws of a score whose log-density is not concave (``second_search``) a
-    family may have several modes: without a ``start`` the search is made twice, from the prior mean and from the mode
-    under the other law, and the higher mode kept.
+    Where the curvature is not positive definite the expected one takes its place (Fisher scoring). The search stops
+    when every family's Newton decrement is below ``tolerance``; after the last step the error is of the order of its
+    square. Under laws of a score whose log-density is not concave (``second_search``) a family may have several modes:
+    without a ``start`` the search is made from the prior mean and from the mode under another law, and the higher mode
+    is kept.
 
     Parameters
     ----------
@@ -228,17 +234,17 @@ def modes_and_terms(
     tolerance: float = MODE_TOLERANCE,
     wanted: tuple[Any, ...] = _CURVATURE,
 ) -> tuple[Modes, dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Modes as ``posterior_modes`` finds them, with what the last of the passes over the cells gave.
+    """Return the modes of ``posterior_modes`` with the results of the last pass over the cells.
 
     Parameters
     ----------
     wanted : tuple
-        Order, shapes and ``expected`` that ``cell_terms`` is asked for at the modes.
+        Arguments order, shapes and expected of ``cell_terms`` at the modes.
 
     Returns
     -------
     (Modes, dict of arrays (C, 1), array (C, D_1 + ...), array (C, K))
-        With the terms wanted, the effect loadings and x_i' B of the cells.
+        The modes, and at the cells the wanted derivatives, the effect loadings and x_i' B.
     """
     problem = _Problem(structure, cells)
     z = problem.start(start)
@@ -261,17 +267,17 @@ def modes_and_terms(
 def _climb(
     problem: _Problem, z: list[np.ndarray], tolerance: float, wanted: tuple[Any, ...]
 ) -> tuple[np.ndarray, Modes, dict[str, np.ndarray]]:
-    """Newton's method from z: g (L,), Modes, and the terms wanted there."""
+    """Return g (L,), the Modes that Newton's method reaches from z, and the derivatives wanted there."""
     value, gradient, terms = problem.evaluate(z)
     curvature, exact = problem.curvature(terms)
     for number in range(1, MAX_STEPS + 1):
         step, decrement = problem.newton(curvature, gradient)
         last = number == MAX_STEPS or decrement.max() < tolerance
-        # this near, values differ by less than their rounding where precisions are high, and Newton needs no comparison
+        # near the mode, where precisions are high, values differ by less than their rounding error: steps are accepted
         near = np.where(exact & (decrement < _NEAR), _NEAR, 0.0)
         size = np.ones(len(value))
         for _ in range(MAX_HALVINGS):
-            trial = problem.moved(z, size, step)
+            trial = problem.after_step(z, size, step)
             new_value, new_gradient, new_terms = problem.evaluate(trial, wanted if last else _CURVATURE)
             slack = 1e-12 * (1.0 + np.abs(value)) + near
             worse = ~(new_value >= value - slack)

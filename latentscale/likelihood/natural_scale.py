@@ -1,4 +1,4 @@
-"""Log-likelihood, score and Hessian at natural parameters, in the user's covariates and without penalty."""
+"""Log-likelihood, score and Hessian in the natural parameters of a model, in users' covariates, without penalty."""
 
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 
 def _rule(model: LatentSkillLaw, integration: str, options: dict[str, Any]) -> Rule:
+    """Return the checked integration rule for a model."""
     require_laplace(levels_in(model.table.layout), integration)
     return Rule.build(integration, family_effects(model.table.layout), **options)
 
 
 def natural_loglike(model: LatentSkillLaw, params: np.ndarray, integration: str, options: dict[str, Any]) -> float:
-    """Marginal log-likelihood at a natural vector (P,)."""
+    """Return the marginal log-likelihood at a natural vector (P,)."""
     rule, cells = _rule(model, integration, options), model.user_cells
     structure = model.table.structure(params)
     if rule.kind == "laplace":
@@ -38,7 +39,7 @@ def natural_loglike(model: LatentSkillLaw, params: np.ndarray, integration: str,
 
 
 def natural_score(model: LatentSkillLaw, params: np.ndarray, integration: str, options: dict[str, Any]) -> np.ndarray:
-    """Its gradient (P,)."""
+    """Return the gradient of the log-likelihood (P,)."""
     return rule_score(model, params, _rule(model, integration, options))
 
 
@@ -49,7 +50,7 @@ def rule_score(
     start: Modes | np.ndarray | None = None,
     table: ParameterTable | None = None,
 ) -> np.ndarray:
-    """Score by a Rule at a natural vector (P,) of ``table``, by default the model's own."""
+    """Return the score by a Rule at a natural vector (P,) of a parameter table, by default the model's."""
     cells, table = model.user_cells, model.table if table is None else table
     structure, shapes = table.structure(params), table.shapes_free
     if rule.kind == "laplace":
@@ -58,7 +59,7 @@ def rule_score(
 
 
 def natural_hessian(model: LatentSkillLaw, params: np.ndarray, integration: str, options: dict[str, Any]) -> np.ndarray:
-    """Its second derivatives (P, P)."""
+    """Return the second derivatives of the log-likelihood (P, P)."""
     rule, cells, table = _rule(model, integration, options), model.user_cells, model.table
     structure = table.structure(params)
     modes = posterior_modes(structure, cells)
@@ -71,7 +72,7 @@ def natural_hessian(model: LatentSkillLaw, params: np.ndarray, integration: str,
 
 
 def _step(table: ParameterTable, params: np.ndarray) -> np.ndarray:
-    """Steps of differences, which must not leave the parameter space: asymptotes may lie close to its edge."""
+    """Return steps of differences that stay inside the parameter space, to whose edge asymptotes may be close."""
     full = np.zeros(table.layout.size)
     full[table.free] = params
     step = 1e-3 * np.maximum(0.1, np.abs(full))

@@ -1,16 +1,16 @@
-"""Curvature of the effects of all levels, eliminated from the innermost level outwards.
+"""The curvature in the effects of all levels, factored by Schur complements from the innermost level outwards.
 
-H_l, the curvature in the effects of a family and of the units within it, has no block between two units of one level,
-so that it is an arrow, eliminated exactly by Schur complements. With P the sum over the cells of an innermost unit u of
-weights times w w', w the effect loadings on the unit and on all that it lies in, split into the unit's own part and
-the outer part o, and with Q the prior precision of a unit's effects,
+H_l is the curvature of the log joint density in the effects of a family and of all units within it. Two units of one
+level have no cells in common, so that H_l is an arrow matrix. For an innermost unit u let P be the sum over its cells
+of weight times w w', where w are the effect loadings on the unit (rows u) and on all units that it lies in (rows o).
+Let Q be the prior precision of a unit's effects. Then
 
-    C_u = P_uu + Q,   T_u = C_u^-1 P_uo,   what is left for the outer effects: P_oo - P_ou T_u,
+    C_u = P_uu + Q,   T_u = C_u^-1 P_uo,   P_oo - P_ou T_u  (the Schur complement),
 
-which is summed over the units within each unit of the next level, and so on. What is left at the outermost level is
-S_l = sum + Q. So log|H_l| = log|S_l| + sum_u log|C_u|, and the part of H_l^-1 that concerns a unit u and all that it
-lies in is made of the inverse O of the outer part, as [O, -O T_u'; -T_u O, C_u^-1 + T_u O T_u']. The cost grows with
-the number of units, not with its square.
+and the Schur complements of the units within a unit of the next level are summed to the P of that unit, and so on. At
+the outermost level S_l = P + Q. So log|H_l| = log|S_l| + sum_u log|C_u|, and the block of H_l^-1 for a unit and all
+that it lies in follows from the block O for the outer units: [O, -O T_u'; -T_u O, C_u^-1 + T_u O T_u']. The cost is
+linear in the number of units.
 """
 
 
@@ -27,16 +27,16 @@ from ..numerics.linalg import cholesky_or_none, log_determinant, positive_defini
 
 @dataclass(frozen=True)
 class NestedCurvature:
-    """H_l of all families.
+    """H_l of all families, factored.
 
     Attributes
     ----------
     units : tuple of Units
-        Of each level, outermost first.
+        The units of each level, outermost first.
     blocks : tuple of arrays (n, D, D)
         S_l, then C_u of each inner level's units.
     cross : tuple of arrays (n, D, D_o)
-        T_u of each inner level's units; D_o counts the effects of all levels outside.
+        T_u of each inner level's units; D_o is the number of effects of all outer levels.
     """
 
     units: tuple[Units, ...]
@@ -45,65 +45,67 @@ class NestedCurvature:
 
     @classmethod
     def eliminated(cls, units: Sequence[Units], sums: np.ndarray, priors: Sequence[np.ndarray]) -> NestedCurvature:
-        """From sums of weighted products of effect loadings over the innermost units' cells.
+        """Return the factored curvature from the matrices P of the innermost units.
 
         Parameters
         ----------
         units : tuple of Units
-            Of each level, outermost first.
+            The units of each level, outermost first.
         sums : array (n, D_1 + D_2 + ..., D_1 + D_2 + ...)
+            P of each innermost unit (``modes.weighted_outer``).
         priors : sequence of arrays (D, D)
             Prior precision of a unit's effects, level by level.
         """
-        blocks, cross = [], []
-        for one, prior in zip(units[:0:-1], priors[:0:-1], strict=True):
+        blocks: list[np.ndarray] = []
+        cross: list[np.ndarray] = []
+        for level, prior in zip(units[:0:-1], priors[:0:-1], strict=True):
             d = sums.shape[1] - len(prior)
             block, mixed = sums[:, d:, d:] + prior, sums[:, d:, :d]
             turned = np.linalg.solve(block, mixed)
-            sums = one.sum_to_parent(sums[:, :d, :d] - np.swapaxes(mixed, 1, 2) @ turned)
+            sums = level.sum_to_parent(sums[:, :d, :d] - np.swapaxes(mixed, 1, 2) @ turned)
             blocks.insert(0, block)
             cross.insert(0, turned)
         return cls(tuple(units), (sums + priors[0], *blocks), tuple(cross))
 
     @property
     def outermost(self) -> np.ndarray:
-        """S_l, the curvature of families' effects when all others follow them: array (L, D, D)."""
+        """S_l, the curvature in families' effects, maximised over all others: array (L, D, D)."""
         return self.blocks[0]
 
     def _inner(self) -> Iterator[tuple[Units, np.ndarray, np.ndarray]]:
-        """(units, C_u, T_u) of each inner level, outermost first."""
+        """Return (units, C_u, T_u) of each inner level, outermost first."""
         return zip(self.units[1:], self.blocks[1:], self.cross, strict=True)
 
     def solve(self, vectors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """H^-1 v for v given level by level, arrays (n, D), in the same shapes."""
-        vectors, outer = list(vectors), []
-        for place, (one, _, cross) in reversed(list(enumerate(self._inner(), 1))):
-            # what the inner effects take from all outer ones, split level by level
-            taken = one.sum_to_parent(np.einsum("nkd,nk->nd", cross, vectors[place]))
+        """Return H^-1 v level by level, for v given level by level as arrays (n, D)."""
+        vectors = list(vectors)
+        for place, (units, _, cross) in reversed(list(enumerate(self._inner(), 1))):
+            # T_u' v_u, subtracted from the right-hand sides of all outer levels
+            carried = units.sum_to_parent(np.einsum("nkd,nk->nd", cross, vectors[place]))
             for level in range(place - 1, -1, -1):
-                own = vectors[level].shape[1]
-                vectors[level] = vectors[level] - taken[:, taken.shape[1] - own :]
-                taken = taken[:, : taken.shape[1] - own]
+                size = vectors[level].shape[1]
+                vectors[level] = vectors[level] - carried[:, carried.shape[1] - size :]
+                carried = carried[:, : carried.shape[1] - size]
                 if level:
-                    taken = self.units[level].sum_to_parent(taken)
+                    carried = self.units[level].sum_to_parent(carried)
         solved = [solve_vectors(self.blocks[0], vectors[0])]
         outer = solved[0]
-        for (one, block, cross), vector in zip(self._inner(), vectors[1:], strict=True):
-            outer = outer[one.parent]
-            own = solve_vectors(block, vector) - np.einsum("nkd,nd->nk", cross, outer)
-            solved.append(own)
-            outer = np.hstack([outer, own])
+        for (units, block, cross), vector in zip(self._inner(), vectors[1:], strict=True):
+            outer = outer[np.asarray(units.parent)]
+            inner = solve_vectors(block, vector) - np.einsum("nkd,nd->nk", cross, outer)
+            solved.append(inner)
+            outer = np.hstack([outer, inner])
         return solved
 
     def log_determinant(self) -> np.ndarray:
-        """log|H_l|, (L,)."""
+        """Return log|H_l|, an array (L,)."""
         out = log_determinant(self.blocks[0])
         for one, block, _ in self._inner():
             out = out + one.sum_to_family(log_determinant(block))
         return out
 
     def defined(self) -> np.ndarray:
-        """Whether H_l is positive definite: bool array (L,)."""
+        """Return whether H_l is positive definite, a bool array (L,)."""
         if all(cholesky_or_none(block) is not None for block in reversed(self.blocks)):
             return np.ones(len(self.blocks[0]), dtype=bool)
         out = positive_definite(self.blocks[0])
@@ -112,7 +114,7 @@ class NestedCurvature:
         return out
 
     def inverse_blocks(self) -> np.ndarray:
-        """The part of H^-1 that concerns an innermost unit's effects and those of all units that it lies in.
+        """Return the block of H^-1 for the effects of each innermost unit and of all units that it lies in.
 
         Returns
         -------
@@ -130,7 +132,7 @@ class NestedCurvature:
         return out
 
     def transformed(self, roots: Sequence[np.ndarray]) -> NestedCurvature:
-        """The curvature in effects R z, given that in z and R of each level (D, D)."""
+        """Return the curvature in effects f = R z, from this one in z and R of each level (D, D)."""
         inverses = [np.linalg.inv(root) for root in roots]
         blocks = tuple(inverse.T @ block @ inverse for inverse, block in zip(inverses, self.blocks, strict=True))
         cross, outer = [], inverses[0]
@@ -140,26 +142,27 @@ class NestedCurvature:
         return NestedCurvature(self.units, blocks, tuple(cross))
 
     def chosen(self, families: np.ndarray, other: NestedCurvature) -> NestedCurvature:
-        """This curvature for the chosen families (L,), the other one for the rest."""
-        kept = [families[one.family] for one in self.units]
+        """Return this curvature for the chosen families (L,), the other one for the rest."""
+        kept = [families[units.family] for units in self.units]
         blocks = tuple(map(where_first, kept, self.blocks, other.blocks))
         cross = tuple(map(where_first, kept[1:], self.cross, other.cross))
         return NestedCurvature(self.units, blocks, cross)
 
     @classmethod
-    def joined(cls, parts: Sequence[NestedCurvature], units: Sequence[Units]) -> NestedCurvature:
-        """The curvatures of all families from those of runs of them, in their order; ``units`` are those of all."""
-        blocks = tuple(np.concatenate(some) for some in zip(*(part.blocks for part in parts), strict=True))
-        cross = tuple(np.concatenate(some) for some in zip(*(part.cross for part in parts), strict=True))
+    def joined(cls, batches: Sequence[NestedCurvature], units: Sequence[Units]) -> NestedCurvature:
+        """Return the curvatures of all families, whose units are given, from those of batches in their order."""
+        blocks = tuple(np.concatenate(some) for some in zip(*(batch.blocks for batch in batches), strict=True))
+        cross = tuple(np.concatenate(some) for some in zip(*(batch.cross for batch in batches), strict=True))
         return cls(tuple(units), blocks, cross)
 
 
 def where_first(chosen: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Entries of ``one`` where the first axis is chosen, of ``other`` elsewhere."""
+    """Return entries of ``one`` where the first axis is chosen, of ``other`` elsewhere."""
     return np.where(chosen.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
-def _block_diagonal(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    out = np.zeros((len(one) + len(other),) * 2)
-    out[: len(one), : len(one)], out[len(one) :, len(one) :] = one, other
+def _block_diagonal(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the matrix with two square blocks on its diagonal."""
+    out = np.zeros((len(first) + len(second),) * 2)
+    out[: len(first), : len(first)], out[len(first) :, len(first) :] = first, second
     return out

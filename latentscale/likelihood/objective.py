@@ -1,4 +1,4 @@
-"""The penalised log-likelihood as a function of the free vector u, by Laplace or on frozen nodes."""
+"""The penalised log-likelihood as a function of the coordinates u of optimisers, by Laplace or on nodes."""
 
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from .rules import require_laplace
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The objective at u.
+    """The penalised log-likelihood and its derivatives at u.
 
     Attributes
     ----------
     value : float
-        Penalised log-likelihood, what is maximised.
+        Penalised log-likelihood, which is maximised.
     loglike : float
         Log-likelihood without the penalty.
     gradient : array (P,) or None
-        Of ``value`` in u.
+        Gradient of ``value`` in u; None where ``value`` is not finite.
     hessian : array (P, P) or None
-        Of ``value`` in u; without the second derivatives of s(u) where they vanish at the optimum.
+        Hessian of ``value`` in u. Terms with second derivatives of s(u) are left out where they vanish at the optimum.
     posterior : array (L, M) or None
         Posterior weights of the nodes.
     """
@@ -70,7 +70,7 @@ class Objective:
     mode_tolerance : float
         Newton decrement at which Laplace's search for modes stops; its square bounds the error left.
     expected : bool
-        Whether Laplace takes the determinant of the expected curvature, which has no poles.
+        Whether Laplace's determinant is that of the expected curvature, which is never singular.
     """
 
     def __init__(
@@ -86,9 +86,10 @@ class Objective:
         self.shapes = space.table.shapes_free
 
     def laplace(self, u: np.ndarray, start: Modes | np.ndarray | None = None) -> tuple[Evaluation, Modes]:
-        """Evaluation and modes; the value is -inf where there is no Laplace approximation.
+        """Return the Evaluation by Laplace, and the modes.
 
-        ``start`` is where the search for the modes begins, Modes or effects of families.
+        The value is -inf where there is no Laplace approximation. ``start`` is where the search for the modes begins,
+        Modes or effects of families.
         """
         return self._with_modes(u, partial(laplace, **self._laplace_options()), start)
 
@@ -96,17 +97,20 @@ class Objective:
         return {"shapes": self.shapes, "tolerance": self.mode_tolerance, "expected": self.expected}
 
     def _with_modes(self, u: np.ndarray, function: Callable[..., Any], *by_family: Any) -> tuple[Evaluation, Modes]:
-        """Evaluation and modes from a function that gives log-likelihood, score and modes of a part."""
+        """Return Evaluation and modes from a function that gives log-likelihood, score and modes of a batch."""
         s = self.space.structural(u)
         try:
-            found = list(over_batches(partial(function, self.space.layout.unflatten(s)), self.cells, *by_family))
+            batches = list(over_batches(partial(function, self.space.layout.unflatten(s)), self.cells, *by_family))
         except np.linalg.LinAlgError:  # Sigma is singular to double precision
             return _NOWHERE, NOT_COMPUTED
-        modes = Modes.joined([part[-1] for part in found], self.cells)
-        return self._evaluation(u, s, *total(part[:2] for part in found)), modes
+        modes = Modes.joined([batch[-1] for batch in batches], self.cells)
+        return self._evaluation(u, s, *total(batch[:2] for batch in batches)), modes
 
     def laplace_hessian(self, u: np.ndarray, modes: Modes | None = None) -> np.ndarray:
-        """Hessian in u of the penalised Laplace log-likelihood; may be NaN. For effects of families alone."""
+        """Return the Hessian in u of the penalised Laplace log-likelihood, NaN where it is not defined.
+
+        Only for models whose effects are all those of families.
+        """
         s = self.space.structural(u)
         options = self._laplace_options()
         structure = self.space.layout.unflatten(s)
@@ -122,11 +126,11 @@ class Objective:
 
     @property
     def entries(self) -> np.ndarray:
-        """The entries of s that are free: what Hessians are taken in on their way to u."""
+        """Positions in s of the free parameters, in which Hessians are computed before they are carried to u."""
         return np.flatnonzero(self.space.table.free)
 
     def _in_u(self, u: np.ndarray, s: np.ndarray, score: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-        """A Hessian in the free entries of s, whose memory takes the penalty's up, carried to u."""
+        """Add the penalty to a Hessian in the free entries of s, in place, and carry it to u."""
         more = self.penalty.sparse_hessian(s)[self.entries][:, self.entries].tocoo()
         hessian[more.row, more.col] += more.data
         return self.space.pull_back_hessian(u, hessian, score)
@@ -139,27 +143,28 @@ class Objective:
     def nodes(
         self, u: np.ndarray, standard: StandardNodes, start: Modes | np.ndarray | None = None
     ) -> tuple[Nodes, Modes]:
-        """Standard nodes adapted to every family's posterior at u, and the modes."""
+        """Return standard nodes adapted to every family's posterior at u, and the modes."""
         structure = self.space.structure(u)
         require_laplace(levels_of(structure))
-        found = list(over_batches(partial(_adapted, structure), self.cells, standard, start))
-        return Nodes.joined([nodes for nodes, _ in found]), Modes.joined([modes for _, modes in found], self.cells)
+        batches = list(over_batches(partial(_adapted, structure), self.cells, standard, start))
+        return Nodes.joined([nodes for nodes, _ in batches]), Modes.joined([modes for _, modes in batches], self.cells)
 
     def moving(
         self, u: np.ndarray, standard: StandardNodes, start: Modes | np.ndarray | None = None
     ) -> tuple[Evaluation, Modes]:
-        """Evaluation on nodes adapted anew at every u, with the exact gradient (``adaptive``), and the modes."""
+        """Return the Evaluation on nodes that are adapted at every u, with its exact gradient, and the modes."""
         require_laplace(levels_of(self.space.structure(u)))
         return self._with_modes(u, partial(adaptive, shapes=self.shapes), standard, start)
 
     def _evaluation(self, u: np.ndarray, s: np.ndarray, loglike: float, score: np.ndarray) -> Evaluation:
+        """Return the Evaluation with the penalty, from log-likelihood and score in s."""
         penalty, gradient = self.penalty.terms(s)
         if not (np.isfinite(loglike) and np.isfinite(score).all()):
             return _NOWHERE
         return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score + gradient))
 
     def frozen(self, u: np.ndarray, nodes: Nodes, order: int = 1, posterior: np.ndarray | None = None) -> Evaluation:
-        """Evaluation on frozen nodes; with ``posterior``, of the EM step's Q instead."""
+        """Return the Evaluation on fixed nodes; with ``posterior`` that of Q, the objective of an EM step."""
         function = partial(_frozen, order=order, shapes=self.shapes)
         evaluation, weights = self._on_nodes(u, function, order, nodes, posterior)
         return replace(evaluation, posterior=weights)
@@ -167,28 +172,32 @@ class Objective:
     def adapted(
         self, u: np.ndarray, standard: StandardNodes, order: int = 1, start: Modes | np.ndarray | None = None
     ) -> tuple[Evaluation, Modes]:
-        """Evaluation on nodes adapted at u and held still there, and the modes; the nodes are not kept."""
+        """Return the Evaluation on nodes that are adapted at u and then held fixed, and the modes."""
         return self._on_nodes(u, partial(_adapted_frozen, order=order, shapes=self.shapes), order, standard, start)
 
     def _on_nodes(
         self, u: np.ndarray, function: Callable[..., Any], order: int, *by_family: Any
     ) -> tuple[Evaluation, Any]:
-        """Evaluation from a function that gives log-likelihood, score, Hessian and one more thing of a part."""
+        """Return the Evaluation, and Modes or posterior weights, from a function of a batch of families.
+
+        The function returns log-likelihood, score, Hessian, and Modes or posterior weights of the batch.
+        """
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         require_laplace(levels_of(structure))
-        others = []
+        by_batch = []
 
-        def sums() -> Iterator[list[Any]]:
+        def sums() -> Iterator[tuple[Any, ...]]:
             for *numbers, other in over_batches(partial(function, structure), self.cells, *by_family, large=order == 2):
-                others.append(other)
-                yield numbers
+                by_batch.append(other)
+                yield tuple(numbers)
 
         try:
             loglike, score, hessian = total(sums())
         except np.linalg.LinAlgError:
             return _NOWHERE, NOT_COMPUTED
-        other = Modes.joined(others, self.cells) if isinstance(others[0], Modes) else np.concatenate(others)
+        is_modes = isinstance(by_batch[0], Modes)
+        other = Modes.joined(by_batch, self.cells) if is_modes else np.concatenate(by_batch)
         penalty, gradient = self.penalty.terms(s)
         if not np.isfinite(loglike):
             return _NOWHERE, other
@@ -200,12 +209,12 @@ class Objective:
         return Evaluation(loglike + penalty, loglike, self.space.pull_back(u, score), hessian), other
 
     def complete(self, u: np.ndarray, modes: Modes) -> np.ndarray:
-        """Hessian in u of the complete-data log-likelihood with all effects held at their modes; may not be finite."""
+        """Return the Hessian in u of the complete-data log-likelihood at the modes; it may not be finite."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         if len(modes.levels) > 1:
-            function = partial(_complete_with_inner_levels, structure, shapes=self.shapes)
-            (hessian,) = total(over_batches(function, self.cells, modes))
+            with_inner = partial(_complete_with_inner_levels, structure, shapes=self.shapes)
+            (hessian,) = total(over_batches(with_inner, self.cells, modes))
             hessian = hessian[np.ix_(self.entries, self.entries)]
         else:
             function = partial(_complete_blocks, structure, shapes=self.shapes)
@@ -218,7 +227,7 @@ class Objective:
 def _hessian_contributions(
     structure: Structure, cells: Cells, modes: Modes | None, options: dict[str, Any], entries: np.ndarray
 ) -> tuple[np.ndarray, list[HessianContribution] | None]:
-    """Score in s of a part, and what it brings to the Hessian; None where there is none."""
+    """Return the score in s of a batch, and its contributions to the Hessian, None where it is not defined."""
     _, score, modes = laplace(structure, cells, modes, **options)
     if not modes.exact.all():
         return score, None
@@ -252,7 +261,7 @@ def _adapted_frozen(
 
 
 def _complete_blocks(structure: Structure, cells: Cells, modes: Modes, shapes: str) -> tuple[np.ndarray, np.ndarray]:
-    """Complete-data Hessian of a part, in blocks of benchmarks and of Sigma."""
+    """Return the complete-data Hessian of a batch, in blocks of benchmarks and of Sigma."""
     mean_skill, base = fixed_part(structure, cells)
     effects = modes.by_cell(cells)
     eta = base + np.einsum("cd,cd->c", effect_loadings(structure, cells), effects)
@@ -266,9 +275,10 @@ def _complete_blocks(structure: Structure, cells: Cells, modes: Modes, shapes: s
 
 
 def _complete_with_inner_levels(structure: Structure, cells: Cells, modes: Modes, shapes: str) -> tuple[np.ndarray]:
-    """Hessian in s with the effects of inner levels held too, in a tuple: they are covariates whose slopes are scales.
+    """Return the complete-data Hessian in s of a batch whose LLMs have effects too, in a tuple.
 
-    What Sigma says of these effects is left out; the metric that this is for does not need it.
+    Given effects of LLMs are covariates, and their scales are the slopes on them. The derivatives of the prior of these
+    effects in Sigma are left out; the metric of optimisers, for which this is, does not need them.
     """
     nodes = Nodes(modes.alpha[:, None, :], np.zeros((len(modes.alpha), 1)), None)
     design, slopes, kept = _held_as_covariates(structure, cells, modes)
@@ -286,7 +296,7 @@ def _complete_with_inner_levels(structure: Structure, cells: Cells, modes: Modes
             carry[where.ravel(), layout.index(name).ravel()] = 1.0
     for number, term in enumerate(kept):
         block = large.index("slopes")[p + k * number : p + k * (number + 1)]
-        scale = layout.index(term.block)
+        scale = layout.index(term.block or "")
         carry[np.diag(block), scale if term.row is None else scale[term.row]] = 1.0
     return (carry.T @ hessian @ carry,)
 
@@ -294,7 +304,7 @@ def _complete_with_inner_levels(structure: Structure, cells: Cells, modes: Modes
 def _held_as_covariates(
     structure: Structure, cells: Cells, modes: Modes
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[Term]]:
-    """Effects of inner levels as covariates (N, K), their slopes diag(s) (K, K), and their terms; lists of as many."""
+    """Return, for each term of inner levels, its effects as covariates (N, K), their slopes diag(s), and the term."""
     design, slopes, terms, k = [], [], [], len(structure.skill_cov)
     first = cells.units("llm").starts
     for level, effects in zip(levels_of(structure)[1:], modes.effects[1:], strict=True):
@@ -303,7 +313,7 @@ def _held_as_covariates(
             held = np.zeros((len(cells.design), k))
             held[cells.llm_rows] = of_llm[:, where]
             if term.covariate is not None:
-                held *= cells.random[:, term.covariate, None]
+                held *= np.asarray(cells.random)[:, term.covariate, None]
             design.append(held)
             slopes.append(term.scale(structure) * np.eye(k))
             terms.append(term)

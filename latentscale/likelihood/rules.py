@@ -1,4 +1,4 @@
-"""The three integration rules of the marginal likelihood: nodes, log-weights and an error estimate."""
+"""The three integration rules of the marginal likelihood, and estimates of their errors."""
 
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RULES = ("laplace", "quadrature", "monte_carlo")
 _DEFAULT_POINTS = {1: 21, 2: 11, 3: 7, 4: 5, 5: 4}
-_INFORMATION_POINTS = {1: 21, 2: 11, 3: 9, 4: 7, 5: 5}  # standard errors to a part in a thousand or so
+_INFORMATION_POINTS = {1: 21, 2: 11, 3: 9, 4: 7, 5: 5}  # enough for standard errors to about one in a thousand
 MAX_NODES = 20_000
 MAX_DRAWS = 2**14
 GROUPS = 8
@@ -35,9 +35,9 @@ class Rule:
     kind : {"laplace", "quadrature", "monte_carlo"}
     n_skills : int
     points : int
-        Gauss-Hermite nodes a dimension (quadrature).
+        Number of Gauss-Hermite nodes in each dimension (quadrature).
     draws : int
-        Draws a scrambling, a power of two (monte_carlo); ``GROUPS`` scramblings are used.
+        Number of draws of each scrambling, a power of two (monte_carlo); there are ``GROUPS`` scramblings.
     tolerance : float
         Draws double until the Monte Carlo standard error of the log-likelihood is under this.
     t_df : float or None
@@ -64,7 +64,7 @@ class Rule:
         t_df: float | None = None,
         seed: int = 0,
     ) -> Self:
-        """Checked rule.
+        """Return the rule with these options, after checking them.
 
         Raises
         ------
@@ -83,20 +83,20 @@ class Rule:
         return cls(kind, n_skills, points, draws, check_positive("llf_tolerance", tolerance), t_df, check_seed(seed))
 
     def standard(self, n_families: int) -> StandardNodes:
-        """Standardised nodes (quadrature and monte_carlo)."""
+        """Return the standardised nodes of quadrature and Monte Carlo."""
         if self.kind == "quadrature":
             return gauss_hermite(self.points, self.n_skills)
         return sobol(self.draws, self.n_skills, GROUPS, self.seed, n_families, self.t_df)
 
     def doubled(self) -> Rule:
-        """The same rule with twice the draws."""
+        """Return the same rule with twice as many draws."""
         return replace(self, draws=2 * self.draws)
 
     def for_information(self) -> Rule:
-        """The rule by which second derivatives are taken: of draws a grid, or Laplace where a grid would be too large.
+        """Return the rule for second derivatives: a grid in place of draws, or Laplace if it would be too large.
 
-        Louis's formula takes the information that is missing from that of complete data. Where families have many
-        scores the two nearly cancel, and the draws' error in the one is many times as large in what is left.
+        Louis's identity subtracts the missing information from that of the complete data. Where families have many
+        scores the two nearly cancel, and the relative error of draws is much larger in the difference.
         """
         if self.kind != "monte_carlo":
             return self
@@ -104,7 +104,7 @@ class Rule:
         return replace(self, kind="laplace") if points is None else replace(self, kind="quadrature", points=points)
 
     def finer(self) -> Rule:
-        """The rule that judges this one: two more nodes a dimension, or for Laplace a modest grid."""
+        """Return a finer rule to compare with: two more nodes in each dimension, or for Laplace a grid."""
         if self.kind == "quadrature":
             return replace(self, points=self.points + 2)
         points = {1: 15, 2: 7, 3: 5, 4: 4}.get(self.n_skills)
@@ -122,7 +122,7 @@ class Rule:
 
 
 def require_laplace(levels: Sequence[Level], integration: str = "nodes") -> None:
-    """Refuse rules on nodes where there are effects of units within families, such as residual skills of LLMs.
+    """Refuse rules on nodes for models in which units within families have effects, such as residual skills of LLMs.
 
     Raises
     ------
@@ -137,16 +137,16 @@ def require_laplace(levels: Sequence[Level], integration: str = "nodes") -> None
 
 @dataclass(frozen=True)
 class IntegrationError:
-    """How far the log-likelihood may be from the exact one.
+    """An estimate of the error of an integration rule.
 
     Attributes
     ----------
     se : float
         Monte Carlo standard error over independent scramblings; NaN for the other rules.
     difference : float
-        Finer rule minus this one (Laplace, quadrature); NaN for Monte Carlo.
+        Log-likelihood by a finer rule minus that by this one (Laplace, quadrature); NaN for Monte Carlo.
     params_se : array (P,) or None
-        Monte Carlo standard error that the same draws imply for each free coordinate.
+        Monte Carlo standard error of each coordinate of the estimate.
     """
 
     se: float
@@ -157,10 +157,10 @@ class IntegrationError:
 def monte_carlo_error(
     objective: Objective, u: np.ndarray, standard: StandardNodes, covariance: np.ndarray | None = None
 ) -> IntegrationError:
-    """Monte Carlo standard errors of the log-likelihood and, given the covariance of u, of the estimates.
+    """Return Monte Carlo standard errors of the log-likelihood and, given the covariance of u, of the estimates.
 
-    One pass per scrambling with the nodes adapted at u. An estimate moves by V g_r when scrambling r alone is
-    used, so its error over R scramblings is the standard deviation of V g_r over sqrt(R).
+    With scrambling r alone the estimate would change by V g_r, where V is the covariance and g_r the gradient by that
+    scrambling. The standard error with R scramblings is the standard deviation of V g_r divided by sqrt(R).
     """
     values, moves, alpha = [], [], None
     for number in range(standard.groups):
@@ -180,11 +180,11 @@ def monte_carlo_error(
 def rule_error(
     objective: Objective, rule: Rule, u: np.ndarray, loglike: float, covariance: np.ndarray | None = None
 ) -> IntegrationError:
-    """Error estimate of a rule at u, where it gave ``loglike``."""
+    """Return an estimate of the error of a rule at u, where its log-likelihood is ``loglike``."""
     if rule.kind == "monte_carlo":
         return monte_carlo_error(objective, u, rule.standard(objective.cells.n_families), covariance)
     finer = rule.finer()
     if finer.kind == "quadrature" and finer.points**finer.n_skills > MAX_NODES:
         return IntegrationError(np.nan, np.nan)
-    finer, _ = objective.adapted(u, finer.standard(objective.cells.n_families), 0)
-    return IntegrationError(np.nan, finer.loglike - loglike)
+    evaluation, _ = objective.adapted(u, finer.standard(objective.cells.n_families), 0)
+    return IntegrationError(np.nan, evaluation.loglike - loglike)

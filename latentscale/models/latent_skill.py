@@ -1,5 +1,6 @@
 """The latent skill model: beta responses driven by latent skills with family random effects (Cai et al. 2025)."""
 
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -296,7 +297,7 @@ class LatentSkillLaw(PanelModel):
         return self._penalty(self.table, np.atleast_2d(np.cov(self.design.x.T, bias=True)))
 
     def _penalty(self, table: ParameterTable, design_cov: np.ndarray) -> Penalty:
-        parts = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
+        parts: list[Any] = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
         if any(one.steadies_precision for one in self.effects):
             where, law = table.layout.index("precision"), self.score_law
             parts.append(PrecisionPenalty(where[table.free[where]], law.precision_centre, law.precision_sd))

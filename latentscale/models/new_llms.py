@@ -29,19 +29,19 @@ class ModelOfLLMs(Protocol):
 def read_new_llms(
     model: ModelOfLLMs, data: Any, families: bool = True
 ) -> tuple[pd.Index, list[str] | None, np.ndarray]:
-    """Names, families and covariates of the LLMs of a new table.
+    """Return names, families and covariates of the LLMs of a further table.
 
     Parameters
     ----------
     model : LatentSkillModel, SlothModel, BenchmarkLaws or ComponentLaws
     data : table
     families : bool
-        Whether the family column is needed.
+        Whether the family column is read; it must then be there.
 
     Returns
     -------
     index : Index (n,)
-    families : list of str or None
+    families : list of str, or None where they are not read
     x : array (n, p)
 
     Raises
@@ -52,11 +52,11 @@ def read_new_llms(
     table, panel = read_table(data), model.panel
     names = read_llms(table[panel.llm]) if panel.llm in table.columns else range(len(table))
     table = table.set_index(pd.Index(names, name=panel.llm))
-    found = None
+    family_names = None
     if families:
         columns = [panel.family] if isinstance(panel.family, str) else panel.family
         require_columns(table, columns, "family column")
-        found = list(read_families(table, panel.family))
+        family_names = list(read_families(table, panel.family))
     x = model.design.code(table)
     missing = list(table.index[np.isnan(x).any(axis=1)])
     if missing:
@@ -64,4 +64,4 @@ def read_new_llms(
             f"{len(missing)} LLMs lack a covariate of {model.scaling!r} and cannot be predicted: {missing[:5]}. "
             "Fill in or drop those rows."
         )
-    return table.index, found, x
+    return table.index, family_names, x

@@ -159,7 +159,8 @@ def _resampled_panel(model: LatentSkillLaw, codes: np.ndarray, rows: np.ndarray,
 def _told_apart(keys: Iterable[Any], names: Iterable[str]) -> list[str]:
     """Names of which those of a repeated key carry a number: ``qwen2``, ``qwen2 (2)``."""
     names = list(names)
-    taken, used, out = set(names), {}, []
+    taken, out = set(names), []
+    used: dict[Any, int] = {}
     for key, name in zip(keys, names, strict=True):
         number = used[key] + 1 if key in used else 1
         while number > 1 and f"{name} ({number})" in taken:

@@ -1,5 +1,6 @@
 """Which terms the skills of a model have, and which of them may vary between families."""
 
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -100,7 +100,7 @@ def read_restriction(hypothesis: Any, names: Sequence[str]) -> Restriction:
 
 def _label(row: np.ndarray, value: float, names: Sequence[str]) -> str:
     """A restriction in words that ``read_restriction`` reads back as it is, such as ``a - 2 * b = 0``."""
-    parts = []
+    parts: list[str] = []
     for weight, name in zip(row, names, strict=True):
         if weight:
             size = "" if abs(weight) == 1 else f"{_number(abs(weight))} * "

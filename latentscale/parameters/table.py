@@ -190,8 +190,8 @@ class ParameterTable:
         for block in self.scales:
             where = np.flatnonzero(structure.scales[block.name].ravel() < 0)
             if len(where):
-                names = np.asarray(self.all_names, dtype=object)[self.layout.slices[block.name]][where]
-                raise DataError(f"A standard deviation cannot be negative: {list(names[:5])}.")
+                negative = np.asarray(self.all_names, dtype=object)[self.layout.slices[block.name]][where]
+                raise DataError(f"A standard deviation cannot be negative: {list(negative[:5])}.")
         if np.linalg.eigvalsh(structure.skill_cov)[0] <= 0:
             raise DataError("The skill covariance (corr[...], cov[...]) is not positive definite.")
 
