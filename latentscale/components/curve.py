@@ -176,42 +176,53 @@ class CurveAt:
 
     Attributes
     ----------
-    mu, nu : arrays (C, M)
-        The value of the curve, and 1 - mu without cancellation.
+    mu : array (C, M)
+        The value of the curve.
     """
 
     def __init__(self, eta: np.ndarray, curve: Curve, order: int, shapes: str = "") -> None:
         self._order = order
-        self._asymptotes = [(a, sign) for a, sign in (("c", -1.0), ("d", 1.0)) if a in shapes]
-        self._coordinates = [(number, a) for number, a in enumerate(LINK) if a in shapes]
+        self._asymptotes = [a for a in "cd" if a in shapes]
+        self._coordinates = [(LINK.index(a), a) for a in shapes if a in LINK]
         self._rho: Any = curve.rho
         self._basis: Any = None
         self._by_link: list[np.ndarray] = []
         if curve.rho is not None:
             eta = self._evaluate_spline(eta, curve)
         self._share, self._rest = logistic_pair(eta)
-        self._span = curve.upper - curve.lower
-        self.mu, self.nu = self._span * self._share, self._span * self._rest
+        self._span, self._above = curve.upper - curve.lower, 1.0 - curve.upper
+        self.mu = self._span * self._share
         self.mu += curve.lower
-        self.nu += 1.0 - curve.upper
         if order >= 1:
             self._logistic()
 
+    @property
+    def nu(self) -> np.ndarray:
+        """1 - mu without cancellation, an array (C, M)."""
+        nu = self._span * self._rest
+        nu += self._above
+        return nu
+
     def _evaluate_spline(self, eta: np.ndarray, curve: Curve) -> np.ndarray:
         """Return g, and keep its derivatives in eta and in the coordinates of the link."""
-        self._basis = monotone.basis(eta, self._order)
+        self._basis = monotone.basis(np.ascontiguousarray(eta), self._order)
         bases = [basis if number <= self._order else None for number, basis in enumerate(self._basis)]
         rho = curve.rho[:, None, :]
-        self._g = [NOT_COMPUTED if one is None else np.asfortranarray(self._combined(one, rho)) for one in bases]
+        self._g = [NOT_COMPUTED if one is None else self._combined(one, rho) for one in bases]
         if self._order and self._coordinates:
             self._by_link = [NOT_COMPUTED if basis is None else basis @ curve.rho_by_link for basis in bases[:3]]
         return self._g[0]
 
     def _logistic(self) -> None:
         """Compute the logistic function's derivatives in g, and those that the derivatives of a spline multiply."""
-        f1, turn = self._share * self._rest, self._rest - self._share
-        factors = (1.0, turn, NOT_COMPUTED if self._order < 3 else turn**2 - 2.0 * f1)[: self._order]
-        self._f = [NOT_COMPUTED, *(f1 * factor for factor in factors)]
+        f1 = self._share * self._rest
+        factors = []
+        if self._order >= 2:
+            turn = self._rest - self._share
+            factors.append(turn)
+        if self._order >= 3:
+            factors.append(turn**2 - 2.0 * f1)
+        self._f = [NOT_COMPUTED, f1, *[f1 * factor for factor in factors]]
         self._s = self._f if self._basis is None else self._scaled_first(factors)
 
     # --- steps that a subclass may take in another order of rounding -----------------------------------------------
@@ -220,37 +231,39 @@ class CurveAt:
         """Return sums of basis functions times slopes."""
         return combined(basis, rho)
 
-    def _scaled_first(self, factors: tuple[Any, ...]) -> list[np.ndarray]:
-        """Return the logistic function's derivatives from their ratios to the first, which a subclass may use."""
+    def _scaled_first(self, factors: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the logistic function's derivatives; ``factors`` are the ratios of higher ones to the first."""
         return self._f
 
     def _scaled_last(self, value: np.ndarray) -> np.ndarray:
-        """Return a derivative of mu from one of F, which a subclass may have scaled by d - c before."""
-        return self._span * value
+        """Return derivatives of mu (C, M) or (C, M, G) from those of F, which a subclass may have scaled before."""
+        return (self._span if value.ndim == 2 else self._span[..., None]) * value
 
     # --- derivatives -----------------------------------------------------------------------------------------------
 
-    def derivatives(self, pairs: bool = True) -> dict[str, np.ndarray]:
+    def derivatives(self, link: bool = True) -> dict[str, np.ndarray]:
         """Return the derivatives of mu by name, arrays (C, M); those that vanish everywhere are left out.
 
         Parameters
         ----------
-        pairs : bool
-            Whether second derivatives in two coordinates of the link are wanted.
+        link : bool
+            Whether derivatives in the coordinates of the link are wanted.
         """
         if self._order == 0:
             return {}
         out = {"c": self._rest, "d": self._share}
         of_f = self._f_in_eta()
         if self._basis is None:
-            out |= {name: self._span * value for name, value in of_f.items()}
+            for name, value in of_f.items():
+                out[name] = self._span * value
         else:
-            through_spline = self._spline_in_eta() | self._in_link(pairs)
-            out |= {name: self._scaled_last(value) for name, value in through_spline.items()}
-            out |= self._mixed_in_link()
-        for name, value in of_f.items():
-            if len(name) < self._order:
-                out |= {name + a: sign * value for a, sign in self._asymptotes}
+            for name, value in self._spline_in_eta().items():
+                out[name] = self._scaled_last(value)
+            out |= self._by_name() if link and self._coordinates else {}
+        if self._asymptotes:
+            for name, value in of_f.items():
+                if len(name) < self._order:
+                    out |= {name + a: value if a == "d" else -value for a in self._asymptotes}
         return out
 
     def _f_in_eta(self) -> dict[str, np.ndarray]:
@@ -276,42 +289,39 @@ class CurveAt:
             out["eee"] = rest[1] * g1**3 + 3.0 * rest[0] * g1 * g2 + s1 * g3
         return out
 
-    def _in_link(self, pairs: bool) -> dict[str, np.ndarray]:
-        """Return the derivatives of F in the coordinates of the link, and mixed ones with eta."""
+    def in_link(self) -> list[np.ndarray]:
+        """Return the derivatives of mu in the coordinates of the link, alone and with one or two etas, (C, M, G)."""
         (_, s1, *rest), (_, g1, g2, _) = self._s, self._g
-        out: dict[str, np.ndarray] = {}
-        if not self._coordinates:
-            return out
+        heavy = s1[..., None]
+        stacks = [heavy * self._by_link[0]]
         if self._order >= 2:
-            first = rest[0] * g1
+            first = (rest[0] * g1)[..., None]
+            stacks.append(first * self._by_link[0] + heavy * self._by_link[1])
         if self._order >= 3:
-            bent = rest[1] * g1 * g1 + rest[0] * g2
-        for number, a in self._coordinates:
-            e0 = self._by_link[0][..., number]
-            out[a] = s1 * e0
-            if self._order >= 2:
-                e1 = self._by_link[1][..., number]
-                out["e" + a] = first * e0 + s1 * e1
-            if self._order >= 3:
-                out["ee" + a] = bent * e0 + 2.0 * first * e1 + s1 * self._by_link[2][..., number]
-        return out | self._link_pairs() if self._order >= 2 and pairs else out
+            bent = (rest[1] * g1 * g1 + rest[0] * g2)[..., None]
+            stacks.append(bent * self._by_link[0] + 2.0 * first * self._by_link[1] + heavy * self._by_link[2])
+        return [self._scaled_last(stack) for stack in stacks]
 
-    def _mixed_in_link(self) -> dict[str, np.ndarray]:
-        """Return the derivatives of mu in a coordinate of the link and an asymptote."""
-        if self._order < 2 or not self._asymptotes:
-            return {}
-        plain = {a: self._f[1] * self._by_link[0][..., number] for number, a in self._coordinates}
-        return {b + a: sign * value for a, value in plain.items() for b, sign in self._asymptotes}
+    def _by_name(self) -> dict[str, np.ndarray]:
+        """Return the same by name, with second derivatives in the asymptotes and in other coordinates."""
+        out: dict[str, np.ndarray] = {}
+        for number, stack in enumerate(self.in_link()):
+            out |= {number * "e" + a: stack[..., place] for place, a in self._coordinates}
+        if self._order >= 2 and self._asymptotes:
+            for place, a in self._coordinates:
+                plain = self._f[1] * self._by_link[0][..., place]
+                out |= {b + a: plain if b == "d" else -plain for b in self._asymptotes}
+        return out | self._link_pairs() if self._order >= 2 else out
 
     def _link_pairs(self) -> dict[str, np.ndarray]:
-        """Return the second derivatives of F in two coordinates of the link."""
+        """Return the second derivatives of mu in two coordinates of the link."""
         _, s1, s2, *_ = self._s
         curved = monotone.slopes_curvature(self._rho[:, None, :], self._basis.E)
         out = {}
         for place, (n, a) in enumerate(self._coordinates):
             heavy = s2 * self._by_link[0][..., n]
             for m, b in self._coordinates[place:]:
-                out[a + b] = heavy * self._by_link[0][..., m] + s1 * curved[..., n, m]
+                out[a + b] = self._scaled_last(heavy * self._by_link[0][..., m] + s1 * curved[..., n, m])
         return out
 
     def predictor_derivatives(self) -> tuple[np.ndarray, np.ndarray]:

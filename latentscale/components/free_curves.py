@@ -156,14 +156,18 @@ class FreeCurves:
         CellCurves
         """
         at = FreeCurvesAt(eta.T, self.curve(phi), 2, self.shapes)
-        derivatives = at.derivatives(pairs=False)
+        derivatives = at.derivatives(link=False)
         curves = at.mu.T, derivatives["e"].T, derivatives["ee"].T
         if not self.size:
             return CellCurves(*curves, None, None, at, phi)
-        first, mixed = ([derivatives[name + a].T for a in self.shapes] for name in ("", "e"))
-        for number, slope in enumerate(self.ends(phi)[1].T, self.n_link):
-            first[number], mixed[number] = slope * first[number], slope * mixed[number]
-        return CellCurves(*curves, np.stack(first, axis=-1), np.stack(mixed, axis=-1), at, phi)
+        parts = [[stack.swapaxes(0, 1)] for stack in at.in_link()] if self.n_link else [[], []]
+        if self.free:
+            slopes = self.ends(phi)[1].T
+            for part, name in zip(parts, ("", "e"), strict=True):
+                ends = [slope * derivatives[name + a].T for slope, a in zip(slopes, self.free, strict=True)]
+                part.append(np.stack(ends, axis=-1))
+        first, mixed = (part[0] if len(part) == 1 else np.concatenate(part, axis=-1) for part in parts)
+        return CellCurves(*curves, first, mixed, at, phi)
 
     def curvature(self, curves: CellCurves, weight: np.ndarray) -> np.ndarray:
         """Return the second derivatives in phi_j of sum_i weight_ij mu_ij, an array (J, q, q).
@@ -200,11 +204,11 @@ class FreeCurvesAt(CurveAt):
     """
 
     def _combined(self, basis: np.ndarray, rho: np.ndarray) -> np.ndarray:
-        return _dotted(basis, rho)
+        return np.asfortranarray(_dotted(basis, rho))
 
-    def _scaled_first(self, factors: tuple[Any, ...]) -> list[np.ndarray]:
+    def _scaled_first(self, factors: list[np.ndarray]) -> list[np.ndarray]:
         first = self._span * self._f[1]
-        return [NOT_COMPUTED, *(first * factor for factor in factors)]
+        return [NOT_COMPUTED, first, *[first * factor for factor in factors]]
 
     def _scaled_last(self, value: np.ndarray) -> np.ndarray:
         return value
