@@ -154,7 +154,8 @@ class Cells:
 
     def units(self, level: str) -> Units:
         """Return the units of a level, ``"family"`` or ``"llm"``, that have cells, in the order of their cells."""
-        return {"family": self._families, "llm": self._llms}[level]
+        units: Units = getattr(self, {"family": "_families", "llm": "_llms"}[level])
+        return units
 
     @cached_property
     def _families(self) -> Units:

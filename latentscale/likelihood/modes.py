@@ -143,9 +143,9 @@ class _Problem:
         self, z: list[np.ndarray], wanted: tuple[Any, ...] = _CURVATURE
     ) -> tuple[np.ndarray, list[np.ndarray], dict[str, np.ndarray]]:
         """Return g (L,), its gradient in z level by level, and the derivatives ``wanted`` at the cells."""
-        eta = self.base
-        for loadings, units, values in zip(self.by_level, self.units, z, strict=True):
-            eta = eta + np.einsum("ck,ck->c", loadings, values[units.of_cell])
+        eta = self.base + np.einsum("ck,ck->c", self.by_level[0], z[0][self.units[0].of_cell])
+        for loadings, units, values in zip(self.by_level[1:], self.units[1:], z[1:], strict=True):
+            eta += np.einsum("ck,ck->c", loadings, values[units.of_cell])
         terms = cell_terms(eta[:, None], self.parameters, self.cells, slice(None), *wanted)
         sums = self.units[-1].sum_cells(np.hstack([terms["f"], terms["e"] * self.loadings]))
         gradient: list[np.ndarray] = []
@@ -172,15 +172,15 @@ class _Problem:
     def newton(self, curvature: NestedCurvature, gradient: list[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
         """Return Newton's step level by level, and its decrement (L,)."""
         step = curvature.solve(gradient)
-        decrement: Any = 0.0
-        for units, change, slope in zip(self.units, step, gradient, strict=True):
+        decrement = np.einsum("nk,nk->n", step[0], gradient[0])
+        for units, change, slope in zip(self.units[1:], step[1:], gradient[1:], strict=True):
             decrement = decrement + units.sum_to_family(np.einsum("nk,nk->n", change, slope))
         return step, decrement
 
     def after_step(self, z: list[np.ndarray], size: np.ndarray, step: list[np.ndarray]) -> list[np.ndarray]:
         """Return z plus, for each family, the share ``size`` (L,) of its step."""
         return [
-            values + size[units.family, None] * change
+            values + (size if units.parent is None else size[units.family])[:, None] * change
             for units, values, change in zip(self.units, z, step, strict=True)
         ]
 
