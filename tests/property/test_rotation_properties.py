@@ -11,6 +11,8 @@ from latentscale.likelihood.laplace import laplace
 from latentscale.numerics.rotation import canonical_order, rotate
 from latentscale.testing import parameters, rotations, specifications, transformations
 
+# Loadings, correlations and the entries of a transformation are of order one: absolute tolerances below are relative to
+# that. Rounding is 1e-16 a term; a criterion's minimum, where it is flat, is found to the root of its own error.
 QUICK = settings(max_examples=30)
 FEW = settings(QUICK, max_examples=20)
 # each with a minimum that the loadings below determine

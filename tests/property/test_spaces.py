@@ -65,6 +65,7 @@ def test_every_free_vector_is_feasible(point):
 def test_round_trips(point):
     space, u = point
     structure = space.structure(u)
+    # coordinates are of order one; logistic and partial-correlation maps at 3 lose three or four digits on the way back
     assert_allclose(space.free_vector(structure), u, rtol=1e-9, atol=1e-10)
     natural = space.table.natural(structure)
     assert_array_equal(space.table.natural(space.table.structure(natural)), natural)
@@ -76,6 +77,8 @@ def test_round_trips(point):
 def test_the_jacobian_is_that_of_differences(point):
     space, u = point
     got = jacobian(space.structural, u, np.full(space.size, 1e-3))
+    # values are of order one and rounded at 1e-16, over steps of 1e-3; those of precisions, which are larger, have no
+    # derivative that is small but not zero
     assert_allclose(space.jacobian(u), got, rtol=1e-8, atol=1e-10)
 
 
@@ -97,5 +100,6 @@ def test_recoding_keeps_the_linear_predictor(point, seed):
     # rounding times the condition number of a handful of random rows
     size = 1.0 + np.abs(predictor(structure, x)).max()
     assert_allclose(predictor(internal, recoding.design(x)), predictor(structure, x), atol=1e-9 * size)
+    # slopes are of order one
     assert_allclose(back.slopes, structure.slopes, rtol=1e-8, atol=1e-8)
     assert_allclose(back.intercepts, structure.intercepts, rtol=1e-8, atol=1e-8 * size)
