@@ -1,4 +1,8 @@
-"""Linear restrictions R xi = q on natural parameters: reading them, and the space they leave."""
+"""Linear restrictions R xi = q on the natural parameters xi.
+
+Hypotheses in words or as a matrix are read into a ``Restriction``, and the parameters that satisfy one make up a
+``RestrictedSpace``, over which any optimiser can maximise.
+"""
 
 
 from __future__ import annotations
@@ -31,14 +35,16 @@ _SINGULAR = 1e13
 
 @dataclass(frozen=True)
 class Restriction:
-    """R xi = q.
+    """Linear restrictions R xi = q on the natural parameters xi (P,).
 
     Attributes
     ----------
     matrix : array (q, P)
+        R, a row for each restriction.
     value : array (q,)
-    labels : tuple of str
-        Each row in words.
+        The right hand side q.
+    labels : tuple of q str
+        Each restriction in words, such as ``"a - 2 * b = 0"``.
     """
 
     matrix: np.ndarray
@@ -54,19 +60,19 @@ class Restriction:
         return int(np.linalg.matrix_rank(self.matrix))
 
     def residual(self, params: np.ndarray) -> np.ndarray:
-        """R xi - q."""
+        """By how much the parameters ``params`` (P,) miss each restriction: R xi - q, array (q,)."""
         return self.matrix @ params - self.value
 
 
 def read_restriction(hypothesis: Any, names: Sequence[str]) -> Restriction:
-    """Restriction from words or a matrix.
+    """Return the Restriction that is given in words or as a matrix.
 
     Parameters
     ----------
     hypothesis : str, list of str, array (q, P), or (array (q, P), array (q,))
         ``"a = b = 0"`` is two restrictions; a matrix alone restricts R xi to zero.
-    names : list of str
-        Parameter names.
+    names : list of P str
+        Names of the parameters, in the order of xi.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def read_restriction(hypothesis: Any, names: Sequence[str]) -> Restriction:
     if isinstance(hypothesis, Restriction):
         return hypothesis
     if isinstance(hypothesis, str) or (
-        isinstance(hypothesis, (list, tuple)) and all(isinstance(part, str) for part in hypothesis)
+        isinstance(hypothesis, (list, tuple)) and all(isinstance(text, str) for text in hypothesis)
     ):
         try:
             read = DesignInfo(list(names)).linear_constraint(hypothesis)
@@ -99,56 +105,56 @@ def read_restriction(hypothesis: Any, names: Sequence[str]) -> Restriction:
 
 
 def _label(row: np.ndarray, value: float, names: Sequence[str]) -> str:
-    """A restriction in words that ``read_restriction`` reads back as it is, such as ``a - 2 * b = 0``."""
-    parts: list[str] = []
+    """Return a restriction in words that ``read_restriction`` reads back as it is, such as ``a - 2 * b = 0``."""
+    summands: list[str] = []
     for weight, name in zip(row, names, strict=True):
         if weight:
             size = "" if abs(weight) == 1 else f"{_number(abs(weight))} * "
-            sign = "-" if weight < 0 else ("+" if parts else "")
-            parts.append(f"{sign} {size}{name}".strip())
-    return f"{' '.join(parts)} = {_number(value)}"
+            sign = "-" if weight < 0 else ("+" if summands else "")
+            summands.append(f"{sign} {size}{name}".strip())
+    return f"{' '.join(summands)} = {_number(value)}"
 
 
 def _number(value: float) -> str:
-    """The shortest text that reads back as the same double."""
+    """Return the shortest text that reads back as the same double."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 
 
 def natural_vector(space: ParameterSpace, recoding: Recoding, u: np.ndarray) -> np.ndarray:
-    """Natural parameters, in users' covariates, of a free vector u."""
+    """Return the natural parameters (P,), for covariates as users wrote them, of an unconstrained vector u (P,)."""
     return space.table.natural(recoding.user(space.structure(u)))
 
 
 def natural_jacobian(space: ParameterSpace, recoding: Recoding, u: np.ndarray) -> np.ndarray:
-    """d natural / d u, shape (P, P), exact."""
+    """Return the exact derivatives of the natural parameters with respect to u, array (P, P)."""
     return sparse_natural_jacobian(space, recoding, u).toarray()
 
 
 def sparse_natural_jacobian(space: ParameterSpace, recoding: Recoding, u: np.ndarray) -> sparse.csr_array:
-    """The same, a sparse array: few of its entries are not zero."""
-    carried = recoding.jacobian(space.layout, space.structure(u)) @ space.sparse_jacobian(u)
-    return carried[np.flatnonzero(space.table.free)]
+    """Return the derivatives of the natural parameters as a sparse array (P, P): nearly all of them are zero."""
+    of_structural = recoding.jacobian(space.layout, space.structure(u)) @ space.sparse_jacobian(u)
+    return of_structural[np.flatnonzero(space.table.free)]
 
 
 @dataclass(frozen=True)
 class RestrictedSpace:
-    """The free vectors that satisfy a restriction, as a space of their own.
+    """The unconstrained vectors u (P,) that satisfy q restrictions, as a space of their own.
 
-    q of the coordinates of u are solved for (by Newton's method; in one step where the restriction is linear in
-    u), the other P - q are its coordinates v. Every v satisfies R xi = q exactly, so that any optimiser of
-    unrestricted parameters maximises under the restriction.
+    Its coordinates v (P - q,) are P - q of the coordinates of u. The other q are such that, given v, the restriction is
+    satisfied; they are found by Newton's method, in one step where the restriction is linear in u. As every v stands
+    for parameters with R xi = q, an optimiser that knows nothing of restrictions maximises under them.
 
     Attributes
     ----------
     space : ParameterSpace
     recoding : Recoding
     restriction : Restriction
-        Of full row rank.
+        Its matrix must have independent rows.
     solved : int array (q,)
-        The coordinates of u that are solved for.
+        Which coordinates of u follow from the restriction.
     start : array (P,)
-        A free vector that satisfies the restriction.
+        A vector u that satisfies the restriction, where Newton's method begins.
     """
 
     space: ParameterSpace
@@ -166,13 +172,14 @@ class RestrictedSpace:
         u: np.ndarray,
         metric: np.ndarray | None = None,
     ) -> Self:
-        """The restricted space about a free vector u.
+        """Return the restricted space whose start is near an unconstrained vector u (P,).
 
         Parameters
         ----------
         metric : array (P, P), optional
-            Covariance of u: the restriction is then met by the step that is shortest in its inverse, which is
-            where the restricted optimum of a quadratic log-likelihood with its maximum at u would be.
+            Covariance of the estimates u. The start is then the point that satisfies the restriction and is nearest
+            to u in the inverse of this matrix: there a quadratic log-likelihood with its maximum at u has its maximum
+            under the restriction.
 
         Raises
         ------
@@ -192,7 +199,7 @@ class RestrictedSpace:
                 met = False
                 break
             step = spread @ np.linalg.solve(square, residual)
-            u = u - step / max(1.0, np.abs(step).max() / _LONGEST_STEP)  # where exp would run away
+            u = u - step / max(1.0, np.abs(step).max() / _LONGEST_STEP)  # a long step could overflow exp
         else:
             met = False
         if not met:
@@ -217,7 +224,7 @@ class RestrictedSpace:
 
     @cached_property
     def kept(self) -> np.ndarray:
-        """The coordinates of u that are coordinates of v, (P - q,)."""
+        """Which coordinates of u are the coordinates v, int array (P - q,)."""
         return np.setdiff1d(np.arange(self.space.size), self.solved)
 
     @cached_property
@@ -230,7 +237,7 @@ class RestrictedSpace:
         return list(self.parameters.names)
 
     def free(self, v: np.ndarray) -> np.ndarray:
-        """v -> u; NaN throughout where the restriction cannot be met at v."""
+        """The unconstrained vector u (P,) of coordinates v; all NaN where nothing satisfies the restriction at v."""
         u = self.start.copy()
         u[self.kept] = v
         bound = _RESIDUAL * (1.0 + np.abs(self.restriction.value).max())
@@ -239,59 +246,72 @@ class RestrictedSpace:
                 residual = self.restriction.residual(natural_vector(self.space, self.recoding, u))
                 if np.abs(residual).max() < bound:
                     return u
-                block = self._gradient(u)[:, self.solved]
-                if not np.isfinite(block).all() or np.linalg.cond(block) > _SINGULAR:
+                by_solved = self._gradient(u)[:, self.solved]
+                if not np.isfinite(by_solved).all() or np.linalg.cond(by_solved) > _SINGULAR:
                     break
-                u[self.solved] -= np.linalg.solve(block, residual)
+                u[self.solved] -= np.linalg.solve(by_solved, residual)
         return np.full_like(u, np.nan)
 
     def _gradient(self, u: np.ndarray) -> np.ndarray:
+        """Derivatives of the restrictions with respect to u, array (q, P)."""
         return self.restriction.matrix @ natural_jacobian(self.space, self.recoding, u)
 
     def basis(self, u: np.ndarray) -> np.ndarray:
-        """du/dv, shape (P, P - q)."""
+        """Derivatives du/dv at a vector u that satisfies the restriction, array (P, P - q)."""
         gradient = self._gradient(u)
-        out = np.zeros((self.space.size, self.size))
-        out[self.kept, np.arange(self.size)] = 1.0
-        out[self.solved] = -np.linalg.solve(gradient[:, self.solved], gradient[:, self.kept])
-        return out
+        derivatives = np.zeros((self.space.size, self.size))
+        derivatives[self.kept, np.arange(self.size)] = 1.0
+        derivatives[self.solved] = -np.linalg.solve(gradient[:, self.solved], gradient[:, self.kept])
+        return derivatives
 
     def structural(self, v: np.ndarray) -> np.ndarray:
-        """v -> s."""
+        """The structural vector s (S,) of coordinates v (P - q,)."""
         return self.space.structural(self.free(v))
 
     def structure(self, v: np.ndarray) -> Structure:
-        """v -> Structure."""
+        """The parameters as matrices, a Structure, of coordinates v (P - q,)."""
         return self.space.structure(self.free(v))
 
     def free_vector(self, structure: Structure) -> np.ndarray:
-        """Structure -> v; what the restriction says of the solved coordinates is kept to."""
+        """The coordinates v (P - q,) of a Structure.
+
+        Where the Structure does not satisfy the restriction, ``structure(v)`` is another one, which does.
+        """
         return self.space.free_vector(structure)[self.kept]
 
     def jacobian(self, v: np.ndarray) -> np.ndarray:
-        """ds/dv, shape (S, P - q)."""
+        """Derivatives ds/dv of the structural vector, array (S, P - q)."""
         u = self.free(v)
         if not np.isfinite(u).all():
             return np.full((self.layout.size, self.size), np.nan)
         return self.space.jacobian(u) @ self.basis(u)
 
     def pull_back(self, v: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """Gradient in v from a score in s."""
+        """Gradient in v (P - q,) of a function of s whose gradient in s is ``score`` (S,): the chain rule."""
         return self.jacobian(v).T @ score
 
     def pull_back_rows(self, v: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Gradients in v, (L, P - q), from scores in s (L, S)."""
+        """Gradients in v (L, P - q) from one gradient in s for each family, ``scores`` (L, S)."""
         return scores @ self.jacobian(v)
 
     def pull_back_hessian(self, v: np.ndarray, hessian: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """Hessian in v from one in the free entries of s, and from the score, which a restricted optimum has."""
+        """Hessian in v (P - q, P - q) from the Hessian (P, P) in the free entries of s and the gradient in s (S,).
+
+        Unlike at an unrestricted maximum the gradient does not vanish, so that the second derivatives of s(v) count.
+        """
         step, basis = 1e-4 * np.maximum(1.0, np.abs(v)), self.jacobian(v)[self.table.free]
         curvature = symmetrise(jacobian(lambda point: self.pull_back(point, score), v, step))
         return basis.T @ hessian @ basis + curvature
 
 
 def independent(restriction: Restriction) -> Restriction:
-    """The restriction without rows that follow from the others; refused if they contradict each other."""
+    """Return the restriction without the rows that follow from others.
+
+    Raises
+    ------
+    DataError
+        If rows contradict each other.
+    """
     _, singular, _ = np.linalg.svd(restriction.matrix)
     rank = int(np.sum(singular > _RANK * singular[0])) if len(singular) else 0
     if rank == len(restriction):

@@ -1,11 +1,17 @@
-"""Free <-> natural: an unconstrained vector u for the optimisers, the named parameters for everybody else.
+"""The map between the natural parameters, which users see, and an unconstrained vector u, which optimisers move.
 
-Loadings, intercepts, slopes and coordinates of links are free as they are. A precision is exp(u). The asymptotes are
-c = F(u) and d = c + (1 - c) F(u'), so that c < d <= 1 always. Sigma = D R D with sd exp(u) where a variance
-is free, and the correlation matrix R = C C' with rows of C proportional to (u_1, ..., u_{k-1}, 1): every u
-gives a positive definite R with unit diagonal, and every such R has one u. Standard deviations
-of random effects are free with either sign: the law depends on their squares, so that zero, the edge of their space,
-lies inside.
+Natural parameters have bounds: a precision is positive, a covariance matrix positive definite. Optimisers are simplest
+where there are none. Every vector u of P real numbers therefore stands for admissible parameters, as follows.
+
+- Loadings, intercepts, slopes and the coordinates of links have no bounds and are entries of u as they are.
+- A precision is exp(u).
+- The asymptotes are c = F(u) and d = c + (1 - c) F(u'), where F is the logistic function, so that c < d <= 1.
+- The covariance of the families' effects is Sigma = D R D. The diagonal matrix D holds standard deviations, exp(u)
+  where a variance is free. The correlation matrix is R = C C', where row k of C is proportional to
+  (u_1, ..., u_{k-1}, 1) and has length 1: every u gives a positive definite R with unit diagonal, and every such R
+  comes from exactly one u.
+- Standard deviations of random effects are entries of u with either sign. The law depends on their squares only, so
+  that zero, the edge of their natural space, is an inner point for the optimiser.
 """
 
 
@@ -27,7 +33,10 @@ from .table import ParameterTable
 
 @dataclass(frozen=True)
 class ParameterSpace:
-    """Maps between the free vector u (P,) and the structural vector s (S,) of a parameter table."""
+    """Maps between the unconstrained vector u (P,) and the structural vector s (S,) of a parameter table.
+
+    The structural vector holds all parameters, fixed ones included, in the order that ``Layout`` gives them.
+    """
 
     table: ParameterTable
 
@@ -37,7 +46,7 @@ class ParameterSpace:
 
     @cached_property
     def _linear(self) -> np.ndarray:
-        """Entries of s that are free as they are."""
+        """Positions in s of the free entries that u holds as they are, int array."""
         plain = np.zeros(self.layout.size, dtype=bool)
         for block in ("loadings", "intercepts", "slopes", "link", *(name for name, _ in self.layout.scales)):
             plain[self.layout.slices[block]] = True
@@ -45,7 +54,11 @@ class ParameterSpace:
 
     @cached_property
     def _blocks(self) -> dict[str, slice]:
-        """Positions in u of each block: linear, log precision, lower, upper, rows of R, log sd."""
+        """Where each block lies in u, dict of slices.
+
+        In this order: entries taken as they are, log precisions, lower and upper asymptotes, the rows that make the
+        correlation matrix R, and log standard deviations of the families' effects.
+        """
         free, layout = self.table.free, self.layout
         rows, columns = layout.triangle
         in_cov = free[layout.slices["skill_cov"]]
@@ -67,17 +80,17 @@ class ParameterSpace:
 
     @cached_property
     def parameters(self) -> Parameters:
-        """The natural parameter that each coordinate of u stands for, Parameters (P,); their order is that of u."""
+        """The natural parameter that each coordinate of u stands for: Parameters (P,), in the order of u."""
         return Parameters(self.table.all_parameters[entry] for entry in self.entries)
 
     @property
     def labels(self) -> list[str]:
-        """Their names, list of str."""
+        """Names of the natural parameters that the coordinates of u stand for, list of P str."""
         return list(self.parameters.names)
 
     @cached_property
     def entries(self) -> np.ndarray:
-        """The entry of s that each coordinate of u stands for, int array (P,)."""
+        """Position in s of the parameter that each coordinate of u stands for, int array (P,)."""
         layout, free = self.layout, self.table.free
         rows, columns = layout.triangle
         cov = np.arange(layout.slices["skill_cov"].start, layout.slices["skill_cov"].stop)
@@ -88,18 +101,23 @@ class ParameterSpace:
 
     @cached_property
     def limits(self) -> np.ndarray:
-        """A box for u that no sensible estimate leaves, (2, P): what is not linear keeps off its walls."""
-        out = np.repeat([[-np.inf], [np.inf]], self.size, axis=1)
+        """Lowest and highest value of each coordinate of u that a sensible estimate may have, array (2, P).
+
+        Coordinates that are transformed parameters are bounded, since far out exp and the logistic function are flat or
+        overflow. The others have no bounds.
+        """
+        box = np.repeat([[-np.inf], [np.inf]], self.size, axis=1)
         sizes = {"precision": (-5.0, 25.0), "lower": (-15.0, 15.0), "upper": (-15.0, 15.0), "rows": (-30.0, 30.0)}
         for name, pair in (sizes | {"log_sd": (-10.0, 10.0)}).items():
-            out[:, self._blocks[name]] = np.array(pair)[:, None]
-        return out
+            box[:, self._blocks[name]] = np.array(pair)[:, None]
+        return box
 
     def _free_items(self, block: str) -> np.ndarray:
+        """The benchmarks for which a block with one entry a benchmark is free, int array."""
         return np.flatnonzero(self.table.free[self.layout.slices[block]])
 
     def _factor(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cholesky factor C of R (K, K), and the norms of its unnormalised rows."""
+        """The Cholesky factor C of R (K, K), and the lengths (K,) of its rows before they are scaled to length 1."""
         k = self.layout.n_skills
         raw = np.eye(k)
         if self._blocks["rows"].stop > self._blocks["rows"].start:
@@ -108,6 +126,7 @@ class ParameterSpace:
         return raw / norms[:, None], norms
 
     def _sd(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations of the families' effects (K,), and the skills for which they are free."""
         rows, columns = self.layout.triangle
         diagonal = rows == columns
         fixed = self.table.fixed[self.layout.slices["skill_cov"]][diagonal]
@@ -116,7 +135,7 @@ class ParameterSpace:
         return sd, np.flatnonzero(np.isnan(fixed))
 
     def structural(self, u: np.ndarray) -> np.ndarray:
-        """u -> s."""
+        """The structural vector s (S,) of an unconstrained vector u (P,)."""
         layout, blocks = self.layout, self._blocks
         s = self.table.fixed.copy()
         s[self._linear] = u[blocks["linear"]]
@@ -135,11 +154,11 @@ class ParameterSpace:
         return s
 
     def structure(self, u: np.ndarray) -> Structure:
-        """u -> Structure."""
+        """The parameters as matrices, a Structure, of an unconstrained vector u (P,)."""
         return self.layout.unflatten(self.structural(u))
 
     def free_vector(self, structure: Structure) -> np.ndarray:
-        """Structure -> u; fixed entries of the structure are ignored."""
+        """The unconstrained vector u (P,) of a Structure, whose fixed entries are ignored."""
         layout, blocks = self.layout, self._blocks
         s = layout.flatten(structure)
         u = np.empty(self.size)
@@ -159,16 +178,16 @@ class ParameterSpace:
         return u
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
-        """ds/du, shape (S, P)."""
+        """Derivatives ds/du of the structural vector, array (S, P)."""
         return self.sparse_jacobian(u).toarray()
 
     def sparse_jacobian(self, u: np.ndarray) -> sparse.csr_array:
-        """The same, sparse."""
+        """Derivatives ds/du as a sparse array (S, P): nearly all of its entries are zero."""
         rows, columns, values = self._entries(u)
         return sparse.csr_array((values, (rows, columns)), (self.layout.size, self.size))
 
     def _entries(self, u: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The entries of ds/du that are not zero: rows, columns and values, each pair once."""
+        """Rows, columns and values of the entries of ds/du that are not zero; each pair of indices comes once."""
         layout, blocks = self.layout, self._blocks
         s, position = self.structural(u), np.arange(self.size)
         linear = position[blocks["linear"]]
@@ -176,20 +195,21 @@ class ParameterSpace:
         lower, upper = layout.index("lower"), layout.index("upper")
         bottom, top = self._free_items("lower"), self._free_items("upper")
         c, share = s[lower], expit(u[blocks["upper"]])
-        steep = c[bottom] * (1.0 - c[bottom])
-        both, of_lower, of_upper = np.intersect1d(bottom, top, return_indices=True)  # d moves with c
+        slope_of_c = c[bottom] * (1.0 - c[bottom])
+        # d = c + (1 - c) share changes with the coordinate of c, too, where both asymptotes are free
+        both, of_lower, of_upper = np.intersect1d(bottom, top, return_indices=True)
         entries = [
             (self._linear, linear, np.ones(len(linear))),
             (phi, position[blocks["precision"]], s[phi]),
-            (lower[bottom], position[blocks["lower"]], steep),
+            (lower[bottom], position[blocks["lower"]], slope_of_c),
             (upper[top], position[blocks["upper"]], (1.0 - c[top]) * share * (1.0 - share)),
-            (upper[both], position[blocks["lower"]][of_lower], (1.0 - share[of_upper]) * steep[of_lower]),
+            (upper[both], position[blocks["lower"]][of_lower], (1.0 - share[of_upper]) * slope_of_c[of_lower]),
             *self._covariance_entries(u),
         ]
-        return tuple(np.concatenate(parts) for parts in zip(*entries, strict=True))
+        return tuple(np.concatenate(blockwise) for blockwise in zip(*entries, strict=True))
 
     def _covariance_entries(self, u: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Those of Sigma's triangle, coordinate by coordinate."""
+        """Rows, columns and values of ds/du for the lower triangle of Sigma, one coordinate of u after another."""
         layout, blocks = self.layout, self._blocks
         k = layout.n_skills
         where = layout.slices["skill_cov"]
@@ -201,9 +221,9 @@ class ParameterSpace:
         positions = np.arange(self.size)
         if blocks["rows"].stop > blocks["rows"].start:
             for position, a, b in zip(positions[blocks["rows"]], *np.tril_indices(k, -1), strict=True):
-                moved = (np.eye(k)[b] - factor[a] * factor[a, b]) / norms[a]  # dC_a / du_ab
+                row_derivative = (np.eye(k)[b] - factor[a] * factor[a, b]) / norms[a]  # of row a of C, by u_ab
                 change = np.zeros((k, k))
-                change[a] = factor @ moved
+                change[a] = factor @ row_derivative
                 change[a, a] = 0.0
                 change = (change + change.T) * np.outer(sd, sd)
                 yield rows, np.full(len(rows), position), change[layout.triangle][free]
@@ -213,15 +233,18 @@ class ParameterSpace:
             yield rows, np.full(len(rows), position), (change + change.T)[layout.triangle][free]
 
     def pull_back(self, u: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """Gradient in u from a score in s."""
+        """Gradient in u (P,) of a function of s whose gradient in s is ``score`` (S,): the chain rule."""
         rows, columns, values = self._entries(u)
         return np.bincount(columns, values * score[rows], minlength=self.size)
 
     def pull_back_rows(self, u: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Gradients in u, (L, P), from scores in s (L, S)."""
+        """Gradients in u (L, P) from one gradient in s for each family, ``scores`` (L, S)."""
         return (self.sparse_jacobian(u).T @ scores.T).T
 
     def pull_back_hessian(self, u: np.ndarray, hessian: np.ndarray, score: np.ndarray) -> np.ndarray:
-        """Hessian in u from one in the free entries of s, both (P, P); s(u) counts as straight, as scores vanish."""
+        """Hessian in u from the Hessian in the free entries of s, both (P, P).
+
+        The second derivatives of s(u) are left out. They are multiplied by the score, which vanishes at a maximum.
+        """
         jacobian = self.sparse_jacobian(u)[np.flatnonzero(self.table.free)]
         return congruence(jacobian.T, hessian)

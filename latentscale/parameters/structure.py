@@ -1,4 +1,8 @@
-"""The parameters as matrices, and their one order in a flat vector."""
+"""The parameters of the latent skill model as matrices, and as one vector in a fixed order.
+
+A ``Structure`` holds the matrices of the model's equations. Optimisers and derivatives need a vector: ``Layout`` says
+which of its entries belong to which matrix.
+"""
 
 
 from __future__ import annotations
@@ -12,27 +16,27 @@ import numpy as np
 from .kinds import Kind
 
 NOT_GIVEN: Any = None
-"""In place of a block of parameters that a model does not have."""
+"""Stands in the place of a block of parameters that a model does not have."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """All parameters of the latent skill model, fixed ones included.
+    """All parameters of the latent skill model for J benchmarks, K skills and p covariates, fixed ones included.
 
     Attributes
     ----------
     loadings : array (J, K)
-        Lambda.
+        Lambda: how much a benchmark's linear predictor rises with each skill.
     intercepts : array (J,)
-        b.
+        b: the linear predictor of a benchmark where all skills are zero.
     slopes : array (p, K)
-        B.
+        B: how much a skill rises with each covariate.
     skill_cov : array (K, K)
-        Sigma, covariance of the family effects.
+        Sigma: the covariance matrix of the families' effects on the skills.
     precision : array (J,)
-        phi, positive.
+        phi > 0: the larger, the less scores scatter about their expected value.
     lower, upper : arrays (J,)
-        Asymptotes c and d, 0 <= c < d <= 1.
+        The asymptotes c and d of the expected score, 0 <= c < d <= 1.
     link : array (J, G)
         Coordinates of each benchmark's link (``numerics.monotone``); (J, 0) for the logistic one.
     scales : dict of str to array
@@ -58,15 +62,15 @@ class Structure:
         object.__setattr__(self, "scales", {name: np.atleast_1d(values) for name, values in scales.items()})
 
     def with_scales(self, **blocks: np.ndarray) -> Structure:
-        """The same parameters with some blocks of standard deviations replaced or added."""
+        """Return the same parameters with some blocks of standard deviations replaced or added."""
         return replace(self, scales={**self.scales, **blocks})
 
     def unsigned(self) -> Structure:
-        """The same law with standard deviations that are not negative."""
+        """Return the same law written with standard deviations that are not negative."""
         return replace(self, scales={name: np.abs(values) for name, values in self.scales.items()})
 
     def transformed(self, a_inverse: np.ndarray) -> Structure:
-        """The same law of the data with skills theta -> A theta, given A^-1 (K, K).
+        """Return the same law of the scores written with the skills A theta in place of theta, given A^-1 (K, K).
 
         Effects that are independent across skills stay so only if A is diagonal; those that have the covariance of
         the families' effects, up to one factor, have it in all axes.
@@ -84,7 +88,10 @@ class Structure:
         )
 
     def recoded(self, transform: np.ndarray, centre: np.ndarray) -> Structure:
-        """The same law of the data with covariates z = (x - centre) T; ``transform`` is T (p, p)."""
+        """Return the same law of the scores written with covariates z = (x - centre) T in place of x.
+
+        ``transform`` is T (p, p) and ``centre`` is (p,).
+        """
         return replace(
             self,
             slopes=np.linalg.solve(transform, self.slopes),
@@ -99,9 +106,10 @@ class ScaleBlock:
     Attributes
     ----------
     kind : Kind
-        Of its parameters; the block is called by its name.
+        The kind of its parameters, whose name is that of the block, too.
     rows : tuple of r str or None
-        Labels of r rows with one standard deviation a skill; None for one number that all skills share.
+        Labels of r rows, each with one standard deviation for every skill. None if the block is one number that all
+        skills share.
     """
 
     kind: Kind
@@ -109,28 +117,28 @@ class ScaleBlock:
 
     @property
     def name(self) -> str:
-        """Of the block in s."""
+        """Name of the block in the structural vector s."""
         return self.kind.name
 
     def shape(self, n_skills: int) -> tuple[int, ...]:
-        """(r, K), or (1,)."""
+        """Shape of the block: (r, K), or (1,) where all skills share one number."""
         return (1,) if self.rows is None else (len(self.rows), n_skills)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each block of a Structure lies in the flat structural vector s.
+    """Where each block of a Structure lies in the structural vector s, which holds all parameters one after another.
 
-    s holds Lambda row by row, b, B row by row, the lower triangle of Sigma row by row, phi, c, d, the standard
-    deviations of random effects that have one a skill, row by row, the coordinates of the links row by row, and the
-    standard deviations that are one number for all skills.
+    The order is: Lambda, b, B, the lower triangle of Sigma, phi, c, d, those standard deviations of random effects that
+    differ between skills, the coordinates of the links, and those standard deviations that all skills share. Matrices
+    are written row by row.
 
     Attributes
     ----------
     n_items, n_skills, n_covariates : int
-        J, K, p.
+        The numbers J of benchmarks, K of skills and p of covariates.
     n_link : int
-        Coordinates of a benchmark's link.
+        Number of coordinates of a benchmark's link.
     scales : tuple of (str, tuple of int)
         Name and shape of each block of standard deviations, (r, K) or (1,).
     """
@@ -143,7 +151,7 @@ class Layout:
 
     @cached_property
     def slices(self) -> dict[str, slice]:
-        """Dict block name -> slice of s."""
+        """The slice of s that each block takes, dict by name of the block."""
         j, k, p = self.n_items, self.n_skills, self.n_covariates
         sizes = {
             "loadings": j * k,
@@ -171,7 +179,10 @@ class Layout:
         return np.tril_indices(self.n_skills)
 
     def index(self, block: str) -> np.ndarray:
-        """Positions of a block in s, in the block's own shape (``skill_cov``: the lower triangle)."""
+        """Positions in s of the entries of a block, int array in the shape of the block.
+
+        Of ``skill_cov`` s has the lower triangle only; its positions are one array (K (K + 1) / 2,).
+        """
         shapes = {
             "loadings": (self.n_items, self.n_skills),
             "slopes": (self.n_covariates, self.n_skills),
@@ -183,40 +194,44 @@ class Layout:
 
     @cached_property
     def shapes(self) -> dict[str, np.ndarray]:
-        """Positions in s of the benchmarks' shapes, each known by one character: dict of arrays (J,)."""
+        """Positions in s of the parameters that give a benchmark's scores their shape, dict of int arrays (J,).
+
+        They are known by one character: ``"p"`` the precision, ``"c"`` and ``"d"`` the lower and upper asymptote, and
+        ``"1"``, ``"2"``, ... the coordinates of the link.
+        """
         link = self.index("link")
-        out = {"p": self.index("precision"), "c": self.index("lower"), "d": self.index("upper")}
-        return out | {str(number + 1): link[:, number] for number in range(self.n_link)}
+        positions = {"p": self.index("precision"), "c": self.index("lower"), "d": self.index("upper")}
+        return positions | {str(number + 1): link[:, number] for number in range(self.n_link)}
 
     @cached_property
     def is_scale(self) -> np.ndarray:
         """Which entries of s are standard deviations of random effects, bool array (S,)."""
-        out = np.zeros(self.size, dtype=bool)
+        is_scale = np.zeros(self.size, dtype=bool)
         for name, _ in self.scales:
-            out[self.slices[name]] = True
-        return out
+            is_scale[self.slices[name]] = True
+        return is_scale
 
     @cached_property
     def items(self) -> np.ndarray:
         """The benchmark that each entry of s belongs to, int array (S,); -1 where it belongs to all."""
-        out = np.full(self.size, -1)
+        benchmark = np.full(self.size, -1)
         for block in ("loadings", "intercepts", "precision", "lower", "upper", "link"):
             index = self.index(block)
-            out[index] = np.arange(self.n_items).reshape(-1, *[1] * (index.ndim - 1))
-        return out
+            benchmark[index] = np.arange(self.n_items).reshape(-1, *[1] * (index.ndim - 1))
+        return benchmark
 
     def flatten(self, structure: Structure) -> np.ndarray:
-        """Structure -> s."""
-        parts, shapes = [], dict(self.scales)
-        # a law without some effects is one in which they vanish
+        """The structural vector s (S,) of a Structure."""
+        blocks, shapes = [], dict(self.scales)
+        # a Structure without some random effects is one in which their standard deviations are zero
         scales = {name: np.zeros(shape) for name, shape in shapes.items()} | structure.scales
         for name in self.slices:
             value = scales[name] if name in shapes else getattr(structure, name)
-            parts.append(value[self.triangle] if name == "skill_cov" else np.ravel(value))
-        return np.concatenate(parts)
+            blocks.append(value[self.triangle] if name == "skill_cov" else np.ravel(value))
+        return np.concatenate(blocks)
 
     def unflatten(self, s: np.ndarray) -> Structure:
-        """s -> Structure."""
+        """The Structure of a structural vector s (S,)."""
         values = {name: s[where] for name, where in self.slices.items()}
         values["loadings"] = values["loadings"].reshape(self.n_items, self.n_skills)
         values["slopes"] = values["slopes"].reshape(self.n_covariates, self.n_skills)

@@ -1,4 +1,4 @@
-"""Names of parameters, and which of them are free."""
+"""The table of a model's parameters: their names, which of them are free, and the values of those that are fixed."""
 
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from . import kinds
 from .named import Parameters
 from .structure import Layout, ScaleBlock, Structure
 
-# blocks of the structural vector whose entries are all of one kind
+# the kind of the entries of those blocks of the structural vector in which all are of one kind
 _BLOCKS = {
     "loadings": kinds.LOADING, "intercepts": kinds.INTERCEPT, "slopes": kinds.SLOPE, "precision": kinds.PRECISION,
     "lower": kinds.LOWER, "upper": kinds.UPPER, "link": kinds.LINK,
@@ -30,13 +30,13 @@ class ParameterTable:
     Attributes
     ----------
     benchmarks, skills, terms : tuples of str
-        Labels of the items, the skills and the columns of the design.
+        Names of the benchmarks, the skills and the covariates.
     fixed : array (S,)
-        Fixed values, NaN where the entry is a free parameter.
+        The value of each entry of s that is fixed, and NaN where the entry is a free parameter.
     n_link : int
-        Coordinates of a benchmark's link, 0 for the logistic one.
+        Number of coordinates of a benchmark's link, 0 for the logistic link.
     scales : tuple of ScaleBlock
-        Blocks of standard deviations of random effects.
+        The blocks of standard deviations of random effects.
     """
 
     benchmarks: tuple[str, ...]
@@ -49,7 +49,8 @@ class ParameterTable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed", np.array(self.fixed, dtype=float))
         labels = (*self.benchmarks, *self.skills, *self.terms)
-        if any("," in str(label) for label in labels):  # names join labels by commas: the same one may come up twice
+        # names join labels by commas, so that labels with commas may give two parameters one name, which is refused
+        if any("," in str(label) for label in labels):
             _ = self.all_parameters
 
     @cached_property
@@ -60,7 +61,7 @@ class ParameterTable:
 
     @cached_property
     def free(self) -> np.ndarray:
-        """Bool array (S,): the entries of s that make up the natural vector."""
+        """Which entries of s are free parameters, bool array (S,); the natural vector (P,) holds those."""
         return np.isnan(self.fixed)
 
     @cached_property
@@ -71,7 +72,10 @@ class ParameterTable:
 
     @cached_property
     def shapes_free(self) -> str:
-        """The benchmarks' shapes that are free, beside the precision, as ``Layout.shapes`` knows them: a word."""
+        """Which parameters of ``Layout.shapes`` may be free beside the precision, as a word of their characters.
+
+        It holds ``"cd"`` if any asymptote is free, and a digit for each coordinate of the link: ``"cd12"``.
+        """
         link = "".join(str(number + 1) for number in range(self.n_link))
         return ("cd" if self.asymptotes_free else "") + link
 
@@ -82,17 +86,21 @@ class ParameterTable:
 
     @cached_property
     def all_parameters(self) -> Parameters:
-        """Every entry of s with its name, kind and labels: Parameters (S,)."""
+        """Name, kind and labels of every entry of s: Parameters (S,)."""
         return Parameters.of(entry for block in self.layout.slices for entry in self._block_entries(block))
 
     @cached_property
     def parameters(self) -> Parameters:
-        """The free ones, in the order of the natural vector: Parameters (P,), their positions those in s."""
-        return Parameters(one for one, free in zip(self.all_parameters, self.free, strict=True) if free)
+        """The free parameters in the order of the natural vector: Parameters (P,), whose positions are those in s."""
+        pairs = zip(self.all_parameters, self.free, strict=True)
+        return Parameters(parameter for parameter, is_free in pairs if is_free)
 
     @property
     def all_names(self) -> tuple[str, ...]:
-        """Name of every entry of s, as in ``loading[mmlu,math]``; ``corr`` where both variances are 1."""
+        """Name of every entry of s, such as ``loading[mmlu,math]``: tuple of S str.
+
+        Covariances of families' effects are called ``corr[...]`` where both variances are fixed at 1.
+        """
         return self.all_parameters.names
 
     @cached_property
@@ -101,20 +109,23 @@ class ParameterTable:
         return list(self.parameters.names)
 
     def _block_entries(self, block: str) -> list[tuple[kinds.Kind, tuple[Any, ...]]]:
-        """(kind, labels) of the entries of a block of s, in its order."""
+        """Kind and labels of each entry of a block, in the order of s."""
         if block == "skill_cov":
             return self._covariance_entries()
         labels = {
             "loadings": itertools.product(self.benchmarks, self.skills),
             "slopes": itertools.product(self.terms, self.skills),
             "link": itertools.product(self.benchmarks, range(1, self.n_link + 1)),
-            **{one.name: [()] if one.rows is None else itertools.product(one.rows, self.skills) for one in self.scales},
+            **{
+                scale.name: [()] if scale.rows is None else itertools.product(scale.rows, self.skills)
+                for scale in self.scales
+            },
         }.get(block, [(benchmark,) for benchmark in self.benchmarks])
-        scales = {one.name: one.kind for one in self.scales}
-        return [((_BLOCKS | scales)[block], each) for each in labels]
+        scales = {scale.name: scale.kind for scale in self.scales}
+        return [((_BLOCKS | scales)[block], entry_labels) for entry_labels in labels]
 
     def _covariance_entries(self) -> list[tuple[kinds.Kind, tuple[Any, ...]]]:
-        """Those of the lower triangle of Sigma: variances, and correlations or covariances."""
+        """Kind and labels of the lower triangle of Sigma: variances, and correlations or covariances."""
         rows, columns = self.layout.triangle
         values = self.fixed[self.layout.slices["skill_cov"]]
         unit = values[rows == columns] == 1.0
@@ -127,17 +138,17 @@ class ParameterTable:
         return entries
 
     def natural(self, structure: Structure) -> np.ndarray:
-        """Structure -> natural vector."""
+        """The natural vector (P,), which holds the free parameters, of a Structure."""
         return self.layout.flatten(structure)[self.free]
 
     def structure(self, natural: np.ndarray) -> Structure:
-        """Natural vector -> Structure."""
+        """The Structure of a natural vector (P,), with the fixed values in their places."""
         s = self.fixed.copy()
         s[self.free] = natural
         return self.layout.unflatten(s)
 
     def read(self, params: Any) -> np.ndarray:
-        """Natural vector from a Series or dict by name, or from a vector in the order of ``names``.
+        """Return the natural vector (P,) that is given by name, as a Series or dict, or in the order of ``names``.
 
         Raises
         ------
@@ -161,6 +172,7 @@ class ParameterTable:
         return vector
 
     def _by_name(self, params: pd.Series) -> np.ndarray:
+        """Return the values of a Series by name in the order of ``names``, or refuse it if names do not match."""
         if params.index.has_duplicates:
             repeated = sorted(set(params.index[params.index.duplicated()]))
             raise DataError(f"Parameters named twice: {repeated}.")
@@ -175,17 +187,18 @@ class ParameterTable:
         return params.reindex(self.names).to_numpy()
 
     def _check_feasible(self, vector: np.ndarray) -> None:
+        """Refuse natural parameters that are not finite or outside the parameter space."""
         bad = [name for name, value in zip(self.names, vector, strict=True) if not np.isfinite(value)]
         if bad:
             raise DataError(f"Parameters that are not finite: {bad[:5]}.")
         structure = self.structure(vector)
         if np.any(structure.precision <= 0):
-            low = structure.precision <= 0
-            names = [kinds.PRECISION.name_of(b) for b, bad in zip(self.benchmarks, low, strict=True) if bad]
+            pairs = zip(self.benchmarks, structure.precision <= 0, strict=True)
+            names = [kinds.PRECISION.name_of(benchmark) for benchmark, is_wrong in pairs if is_wrong]
             raise DataError(f"A precision must be positive: {names}.")
         wrong = (structure.lower < 0) | (structure.upper > 1) | (structure.lower >= structure.upper)
         if wrong.any():
-            names = [b for b, v in zip(self.benchmarks, wrong, strict=True) if v]
+            names = [benchmark for benchmark, is_wrong in zip(self.benchmarks, wrong, strict=True) if is_wrong]
             raise DataError(f"Asymptotes must satisfy 0 <= lower < upper <= 1; they do not for {names}.")
         for block in self.scales:
             where = np.flatnonzero(structure.scales[block.name].ravel() < 0)
@@ -196,5 +209,5 @@ class ParameterTable:
             raise DataError("The skill covariance (corr[...], cov[...]) is not positive definite.")
 
     def with_fixed(self, fixed: np.ndarray) -> ParameterTable:
-        """The same table with other fixed values."""
+        """Return the same table with other fixed values (S,), NaN where a parameter is free."""
         return replace(self, fixed=fixed)
