@@ -54,18 +54,20 @@ class LatentSkillLaw(PanelModel):
     panel : BenchmarkPanel
     form : Anchored, Echelon or Confirmatory
     pattern : Pattern
-        The form, resolved against the panel's benchmarks.
+        What the form says of each loading and covariance, given the panel's benchmarks.
     design : Design
-        Covariates x of the LLMs, (n, p).
+        The covariates x (n, p) of the n LLMs in the likelihood.
     rows : Rows
         Which LLMs of the panel enter the likelihood.
     prepared : PreparedScores
-        Their scores under the panel's boundary policy.
+        The scores of those LLMs under the panel's boundary policy.
     families : array (L,)
-        Names of families; ``family_codes`` (n,) are positions in it.
+        Names of the families.
+    family_codes : int array (n,)
+        The family of each LLM, as its position in ``families``.
     centring_design : array (m, p)
-        The covariates whose means random slopes count from: those of the LLMs in the likelihood, or in a copy on
-        resampled families those of the original.
+        Random slopes multiply covariates minus their means over these m LLMs. They are the LLMs in the likelihood;
+        a copy of the model on resampled families keeps those of the original, so that effects mean the same in both.
     score_law : ScoreLaw
         The law of a score given its expected value: an attribute of the class, which a subclass may set to another law
         (``latentscale.components.score_laws``).
@@ -73,7 +75,7 @@ class LatentSkillLaw(PanelModel):
     """
 
     OPTIONS = LATENT_SKILL_OPTIONS
-    # so that a coordinate of the optimisers is the same quantity in the copy and in the original
+    # copies keep the recoding, so that a coordinate of the optimisers is the same quantity in the copy and the original
     KEPT_BY_COPIES: ClassVar[tuple[str, ...]] = ("recoding",)
     score_law: ScoreLaw = Beta()
 
@@ -131,37 +133,38 @@ class LatentSkillLaw(PanelModel):
 
     @property
     def skills(self) -> tuple[str, ...]:
-        """Skill names, tuple (K,)."""
+        """Names of the skills, tuple of K str."""
         return self.pattern.skills
 
     @property
     def n_llms(self) -> int:
-        """LLMs in the likelihood."""
+        """Number n of LLMs in the likelihood."""
         return int(self.rows.keep.sum())
 
     @property
     def nobs(self) -> int:
-        """Observed scores in the likelihood."""
+        """Number of observed scores in the likelihood."""
         return int(self.prepared.n_observed.sum())
 
     @property
     def param_names(self) -> list[str]:
-        """Names of the free parameters, in the order of a parameter vector."""
+        """Names of the P free parameters, in the order of a parameter vector."""
         return list(self.table.names)
 
     # --- derivatives on the natural scale ------------------------------------------------------------------
 
     def loglike(self, params: Any, integration: str = "quadrature", **options: Any) -> float:
-        """Marginal log-likelihood, without the penalty on asymptotes.
+        """Return the marginal log-likelihood, without the penalties.
 
         Parameters
         ----------
         params : Series, dict or array
-            By name, or a vector in the order of ``param_names``; natural scale.
+            Natural parameters, by name or as a vector (P,) in the order of ``param_names``.
         integration : {"quadrature", "laplace", "monte_carlo"}
-            Only ``"laplace"`` for models with ``llm_effects``.
+            How families' effects are integrated out. Models with ``llm_effects`` have ``"laplace"`` only.
         **options
-            ``points`` (nodes a dimension), ``draws`` (a scrambling, a power of two), ``t_df``, ``seed``.
+            Options of the rule: ``points``, the nodes in each dimension of quadrature; ``draws``, the draws of each
+            scrambling of Monte Carlo (a power of two), with ``t_df`` and ``seed``.
 
         Returns
         -------
@@ -175,31 +178,32 @@ class LatentSkillLaw(PanelModel):
         return natural_loglike(self, self.table.read(params), integration, options)
 
     def score(self, params: Any, integration: str = "quadrature", **options: Any) -> pd.Series:
-        """Gradient of ``loglike``, exact for every rule: Series (P,)."""
+        """Return the gradient of ``loglike``, exact for every rule of integration: Series (P,)."""
         value = natural_score(self, self.table.read(params), integration, options)
         return pd.Series(value, index=self.param_names, name="score")
 
     def hessian(self, params: Any, integration: str = "quadrature", **options: Any) -> pd.DataFrame:
-        """Second derivatives of the log-likelihood: DataFrame (P, P).
+        """Return the second derivatives of the log-likelihood: DataFrame (P, P).
 
-        Louis's identity on the nodes adapted at ``params`` and then frozen; for Laplace, fourth-order
-        differences of its exact score.
+        On nodes they come from Louis's identity, with the nodes adapted at ``params`` and then held still; for
+        Laplace's approximation, from fourth-order differences of its exact gradient.
         """
         value = natural_hessian(self, self.table.read(params), integration, options)
         return pd.DataFrame(value, index=self.param_names, columns=self.param_names)
 
     def simulate(self, params: Any, seed: int | np.random.SeedSequence = 0) -> pd.DataFrame:
-        """A new score table from the model, with the same design and missing cells.
+        """Return a table of scores simulated from the model, with the same covariates and the same missing cells.
 
         Parameters
         ----------
-        params : Series, dict or array
+        params : Series, dict or array (P,)
+            Natural parameters.
         seed : int or numpy.random.SeedSequence
 
         Returns
         -------
         DataFrame
-            Columns of the panel's table, for the LLMs in the likelihood. Under ``boundary="censor"`` scores
+            The panel's table for the LLMs in the likelihood, with simulated scores. Under ``boundary="censor"`` scores
             within half a rounding unit of 0 or 1 are recorded as 0 or 1.
         """
         structure = self.table.structure(self.table.read(params))
@@ -213,20 +217,20 @@ class LatentSkillLaw(PanelModel):
         return out
 
     def with_random_slopes(self, terms: Iterable[str]) -> Self:
-        """The same model of the same scores with random slopes on these terms (all that it is to have)."""
-        other = self.replaced(random_terms=read_random_terms(list(terms), self.terms, self.between_only))
-        return other.replaced(table=other._parameter_table(other.pattern, other.effects))
+        """Return the same model of the same scores with random slopes on these terms and on no others."""
+        model = self.replaced(random_terms=read_random_terms(list(terms), self.terms, self.between_only))
+        return model.replaced(table=model._parameter_table(model.pattern, model.effects))
 
     # --- what estimation works on ----------------------------------------------------------------------------
 
     @cached_property
     def recoding(self) -> Recoding:
-        """Between users' covariates and the whitened ones of the optimisers."""
+        """The change from the covariates that users write to uncorrelated ones of variance one, for the optimisers."""
         return Recoding.whitening(self.design.x)
 
     @cached_property
     def user_cells(self) -> Cells:
-        """Cells with users' covariates."""
+        """The observed scores as the likelihood takes them, with the covariates that users write."""
         prepared = self.prepared
         return Cells.from_tables(
             self.score_law, prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x,
@@ -235,86 +239,97 @@ class LatentSkillLaw(PanelModel):
 
     @cached_property
     def random_design(self) -> np.ndarray:
-        """Covariates of the random slopes about their means over the LLMs, (n, r)."""
+        """Covariates of the r random slopes minus their means over the LLMs, array (n, r)."""
         return self.random_covariates(self.design.x)
 
     def random_covariates(self, x: np.ndarray) -> np.ndarray:
-        """Those of LLMs with covariates x, (m, r)."""
+        """Return the covariates of the random slopes, array (m, r), of m LLMs with covariates x (m, p)."""
         where = [self.terms.index(term) for term in self.random_terms]
         return x[:, where] - self.centring_design[:, where].mean(axis=0)
 
     @cached_property
     def effects(self) -> tuple[RandomEffects, ...]:
-        """Random effects beyond the efficiency of families: tuple of ``components.levels.RandomEffects``."""
+        """Random effects beside the families' effects on skills: tuple of ``components.levels.RandomEffects``."""
         k = self.pattern.n_skills
         slopes = [random_slopes(self.random_terms, self.random_design, k)] if self.random_terms else []
         return (*slopes, *([residual_skills()] if self.llm_effects else []))
 
     @property
     def has_free_axes(self) -> bool:
-        """Whether the form merely chooses axes: all laws of the model can be had in it by rotating skills."""
-        return self.pattern.reachable and all(one.correlated for one in self.effects)
+        """Whether the form only chooses the axes of the skills.
+
+        Then every law of the model with all loadings free can be written in this form, by rotating the skills.
+        """
+        return self.pattern.reachable and all(effect.correlated for effect in self.effects)
 
     @cached_property
     def internal_cells(self) -> Cells:
-        """Cells with whitened covariates."""
+        """The observed scores as the likelihood takes them, with the covariates of the optimisers."""
         return self.user_cells.with_design(self.recoding.design(self.design.x))
 
     @cached_property
     def chance(self) -> np.ndarray:
-        """Guessing levels, array (J,)."""
+        """Scores that guessing reaches on each benchmark, array (J,)."""
         return self.panel.chance.to_numpy(dtype=float)
 
     @cached_property
     def penalty(self) -> Penalty:
+        """The penalties as a function of the structural vector s for the covariates of the optimisers."""
         return self.penalty_on(self.table)
 
     def penalty_on(self, table: ParameterTable) -> Penalty:
-        """The penalty on the free asymptotes of a parameter table of this model."""
+        """Return the penalties for another parameter table of this model, such as that of a search over starts."""
         return self._penalty(table, np.eye(len(self.terms)))
 
     @cached_property
     def space(self) -> ParameterSpace:
+        """The unconstrained vectors u (P,) over which optimisers maximise."""
         return ParameterSpace(self.table)
 
     @property
     def objective(self) -> Objective:
-        """The penalised log-likelihood in the optimiser's coordinates."""
+        """The penalised log-likelihood as a function of the optimiser's vector u."""
         return Objective(self.space, self.internal_cells, self.penalty)
 
     @cached_property
     def search_form(self) -> tuple[Pattern, ParameterSpace]:
         """Pattern and parameter space of the search over starts, without the random effects that it leaves out.
 
-        For just-identified models that is the form without coordinates.
+        If the model's form only chooses the axes of the skills, the search leaves axes open: all loadings are free and
+        the families' effects have the identity covariance.
         """
         pattern = unrotated(self.skills, len(self.benchmarks)) if self.pattern.reachable else self.pattern
-        return pattern, ParameterSpace(self._parameter_table(pattern, [one for one in self.effects if one.in_search]))
+        searched = [effect for effect in self.effects if effect.in_search]
+        return pattern, ParameterSpace(self._parameter_table(pattern, searched))
 
     @cached_property
     def natural_penalty(self) -> Penalty:
-        """The penalties as a function of the natural s, with slopes of the user's covariates."""
+        """The penalties as a function of the structural vector s for the covariates that users write."""
         return self._penalty(self.table, np.atleast_2d(np.cov(self.design.x.T, bias=True)))
 
     def _penalty(self, table: ParameterTable, design_cov: np.ndarray) -> Penalty:
-        parts: list[Any] = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
-        if any(one.steadies_precision for one in self.effects):
+        """Return the sum of the model's penalties; ``design_cov`` (p, p) is the covariance of the covariates."""
+        penalties: list[Any] = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
+        if any(effect.steadies_precision for effect in self.effects):
             where, law = table.layout.index("precision"), self.score_law
-            parts.append(PrecisionPenalty(where[table.free[where]], law.precision_centre, law.precision_sd))
+            penalties.append(PrecisionPenalty(where[table.free[where]], law.precision_centre, law.precision_sd))
         if self.avoid_zero_sd:
-            parts.append(self._spread_penalty(table.layout))
+            penalties.append(self._spread_penalty(table.layout))
         if self.shrink_effects is not None or self.shrink_slopes is not None:
-            parts.append(Shrinkage(table.layout, design_cov, self.shrink_effects, self.shrink_slopes))
-        return Penalty(tuple(parts))
+            penalties.append(Shrinkage(table.layout, design_cov, self.shrink_effects, self.shrink_slopes))
+        return Penalty(tuple(penalties))
 
     def _spread_penalty(self, layout: Layout) -> SpreadPenalty:
-        blocks = [(layout.index(one.block), one.spreads) for one in self.effects if one.block in layout.slices]
+        """Return the penalty that keeps standard deviations of random effects away from zero."""
+        effects = [effect for effect in self.effects if effect.block in layout.slices]
+        blocks = [(layout.index(effect.block), effect.spreads) for effect in effects]
         where, rates = ([pair[side].ravel() for pair in blocks] for side in (0, 1))
         return SpreadPenalty(np.concatenate([*where, np.zeros(0, dtype=int)]), np.concatenate([*rates, np.zeros(0)]))
 
     def _parameter_table(self, pattern: Pattern, effects: Sequence[RandomEffects]) -> ParameterTable:
+        """Return the table of parameters under a pattern of loadings and with some of the random effects."""
         n_link, k = len(LINK) if self.link == "monotone" else 0, pattern.n_skills
-        scales = tuple(one.scale_block for one in effects)
+        scales = tuple(effect.scale_block for effect in effects)
         shapes = tuple((block.name, block.shape(k)) for block in scales)
         layout = Layout(len(self.benchmarks), k, len(self.terms), n_link, shapes)
         fixed = np.full(layout.size, np.nan)
@@ -331,6 +346,7 @@ class LatentSkillLaw(PanelModel):
     # --- checks ----------------------------------------------------------------------------------------------
 
     def _check_scores(self) -> None:
+        """Refuse benchmarks without a score, or with one and the same score for all LLMs."""
         seen = self.prepared.n_observed
         empty = [name for name, count in zip(self.benchmarks, seen, strict=True) if count == 0]
         if empty:

@@ -1,4 +1,4 @@
-"""Tables of LLMs to be predicted, read the same way for every kind of model."""
+"""Reading a table of LLMs that are to be predicted, in the same way for every kind of model."""
 
 
 from __future__ import annotations
@@ -29,20 +29,24 @@ class ModelOfLLMs(Protocol):
 def read_new_llms(
     model: ModelOfLLMs, data: Any, families: bool = True
 ) -> tuple[pd.Index, list[str] | None, np.ndarray]:
-    """Return names, families and covariates of the LLMs of a further table.
+    """Return names, families and covariates of the LLMs of a table that the model was not fitted to.
 
     Parameters
     ----------
     model : LatentSkillModel, SlothModel, BenchmarkLaws or ComponentLaws
+        Its panel says which columns hold names and families, its design how covariates are computed.
     data : table
+        A row for each LLM.
     families : bool
-        Whether the family column is read; it must then be there.
+        Whether families are read; the table must then have the family column.
 
     Returns
     -------
     index : Index (n,)
+        Names of the LLMs; 0, 1, ... where the table has none.
     families : list of str, or None where they are not read
     x : array (n, p)
+        Covariates.
 
     Raises
     ------

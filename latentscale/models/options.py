@@ -30,21 +30,21 @@ from ..errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """Values that an option may have. This one is of values that are checked where they are read.
+    """The values that an option may have. This class itself accepts all; their checks come where they are used.
 
     Attributes
     ----------
     optional : bool
-        Whether None is one of them.
+        Whether None is one of the values.
     plain : type
-        Of a value that stands in a text, as on the command line.
+        The type that a value is read as where it is given in a text, as on the command line.
     """
 
     optional: bool = False
     plain: ClassVar[type] = str
 
     def check(self, name: str, value: Any) -> Any:
-        """Return a value as it is kept, or raise a DataError if it is not one of these."""
+        """Return a value in the form that a model keeps, or raise a DataError if the option may not have it."""
         return None if value is None and self.optional else self._checked(name, value)
 
     def _checked(self, name: str, value: Any) -> Any:
@@ -149,29 +149,30 @@ class Text(Domain):
 
 @dataclass(frozen=True)
 class Words:
-    """What is said of an option.
+    """What summaries, reports and comparisons say of an option.
 
-    All but ``label`` and ``frees_less`` are texts, which are said where the option is active and not at its default and
-    may name attributes of the model (``"{model.link} link"``), or functions that return a text for every model, empty
-    where there is nothing to say.
+    All attributes but ``label`` and ``frees_less`` are texts or functions. A text is said where the option is active
+    and not at its default; it may name attributes of the model, as in ``"{model.link} link"``. A function takes the
+    model and returns the text, empty where there is nothing to say.
 
     Attributes
     ----------
     label : str
     row
-        The option's row in the head of a summary, labelled ``label``.
+        The row of the option at the head of a summary, where it is labelled ``label``.
     note
-        Numbered sentence beneath a summary.
+        A numbered sentence beneath a summary.
     sentence
-        Sentence in a report's description of the model.
+        A sentence in a report's description of the model.
     penalty
-        Sentence among the remarks with which a report begins, if the option penalises parameters.
+        A sentence among the remarks with which a report begins, if the option penalises parameters.
     penalised
-        What it penalises, in a few words.
+        What the option penalises, in a few words.
     frees_less : bool
-        Whether the penalty is so strong that criteria which count parameters whole are too large.
+        Whether the penalty holds parameters so tightly that AIC and BIC, which count each of them as one free
+        parameter, come out too large.
     short
-        Description that tells a fit from others in a table, such as ``"monotone link"``.
+        A description that tells a fit from others in a table, such as ``"monotone link"``.
     """
 
     label: str = ""
@@ -191,14 +192,15 @@ class Command:
     Attributes
     ----------
     help : str
+        What the help says of it.
     flag : str
-        Its name there without the dashes, where that is another.
+        Its name on the command line without the dashes, if that is not the name of the option.
     default : object
-        Its default there, where that is another.
+        Its default on the command line, if that is not the default of the option.
     shown : str
-        The default in words, where the value says little.
+        The default in words for the help, where the value itself says little.
     least : int, optional
-        Smallest value there, of a number.
+        The smallest number that the command line accepts.
     """
 
     help: str
@@ -216,22 +218,25 @@ class Option:
     ----------
     name : str
     domain : Domain
+        The values that it may have.
     default : object
     kept_as : str
-        Attribute of the model that holds it, where that is not its name.
+        The attribute of the model that holds the option, if it is not called by its name.
     in_files_since : int
-        First format of saved fits of which every file has the option; an older file that lacks it means its default.
+        The first format of saved fits in which every file has the option. Where an older file lacks it, the fit was
+        made with the default.
     recorded : bool
-        Of an option of a fit, whether the results keep it: not what changes no number, or is kept elsewhere.
+        Whether the results keep this option of a fit. Options that change no number, or that are kept elsewhere, are
+        not recorded.
     always_told : bool
-        Whether the call in a report names it at its default, too.
+        Whether the call in a report names the option even at its default.
     untested : str
-        Why fits that differ in it cannot be tested against each other; empty where they can.
+        Why fits that differ in the option cannot be tested against each other; empty where they can.
     active : callable
-        Of the model, whether the option changes anything in it.
+        Takes the model and says whether the option changes anything in it.
     words : Words
     command : Command or None
-        None where the command line does not have it.
+        How it is asked for on the command line; None if it cannot be.
     """
 
     name: str
@@ -274,18 +279,18 @@ def checked_options(options: Iterable[Option], given: Mapping[str, Any]) -> dict
 
 
 def recorded_options(options: Iterable[Option], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the checked values that results keep."""
-    return {one.name: values[one.name] for one in options if one.recorded}
+    """Return those of the checked values that results keep, by name."""
+    return {option.name: values[option.name] for option in options if option.recorded}
 
 
 def keep_options(model: Any, values: Mapping[str, Any]) -> None:
-    """Set the attributes of a model under construction that are options as they were given."""
-    vars(model).update({one.name: values[one.name] for one in model.OPTIONS if not one.kept_as})
+    """Set those options as attributes of a model under construction that it keeps as they were given."""
+    vars(model).update({option.name: values[option.name] for option in model.OPTIONS if not option.kept_as})
 
 
 def given_options(model: Any) -> dict[str, Any]:
     """Return the options of a model as its constructor takes them: ``type(model)(panel, **given_options(model))``."""
-    return {one.name: one.domain.given(one.domain.saved(one.kept(model))) for one in model.OPTIONS}
+    return {option.name: option.domain.given(option.domain.saved(option.kept(model))) for option in model.OPTIONS}
 
 
 # --- saved fits ------------------------------------------------------------------------------------------------------
@@ -293,19 +298,21 @@ def given_options(model: Any) -> dict[str, Any]:
 
 def saved_options(model: Any) -> dict[str, Any]:
     """Return the options of a model in a form that JSON can hold."""
-    return {one.name: one.domain.saved(one.kept(model)) for one in model.OPTIONS}
+    return {option.name: option.domain.saved(option.kept(model)) for option in model.OPTIONS}
 
 
 def read_options(options: Iterable[Option], saved: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """Return saved options as the constructor takes them; those that came after the file have their defaults.
+    """Return saved options as the constructor takes them.
+
+    Options that were introduced after the file was written are left out, so that they have their defaults.
 
     Parameters
     ----------
     options : iterable of Option
     saved : mapping
-        Of ``saved_options``.
+        What ``saved_options`` returned.
     version : int
-        Format of the file.
+        The format of the file.
 
     Raises
     ------
@@ -313,30 +320,32 @@ def read_options(options: Iterable[Option], saved: Mapping[str, Any], version: i
         If an option is missing that every file of this format has, or one is unknown.
     """
     options = tuple(options)
-    unknown = [name for name in saved if name not in {one.name for one in options}]
+    unknown = [name for name in saved if name not in {option.name for option in options}]
     if unknown:
         raise DataError(f"its model has options that this version of latentscale does not know: {', '.join(unknown)}")
-    missing = [one.name for one in options if one.name not in saved and version >= one.in_files_since]
+    missing = [option.name for option in options if option.name not in saved and version >= option.in_files_since]
     if missing:
         raise DataError(f"its model lacks the options {', '.join(missing)}")
-    return {one.name: one.domain.given(saved[one.name]) for one in options if one.name in saved}
+    return {option.name: option.domain.given(saved[option.name]) for option in options if option.name in saved}
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
 def told_options(options: Iterable[Option], kept: Mapping[str, Any]) -> dict[str, str]:
-    """Return Python source of the options that a call needs: those that are always told, and those off their default.
+    """Return the options that a call needs as Python source, by name.
+
+    They are those that are always told, and those that are not at their defaults.
 
     Parameters
     ----------
     options : iterable of Option
     kept : mapping
-        What is kept of them, by name; options that it lacks are left out.
+        The values that are kept, by name of the option; options that it lacks are left out.
     """
-    present = [one for one in options if one.recorded and one.name in kept]
-    told = [one for one in present if one.always_told or one.is_changed(kept[one.name])]
-    return {one.name: one.domain.source(kept[one.name]) for one in told}
+    present = [option for option in options if option.recorded and option.name in kept]
+    told = [option for option in present if option.always_told or option.is_changed(kept[option.name])]
+    return {option.name: option.domain.source(kept[option.name]) for option in told}
 
 
 def said_of(model: Any, what: str) -> list[str]:
@@ -346,8 +355,9 @@ def said_of(model: Any, what: str) -> list[str]:
 
 def differing_options(first: Any, second: Any) -> list[Option]:
     """Return the options in which two models of one class differ, as far as they are active in either."""
-    return [one for one in first.OPTIONS if _active_value(one, first) != _active_value(one, second)]
+    return [option for option in first.OPTIONS if _active_value(option, first) != _active_value(option, second)]
 
 
 def _active_value(option: Option, model: Any) -> Any:
+    """Return the value of an option as it is saved, or None where it changes nothing in the model."""
     return option.domain.saved(option.kept(model)) if option.active(model) else None

@@ -1,8 +1,13 @@
-"""Copies of a model with other scores: simulated ones, or those of families drawn with replacement.
+"""Copies of a model with other scores: simulated scores, or those of families drawn with replacement.
 
-A copy keeps what a refit to the whole table would change in meaning: the coding of the formula (the knots of a
-spline, the mean of a centred column), the mean from which random slopes count, the pivots of an echelon form, and
-the whitened covariates, so that a coordinate of the optimisers is the same quantity in the copy and in the original.
+A replicate of the bootstrap is a copy of the model with such scores. Its parameters must be the same quantities as
+those of the original. A model that is made anew from the new table would change their meaning, since some of what it
+computes depends on the table. The copy therefore keeps from the original:
+
+- the coding of the formula, such as the knots of a spline or the mean of a centred column;
+- the means that random slopes subtract from covariates;
+- the pivots of an echelon form;
+- the covariates of the optimisers, so that a coordinate of u is the same quantity in both.
 """
 
 
@@ -31,7 +36,7 @@ LawType = TypeVar("LawType", bound="LatentSkillLaw")
 
 
 def with_scores(model: LawType, y: np.ndarray) -> LawType:
-    """The same model on other scores of its LLMs.
+    """Return the same model with other scores of its LLMs.
 
     Parameters
     ----------
@@ -71,7 +76,7 @@ def with_scores(model: LawType, y: np.ndarray) -> LawType:
 
 
 def parametric_replicate(model: LawType, params: Any, seed: int | np.random.SeedSequence) -> LawType:
-    """The same model on scores simulated from it, with the design and the missing cells of the original.
+    """Return the same model with scores simulated from it, for the same covariates and the same missing cells.
 
     Parameters
     ----------
@@ -93,16 +98,16 @@ def parametric_replicate(model: LawType, params: Any, seed: int | np.random.Seed
 
 
 def resampled(model: LawType, families: np.ndarray) -> LawType:
-    """The same model on the LLMs of some of its families, each family as often as it is named.
+    """Return the same model on the LLMs of some of its families, each family as often as it is drawn.
 
-    A family that is named twice counts as two independent ones, of which the second is called ``qwen2 (2)``. Scores
-    stay as the boundary policy has made them in the original.
+    A family that is drawn twice counts as two independent families, of which the second is called ``qwen2 (2)``.
+    Scores stay as the boundary policy has made them in the original.
 
     Parameters
     ----------
     model : LatentSkillLaw
-    families : int array (L*,)
-        Codes of families, positions in ``model.families``.
+    families : int array (number of draws,)
+        The drawn families, as positions in ``model.families``.
 
     Returns
     -------
@@ -113,7 +118,7 @@ def resampled(model: LawType, families: np.ndarray) -> LawType:
     DataError
         If a code is unknown, or among these families a benchmark has no two different scores.
     IdentificationError
-        If these families are no more than the skills, or cannot tell the slopes, or random slopes, apart.
+        If there are no more different families than skills, or the drawn LLMs do not identify slopes or random slopes.
     """
     codes = np.asarray(families)
     whole = codes.ndim == 1 and len(codes) > 0 and codes.dtype.kind in "iu"
@@ -137,17 +142,28 @@ def resampled(model: LawType, families: np.ndarray) -> LawType:
 
 
 def _panel_like(panel: BenchmarkPanel, table: pd.DataFrame) -> BenchmarkPanel:
-    """A panel of another table, with the same options and rounding units."""
+    """Return a panel of another table, with the same options and rounding units."""
     return BenchmarkPanel(table, **panel.options)
 
 
 def _resampled_panel(model: LatentSkillLaw, codes: np.ndarray, rows: np.ndarray, draws: np.ndarray) -> BenchmarkPanel:
-    """Raw scores and columns of the rows, with names that tell repeated draws apart."""
+    """Return the panel of the drawn LLMs, with names that tell repeated draws apart.
+
+    Parameters
+    ----------
+    model : LatentSkillLaw
+    codes : int array (number of draws,)
+        The drawn families.
+    rows : int array (m,)
+        The LLMs of all draws, as positions among those in the likelihood.
+    draws : int array (m,)
+        The draw that each of these LLMs belongs to.
+    """
     panel = model.panel
     table = panel.to_frame()[model.rows.keep].iloc[rows].reset_index(drop=True)
     if isinstance(panel.family, str):
         column, names = panel.family, model.families[codes]
-    else:  # several columns make the name, of which a true/false one cannot carry a number
+    else:  # several columns make the name of a family; a number cannot be added to a column that is true or false
         plain = [name for name in panel.family if not pd.api.types.is_bool_dtype(table[name].dtype)]
         column = (plain or list(panel.family))[0]
         names = table[column].iloc[np.searchsorted(draws, np.arange(len(codes)))].astype(str)
@@ -157,23 +173,23 @@ def _resampled_panel(model: LatentSkillLaw, codes: np.ndarray, rows: np.ndarray,
 
 
 def _told_apart(keys: Iterable[Any], names: Iterable[str]) -> list[str]:
-    """Names of which those of a repeated key carry a number: ``qwen2``, ``qwen2 (2)``."""
+    """Return names in which those of a repeated key have a number added: ``qwen2``, ``qwen2 (2)``."""
     names = list(names)
-    taken, out = set(names), []
+    taken, numbered = set(names), []
     used: dict[Any, int] = {}
     for key, name in zip(keys, names, strict=True):
         number = used[key] + 1 if key in used else 1
         while number > 1 and f"{name} ({number})" in taken:
             number += 1
         used[key] = number
-        out.append(name if number == 1 else f"{name} ({number})")
-    return out
+        numbered.append(name if number == 1 else f"{name} ({number})")
+    return numbered
 
 
 def _between_only(model: LatentSkillLaw, codes: np.ndarray, x: np.ndarray, draws: np.ndarray) -> tuple[str, ...]:
-    """Terms constant within every drawn family; families that say nothing of some slope are refused.
+    """Return the terms that are constant within every drawn family, or refuse families that do not identify a slope.
 
-    A refit would leave such a slope where it starts, and its spread over replicates would come out too small.
+    A refit would leave such a slope at its starting value, and its spread over replicates would come out too small.
     """
     if len(np.unique(codes)) <= model.pattern.n_skills:
         raise IdentificationError(f"{len(np.unique(codes))} different families for {model.pattern.n_skills} skills.")

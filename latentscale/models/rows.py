@@ -1,4 +1,4 @@
-"""Which LLMs of a panel a model is fitted to, and what every model says of them."""
+"""Which LLMs of a panel a model is fitted to, and what all models of a panel have in common."""
 
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """Which LLMs of a panel enter the likelihood or the loss.
+    """Which of the N LLMs of a panel enter the likelihood or the loss, and why the others do not.
 
     Attributes
     ----------
     keep : bool array (N,)
+        True for the LLMs that enter.
     no_covariate, no_score : tuples of str
-        LLMs dropped for a missing covariate, and for having no score at all.
+        Names of the LLMs that are left out because a covariate is missing, and because they have no score at all.
     """
 
     keep: np.ndarray
@@ -35,7 +36,10 @@ class Rows:
 
 
 class PanelModel:
-    """Labels of a model of a panel, and its copies; reads ``panel``, ``design``, ``rows`` and ``families``."""
+    """What every model of a panel offers: the labels of its data, and copies of it with changed attributes.
+
+    A subclass sets ``panel``, ``design``, ``rows`` and ``families``, from which the labels are read.
+    """
 
     panel: BenchmarkPanel
     scaling: str
@@ -44,41 +48,41 @@ class PanelModel:
     families: np.ndarray
 
     KEPT_BY_COPIES: ClassVar[tuple[str, ...]] = ()
-    """Names of cached properties that a copy takes over although they would be computed otherwise for it."""
+    """Names of cached properties that a copy takes from the original, where its own data would give others."""
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Options are attributes too, set from their description (``latentscale.models.options.keep_options``)."""
+            """Options are attributes too, which ``latentscale.models.options.keep_options`` sets."""
 
     def replaced(self, **changes: Any) -> Self:
-        """A copy of the model with some attributes changed, the only way in which models are changed.
+        """Return a copy of the model with some attributes changed; nothing else ever changes a model.
 
-        What was computed from attributes is computed anew when it is asked for, but for ``KEPT_BY_COPIES``.
+        Cached properties are computed anew for the copy when they are asked for, except those in ``KEPT_BY_COPIES``.
         """
-        other = copy.copy(self)
+        changed = copy.copy(self)
         for name in dir(type(self)):
             if isinstance(getattr(type(self), name), cached_property):
-                other.__dict__.pop(name, None)
-        other.__dict__.update({name: getattr(self, name) for name in self.KEPT_BY_COPIES}, **changes)
-        return other
+                changed.__dict__.pop(name, None)
+        changed.__dict__.update({name: getattr(self, name) for name in self.KEPT_BY_COPIES}, **changes)
+        return changed
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
-        """Benchmark names, tuple (J,)."""
+        """Names of the benchmarks, tuple of J str."""
         return self.panel.benchmarks
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the covariates x, tuple (p,)."""
+        """Names of the covariates x, tuple of p str."""
         return self.design.terms
 
     @property
     def llms(self) -> pd.Index:
-        """Names of the LLMs that are fitted to, Index (n,)."""
+        """Names of the LLMs that the model is fitted to, Index (n,)."""
         return self.panel.llms[self.rows.keep]
 
     @property
     def n_families(self) -> int:
-        """Families among them."""
+        """Number of families of the LLMs that the model is fitted to."""
         return len(self.families)

@@ -17,16 +17,18 @@ from ..errors import DataError, IdentificationError
 def skill_design(
     scaling: str, family_covariates: str | None, table: pd.DataFrame, wanted: np.ndarray
 ) -> tuple[Design, tuple[str, ...]]:
-    """Design of the skills, and the terms in it that ``family_covariates`` brings.
+    """Return the covariates of the skills, and the names of those that come from ``family_covariates``.
 
     Parameters
     ----------
     scaling : str
+        Formula of the covariates.
     family_covariates : str or None
-        Formula of further terms, z, that are constant within families.
+        Formula of further covariates, which are constant within families.
     table : DataFrame
+        N LLMs with the columns that the formulas name.
     wanted : bool array (N,)
-        LLMs with a score.
+        True for LLMs with a score.
 
     Returns
     -------
@@ -35,38 +37,40 @@ def skill_design(
     Raises
     ------
     DataError, IdentificationError
-        As ``latentscale.components.scaling.build_design``; and if ``family_covariates`` brings no term beyond those of
-        ``scaling``.
+        Where ``latentscale.components.scaling.build_design`` raises them, and a DataError if ``family_covariates``
+        brings no term beyond those of ``scaling``.
     """
     if family_covariates is None:
         return build_design(scaling, table, wanted), ()
-    # each by itself first, so that errors speak of what the user wrote
-    first = build_design(scaling, table, wanted)
+    # each formula is built by itself first, so that errors quote what the user wrote
+    of_scaling = build_design(scaling, table, wanted)
     build_design(family_covariates, table, wanted)
     design = build_design(f"{scaling} + {family_covariates}", table, wanted)
-    terms = tuple(term for term in design.terms if term not in first.terms)
+    terms = tuple(term for term in design.terms if term not in of_scaling.terms)
     if not terms:
         raise DataError(f"The terms of family_covariates={family_covariates!r} are all in the scaling {scaling!r}.")
     return design, terms
 
 
 def check_family_terms(design: Design, terms: Sequence[str], families: np.ndarray, codes: np.ndarray) -> None:
-    """Refuse family covariates that vary within families, or leave nothing to families' effects.
+    """Refuse family covariates that vary within families, or that leave nothing to families' effects.
 
     Parameters
     ----------
     design : Design
     terms : tuple of str
-        Those that must be constant within families.
+        The terms that must be constant within families.
     families : array (L,)
+        Names of the families.
     codes : int array (n,)
-        Family of each LLM in the design.
+        Family of each LLM in the design, as a position in ``families``.
 
     Raises
     ------
     DataError
-        Names the families in which a term varies.
+        If a term varies within families; the message names them.
     IdentificationError
+        If there are so many terms that they and the intercepts could account for all families' effects.
     """
     where = [design.terms.index(term) for term in terms]
     constant = within_family_constants(design.x[:, where], terms, codes)
@@ -74,13 +78,13 @@ def check_family_terms(design: Design, terms: Sequence[str], families: np.ndarra
         if term in constant:
             continue
         x = design.x[:, column]
-        found = [name for code, name in enumerate(families) if np.ptp(x[codes == code]) > 1e-10 * np.abs(x).max()]
+        mixed = [name for code, name in enumerate(families) if np.ptp(x[codes == code]) > 1e-10 * np.abs(x).max()]
         raise DataError(
-            f"The family covariate {term!r} varies within {len(found)} families ({', '.join(map(str, found[:5]))}"
-            f"{', ...' if len(found) > 5 else ''}): families are what it is to tell apart. Mend the table, divide the "
+            f"The family covariate {term!r} varies within {len(mixed)} families ({', '.join(map(str, mixed[:5]))}"
+            f"{', ...' if len(mixed) > 5 else ''}): families are what it is to tell apart. Mend the table, divide the "
             "families, or put the term into scaling."
         )
-    if len(families) <= len(terms) + 1:  # the intercepts say what all families have in common
+    if len(families) <= len(terms) + 1:  # one more, as the intercepts account for what families have in common
         raise IdentificationError(
             f"{len(terms)} family covariates and the intercepts say all that {len(families)} families' effects could: "
             "nothing is left to tell how families vary. Take fewer."
@@ -88,17 +92,25 @@ def check_family_terms(design: Design, terms: Sequence[str], families: np.ndarra
 
 
 def read_random_terms(wanted: Any, terms: Sequence[str], between_only: Sequence[str]) -> tuple[str, ...]:
-    """Terms whose slopes vary between families.
+    """Return the terms whose slopes vary between families.
 
     Parameters
     ----------
     wanted : str, sequence of str, bool or None
+        What the user asks for: names of terms, True for all terms that vary within a family, False or None for none.
     terms, between_only : tuples of str
-        Those of the design, and those of them that are constant within families.
+        The terms of the design, and those among them that are constant within every family.
 
     Returns
     -------
     tuple of str
+
+    Raises
+    ------
+    DataError
+        If a name is not that of a term.
+    IdentificationError
+        If a term is constant within every family, so that its slope cannot be told from the families' effects.
     """
     varying = [term for term in terms if term not in between_only]
     if wanted is None or wanted is False:
