@@ -1,12 +1,14 @@
-"""Monte Carlo EM: an E-step on adapted draws, an M-step by a quasi-Newton method on frozen ones.
+"""Monte Carlo EM: maximisation of the log-likelihood by repeated maximisation of an expected one.
 
-The E-step holds the posterior weights of the draws; the M-step maximises Q, the expected complete-data
-log-likelihood. EM's steps shrink by the fraction of missing information, which near the optimum Louis (1982)
-undoes: with I_c the complete-data information and V the inverse of the observed one, the step V I_c (EM step)
-is Newton's. It stops where direct maximisation does, on the distance to the optimum in standard errors.
+The E-step adapts draws of the families' effects to their posterior at the current parameters and computes the draws'
+weights. The M-step keeps draws and weights as they are and maximises Q, the expected complete-data log-likelihood, by
+a quasi-Newton method. EM alone is slow: its step is too short by the fraction of information that is missing. Near the
+maximum this is undone after Louis (1982): with I_c the complete-data information and V the inverse of the observed
+information, V I_c times the step of EM is Newton's step. The algorithm stops where the other drivers do, by the
+distance to the maximum in standard errors.
 
-EM's fixed point is a zero of the score at draws held still, whose Monte Carlo error is larger than that of the
-direct driver's on moving draws; both fall as draws are added.
+It converges to a zero of the gradient at draws that are held still. The Monte Carlo error of that point is larger than
+with draws that move with the parameters, as the driver ``polish_nodes`` has them; both errors fall as draws are added.
 """
 
 
@@ -23,7 +25,8 @@ from ..numerics.linalg import symmetrise
 from .ascent import REFUSED, scale_from, scaled_ascent
 from .polish import Maximum, informed, wants_more_draws
 
-ACCELERATE_WITHIN = 1.0  # standard errors from the optimum, where the quadratic picture holds
+# standard errors from the maximum: within them the log-likelihood is about quadratic, and steps of EM are lengthened
+ACCELERATE_WITHIN = 1.0
 
 
 def mcem(
@@ -34,7 +37,7 @@ def mcem(
     report: Callable[..., None],
     max_rounds: int = 500,
 ) -> Maximum:
-    """Monte Carlo EM from u until the optimum is within ``tolerance`` standard errors.
+    """Maximise by Monte Carlo EM from u until the maximum is within ``tolerance`` standard errors.
 
     Parameters
     ----------
@@ -42,9 +45,10 @@ def mcem(
     rule : Rule
         Monte Carlo or quadrature.
     u : array (P,)
+        The starting point.
     tolerance : float
     report : callable
-        Called with (cycle, log-likelihood, distance, u) each cycle.
+        Called in each cycle with its number, the log-likelihood, the distance to the maximum and u.
 
     Returns
     -------
@@ -67,11 +71,11 @@ def mcem(
             break
         complete = -symmetrise(objective.frozen(u, nodes, 2, evaluation.posterior).hessian)
         goal = 0.1 * min(tolerance, 1.0) / np.sqrt(len(u))
-        moved, count = _maximise_q(objective, u, nodes, evaluation.posterior, scale_from(complete), goal)
+        after_em, count = _maximise_q(objective, u, nodes, evaluation.posterior, scale_from(complete), goal)
         passes += count + 2
         if decrement < ACCELERATE_WITHIN and decrement < best:
-            moved = u + np.linalg.solve(information, complete @ (moved - u))
-        u, best = moved, min(best, decrement) if np.isfinite(decrement) else best
+            after_em = u + np.linalg.solve(information, complete @ (after_em - u))
+        u, best = after_em, min(best, decrement) if np.isfinite(decrement) else best
     return Maximum(
         u, evaluation.value, evaluation.loglike, evaluation.gradient, information, decrement,
         cycle, passes, bool(decrement < tolerance), rule,
@@ -81,12 +85,12 @@ def mcem(
 def _maximise_q(
     objective: Objective, u: np.ndarray, nodes: Nodes, posterior: np.ndarray, scale: np.ndarray, goal: float
 ) -> tuple[np.ndarray, int]:
-    """M-step: BFGS on Q in the metric of the complete-data information."""
+    """Return the maximum of Q, which is the M-step, by BFGS in the metric of the complete-data information."""
 
     def minus_q(point: np.ndarray) -> tuple[float, np.ndarray]:
-        at = objective.frozen(point, nodes, 1, posterior)
-        if not np.isfinite(at.value):
+        evaluation = objective.frozen(point, nodes, 1, posterior)
+        if not np.isfinite(evaluation.value):
             return REFUSED, np.zeros_like(point)
-        return -at.value, -at.gradient
+        return -evaluation.value, -evaluation.gradient
 
     return scaled_ascent(minus_q, u, scale, goal, 50)

@@ -1,7 +1,9 @@
-"""Drivers that end a fit: maximisation to the accuracy of the rule, from the best ends of the search.
+"""Algorithms that finish a fit: they maximise accurately from the best points that the search over starts has found.
 
-Distances are measured in standard errors: with V the inverse information, g' V g is the squared length of a
-Newton step in units of the estimates' standard errors. It is what every driver stops on.
+Each such algorithm is called a driver. They differ in how families' effects are integrated out and in whether they
+compute the information. All stop by the same rule. With g the gradient and V the inverse of the information,
+sqrt(g' V g) is the length of a Newton step in standard errors of the estimates, so about the distance to the maximum;
+a driver stops when it is below ``tolerance``.
 """
 
 
@@ -32,33 +34,37 @@ from .ascent import (
     settled_ascent,
 )
 
-_NEWTON_WITHIN = 1e-2  # standard errors: steps further away must gain
-_NEARER = 0.2  # of the distance that a step must leave at most, for the next to be taken with the same information
-_LAST_DIGITS = 1e-6  # standard errors
-_SAME_MODES = 1e-2  # log-likelihood units
-_STEPS = (1e-3, 1e-4, 1e-5)  # of differences of Laplace's gradient, relative
+_NEWTON_WITHIN = 1e-2  # standard errors from the maximum; further away a Newton step must raise the log-likelihood
+_NEARER = 0.2  # a step with an older information must shorten the distance to this fraction, or a new one is computed
+_LAST_DIGITS = 1e-6  # standard errors from the maximum, where a driver stops if the information is cheap
+_SAME_MODES = 1e-2  # log-likelihood units by which values at modes searched afresh and at carried modes may differ
+_STEPS = (1e-3, 1e-4, 1e-5)  # relative step sizes of differences of the gradient, tried one after another
 
 
 @dataclass(frozen=True)
 class Maximum:
-    """Where a driver stopped.
+    """The point at which a driver stopped, and what it knows of the log-likelihood there.
 
     Attributes
     ----------
     u : array (P,)
+        The point in the coordinates of the optimiser.
     value, loglike : float
-        Penalised log-likelihood and the plain one.
+        The log-likelihood with its penalties, and without them.
     gradient : array (P,)
+        Of ``value`` in u.
     information : array (P, P)
-        Minus the Hessian of the penalised log-likelihood in u.
+        Minus the Hessian of ``value`` in u; NaN if the driver does without it.
     decrement : float
-        sqrt(g' V g), the distance to the optimum in standard errors; NaN where the information is not
-        positive definite.
-    rounds, evaluations : int
-        Adaptations of the nodes; passes over the data.
+        Distance sqrt(g' V g) to the maximum in standard errors; NaN where the information is not positive definite.
+    rounds : int
+        How often the driver began anew with other nodes, another information or another metric.
+    evaluations : int
+        Passes over the data.
     converged : bool
+        Whether the distance is below the tolerance.
     rule : Rule
-        With the number of draws that was needed.
+        The rule of integration, with the number of draws that the fit needed.
     """
 
     u: np.ndarray
@@ -74,11 +80,12 @@ class Maximum:
 
 
 def laplace_information(objective: Objective, u: np.ndarray, modes: Modes) -> np.ndarray:
-    """Minus the Hessian of the Laplace objective in u; NaN where there is none.
+    """Return minus the Hessian of the Laplace objective in u, array (P, P), with NaN where there is none.
 
-    Where there are effects of units within families, or a family's curvature at its mode is not positive definite, by
-    fourth-order differences of the exact gradient. Steps shrink where there is no Laplace approximation a step away
-    from u, as a family's posterior is about to have two modes there.
+    It is computed exactly if families are the only units with effects. If there are effects of units within families,
+    or a family's curvature at its mode is not positive definite, it comes from fourth-order differences of the exact
+    gradient. Close to a point where a family's posterior begins to have two modes there may be no Laplace approximation
+    a step away from u; smaller steps are then tried.
     """
     if len(levels_in(objective.space.layout)) == 1:
         hessian = objective.laplace_hessian(u, modes)
@@ -87,8 +94,8 @@ def laplace_information(objective: Objective, u: np.ndarray, modes: Modes) -> np
     nowhere = np.full(len(u), np.nan)
 
     def gradient(point: np.ndarray) -> np.ndarray:
-        found = objective.laplace(point, modes)[0].gradient
-        return nowhere if found is None else found
+        slope = objective.laplace(point, modes)[0].gradient
+        return nowhere if slope is None else slope
 
     for size in _STEPS:
         hessian = jacobian(gradient, u, size * np.maximum(1.0, np.abs(u)))
@@ -100,12 +107,12 @@ def laplace_information(objective: Objective, u: np.ndarray, modes: Modes) -> np
 def polish_laplace(
     objective: Objective, rule: Rule, u: np.ndarray, tolerance: float, report: Callable[..., None], max_rounds: int = 12
 ) -> Maximum:
-    """Maximise the Laplace objective: Newton's steps where they gain, else BFGS scaled by its own information.
+    """Maximise the Laplace objective by Newton's steps where they succeed, and else by BFGS scaled by the information.
 
-    Close to the optimum a line search compares values that differ by less than their rounding; the Newton step,
-    whose information is exact here, needs no such comparison.
+    Close to the maximum the values that a line search compares differ by less than their rounding errors. A Newton step
+    needs no such comparison, and the information is exact here.
     """
-    # an information by differences costs hundreds of passes, one more round to the last digits does not otherwise
+    # by differences an information costs hundreds of passes; where it is cheap, one more round gives the last digits
     costly = len(levels_in(objective.space.layout)) > 1
     goal = tolerance if costly else min(tolerance, _LAST_DIGITS)
     near = 0.1 * tolerance if costly else max(0.1 * tolerance, _NEWTON_WITHIN)
@@ -125,34 +132,39 @@ def polish_laplace(
             break
         before = decrement
         if np.isfinite(decrement):
-            moved, passes = _newton(objective, u, evaluation, modes, information)
+            end, passes = _newton(objective, u, evaluation, modes, information)
             evaluations += passes
             if passes > 1:
-                u = moved
+                u = end
                 continue
         descent = LaplaceDescent(objective)
-        moved, _ = scaled_ascent(descent, u, scale_from(information), near, 200, objective.space)
+        end, _ = scaled_ascent(descent, u, scale_from(information), near, 200, objective.space)
         evaluations += descent.evaluations
-        if np.array_equal(moved, u):
+        if np.array_equal(end, u):
             break
-        u = moved
+        u = end
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
 
 
 def _newton(
     objective: Objective, u: np.ndarray, evaluation: Evaluation, modes: Modes, information: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Newton's steps with one information, as long as each comes much nearer: where they end, and passes (one if none).
+    """Take Newton's steps with one and the same information for as long as each comes much nearer to the maximum.
 
-    An information costs ten passes and more; near the optimum it hardly changes.
+    The information costs ten passes and more, and near the maximum it hardly changes.
+
+    Returns
+    -------
+    (array (P,), int)
+        Where the last successful step ends, and the passes over the data: one if no step succeeded.
     """
     factor, passes = cho_factor(information, lower=True), 0
     step = cho_solve(factor, evaluation.gradient)
     before = np.sqrt(evaluation.gradient @ step)
     while True:
         rescaled = rescaled_slopes_at(objective.space, u)
-        moved = u + step if rescaled is None else rescaled.u(u + rescaled.steps(step))
-        trial, trial_modes = objective.laplace(moved, modes)
+        proposal = u + step if rescaled is None else rescaled.u(u + rescaled.steps(step))
+        trial, trial_modes = objective.laplace(proposal, modes)
         passes += 1
         if trial.gradient is None or (before > _NEWTON_WITHIN and not trial.value > evaluation.value):
             return u, passes
@@ -160,7 +172,7 @@ def _newton(
         after = np.sqrt(max(trial.gradient @ next_step, 0.0))
         if not after < _NEARER * before:
             return u, passes
-        u, evaluation, modes, step, before = moved, trial, trial_modes, next_step, after
+        u, evaluation, modes, step, before = proposal, trial, trial_modes, next_step, after
 
 
 def settle_laplace(
@@ -168,36 +180,39 @@ def settle_laplace(
 ) -> Maximum:
     """Maximise the Laplace objective without its information, for fits whose standard errors nobody wants.
 
-    BFGS in the metric of the complete data, renewed until two rounds agree that the optimum is within ``tolerance``
-    by the curvature that BFGS has met on its way; that curvature is no judge of directions it never took. The value
-    must also be that of modes searched afresh: on its way a family may have been carried along in a lower mode.
+    Each round runs BFGS in the metric of the complete-data information at its start. It ends with the distance to the
+    maximum by the curvature that BFGS has built up; this curvature says nothing of directions that BFGS did not take.
+    Rounds end when that distance is within ``tolerance`` (but no less than 1e-3), or when a round does not move. The
+    value must also agree with that at modes searched afresh, because modes are otherwise followed from one point to the
+    next, and a family may have been carried along in a mode that is no longer its highest.
     """
-    evaluations, nothing = 0, np.full((len(u), len(u)), np.nan)
+    evaluations, no_information = 0, np.full((len(u), len(u)), np.nan)
     goal = max(tolerance, 1e-3)
     for rounds in range(1, max_rounds + 1):
         descent = LaplaceDescent(objective)
-        moved, _, distance = settled_ascent(descent, u, complete_metric(objective, u), 0.1 * goal, 500)
+        end, _, distance = settled_ascent(descent, u, complete_metric(objective, u), 0.1 * goal, 500)
         evaluations += descent.evaluations
-        still = rounds > 1 and np.array_equal(moved, u)
-        u = moved
+        unmoved = rounds > 1 and np.array_equal(end, u)
+        u = end
         report(rounds, np.nan, distance, u)
         evaluation, _ = objective.laplace(u)
         carried = not abs(evaluation.value + descent(u)[0]) < _SAME_MODES
-        if still or (distance < goal and not carried):
+        if unmoved or (distance < goal and not carried):
             break
     distance = np.nan if carried else distance
     _require_finite(evaluation)
-    return _maximum(u, evaluation, nothing, distance, rounds, evaluations, goal, rule)
+    return _maximum(u, evaluation, no_information, distance, rounds, evaluations, goal, rule)
 
 
 def polish_nodes(
     objective: Objective, rule: Rule, u: np.ndarray, tolerance: float, report: Callable[..., None], max_rounds: int = 12
 ) -> Maximum:
-    """Direct maximisation of the log-likelihood on nodes that move with u (``Objective.moving``).
+    """Maximise the log-likelihood on nodes that move with u (``Objective.moving``).
 
-    Each round takes the information at u (Louis, on the nodes adapted there) and unless the Newton step is
-    within ``tolerance`` climbs by BFGS in that metric. A Monte Carlo rule doubles its draws when at the optimum the
-    log-likelihood is less sure than ``rule.tolerance``, or when nothing gives a curvature.
+    Each round computes the information at u, by Louis's identity on the nodes adapted there, and stops if the Newton
+    step is within ``tolerance``. Otherwise it climbs by BFGS in the metric of this information. A Monte Carlo rule
+    doubles its draws when the information is not positive definite, or when at the maximum the standard error of the
+    log-likelihood is larger than ``rule.tolerance``.
     """
     evaluations, alpha = 0, None
     standard = rule.standard(objective.cells.n_families)
@@ -217,11 +232,11 @@ def polish_nodes(
         if decrement < tolerance:
             break
         ascent = MovingAscent(objective, standard, alpha)
-        moved, count = scaled_ascent(ascent, u, scale_from(information), 0.1 * tolerance, 200)
+        end, count = scaled_ascent(ascent, u, scale_from(information), 0.1 * tolerance, 200)
         evaluations += count
-        if np.array_equal(moved, u):
+        if np.array_equal(end, u):
             break
-        u = moved
+        u = end
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
 
 
@@ -234,10 +249,11 @@ def informed(
     information: np.ndarray,
     tolerance: float,
 ) -> tuple[np.ndarray, float]:
-    """Information and the distance to the optimum: of draws, as they give them on the way, at the end better ones.
+    """Return the information (P, P) that is to be used at u, and the distance to the maximum by it.
 
-    ``information`` is the rule's own. That of draws has an error that says little on the way to the optimum and much
-    in standard errors (``Rule.for_information``); where it is not even positive definite it is not used at all.
+    ``information`` is what the rule of integration gives at u. By Monte Carlo it has an error, which hardly matters on
+    the way to the maximum but would be seen in standard errors. Once the distance is below ``tolerance`` the
+    information of the better rule ``Rule.for_information`` therefore takes its place, if that is positive definite.
     """
     decrement = decrement_of(gradient, information)
     if rule.kind != "monte_carlo" or decrement >= tolerance:
@@ -248,7 +264,7 @@ def informed(
 
 
 def rule_information(objective: Objective, rule: Rule, u: np.ndarray, modes: Modes | None = None) -> np.ndarray:
-    """Minus the Hessian of the penalised log-likelihood in the coordinates of the objective's space: (P, P)."""
+    """Return minus the Hessian of the penalised log-likelihood in the objective's coordinates u, array (P, P)."""
     if rule.kind == "laplace":
         return laplace_information(objective, u, objective.modes(u) if modes is None else modes)
     start = None if modes is None else modes.alpha
@@ -257,7 +273,7 @@ def rule_information(objective: Objective, rule: Rule, u: np.ndarray, modes: Mod
 
 
 class MovingAscent:
-    """Minus the objective on moving nodes, with modes kept warm."""
+    """Minus the objective on moving nodes, and its gradient; modes are searched from those of the last call."""
 
     def __init__(self, objective: Objective, standard: StandardNodes, alpha: np.ndarray | None = None) -> None:
         self.objective, self.standard, self.alpha = objective, standard, alpha
@@ -271,6 +287,7 @@ class MovingAscent:
 
 
 def _require_finite(evaluation: Evaluation) -> None:
+    """Refuse to go on from a point at which there is no log-likelihood."""
     if not np.isfinite(evaluation.value):
         raise DataError(
             "The log-likelihood is not finite where the search ended. Check for scores that jump between extremes "
@@ -281,7 +298,11 @@ def _require_finite(evaluation: Evaluation) -> None:
 def wants_more_draws(
     objective: Objective, rule: Rule, u: np.ndarray, standard: StandardNodes, decrement: float, tolerance: float
 ) -> bool:
-    """Whether draws are too few: no curvature yet, or at the optimum a log-likelihood that is not sure enough."""
+    """Return whether a Monte Carlo rule has too few draws.
+
+    They are too few if the information is not positive definite, so that ``decrement`` is NaN, or if at the maximum the
+    standard error of the log-likelihood is larger than ``rule.tolerance``.
+    """
     if rule.kind != "monte_carlo" or rule.draws >= MAX_DRAWS:
         return False
     if not np.isfinite(decrement):
@@ -299,6 +320,7 @@ def _maximum(
     tolerance: float,
     rule: Rule,
 ) -> Maximum:
+    """Return the Maximum at u, which has converged if ``decrement`` is below ``tolerance``."""
     return Maximum(
         u, evaluation.value, evaluation.loglike, evaluation.gradient, information, decrement,
         rounds, evaluations, bool(decrement < tolerance), rule,

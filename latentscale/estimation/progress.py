@@ -1,4 +1,4 @@
-"""What a person sees while a fit runs."""
+"""Messages on the progress of a fit while it runs."""
 
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from .search import Start
 
 
 class Progress:
-    """Prints one line per start and per round on the standard error stream; silent if ``show`` is False."""
+    """Prints a line for each start and each round of a fit to standard error, or nothing if ``show`` is False.
+
+    ``starts`` is the number of starts of the search.
+    """
 
     def __init__(self, show: bool, starts: int) -> None:
         self.show, self.starts = show, starts
@@ -20,13 +23,14 @@ class Progress:
         self.best, self.reached, self.done = -float("inf"), 0, 0
 
     def _line(self, text: str) -> None:
+        """Print a text after the seconds since the fit began."""
         if self.show:
             self.console.print(
                 f"[{time.perf_counter() - self.began:6.1f} s] {text}", markup=False, soft_wrap=True
             )
 
     def start(self, start: Start, same: float) -> None:
-        """A start of the search has ended."""
+        """Tell that a start of the search has ended; values within ``same`` count as the same maximum."""
         self.done += 1
         if start.value > self.best + same:
             self.reached = 0
@@ -39,11 +43,11 @@ class Progress:
         )
 
     def stage(self, text: str) -> None:
-        """A new stage of the fit begins."""
+        """Tell that a new stage of the fit begins, in the words of ``text``."""
         self._line(text)
 
     def round(self, number: int, loglike: float, distance: float) -> None:
-        """A round of a driver has been evaluated."""
+        """Tell the log-likelihood in a round of a driver, and the distance to the maximum in standard errors."""
         where = (
             "curvature not positive definite"
             if distance != distance

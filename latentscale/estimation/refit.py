@@ -1,7 +1,7 @@
-"""Quick maximisation from a point near the optimum, in a metric that is known already.
+"""Quick maximisation from a point near the maximum, in a metric that is known already.
 
-Restricted fits of tests and profiles, and fits to resampled data, start a few standard errors from their optimum:
-the information of the first fit then serves all of them, and a dozen or two passes over the data do.
+Restricted fits of tests and profiles, and fits to resampled data, start a few standard errors from their maximum. The
+information of the original fit is then a good metric for all of them, and ten to twenty passes over the data suffice.
 """
 
 
@@ -19,27 +19,30 @@ from ..parameters.space import ParameterSpace
 from .ascent import REFUSED, LaplaceDescent, scale_from, scaled_ascent
 from .polish import MovingAscent
 
-_GOAL = 1e-3  # standard errors
-_ACCEPTED = 1e-2
+_GOAL = 1e-3  # standard errors from the maximum at which a refit stops
+_ACCEPTED = 1e-2  # standard errors from the maximum within which it counts as converged
 
 
 @dataclass(frozen=True)
 class Refit:
-    """Where a quick maximisation ended.
+    """The point at which a quick maximisation ended.
 
     Attributes
     ----------
     space : ParameterSpace or RestrictedSpace
+        The space over which it maximised, with d coordinates.
     coordinates : array (d,)
-        In that space.
+        The coordinates of the point in that space.
     value, loglike : float
-        Penalised log-likelihood and the plain one; -inf if nothing finite was found.
+        The log-likelihood with its penalties and without them; -inf if there is none at the point.
     gradient : array (d,)
-        Of ``value``.
+        Of ``value`` in the coordinates.
     distance : float
-        Length of the gradient in the metric given: about the distance to the optimum, in standard errors.
+        Length of the gradient in the given metric, which is about the distance to the maximum in standard errors.
     evaluations : int
+        Passes over the data.
     converged : bool
+        Whether the distance is small enough.
     """
 
     space: ParameterSpace | RestrictedSpace
@@ -53,7 +56,7 @@ class Refit:
 
     @property
     def free(self) -> np.ndarray:
-        """The end in the coordinates u of the whole space, (P,)."""
+        """The unconstrained vector u (P,) of the point, without regard to restrictions."""
         return self.space.free(self.coordinates) if isinstance(self.space, RestrictedSpace) else self.coordinates
 
 
@@ -65,18 +68,18 @@ def refit(
     goal: float = _GOAL,
     max_iterations: int = 200,
 ) -> Refit:
-    """Maximise by BFGS in the metric of an information matrix.
+    """Maximise by BFGS in the metric of an information matrix that is known already.
 
     Parameters
     ----------
     objective : Objective
     rule : Rule
     v : array (d,)
-        Start, in the coordinates of the objective's space.
+        The starting point, in the coordinates of the objective's space.
     information : array (d, d)
-        About the information at the optimum, in the same coordinates.
+        Roughly the information at the maximum, in the same coordinates.
     goal : float
-        Distance to the optimum, in standard errors, at which to stop.
+        Distance to the maximum, in standard errors, at which to stop.
     max_iterations : int
 
     Returns
@@ -91,8 +94,8 @@ def refit(
     end, evaluations = scaled_ascent(function, v, scale, goal / np.sqrt(len(v)), max_iterations)
     minus_value, minus_gradient = function(end)
     if minus_value >= REFUSED:
-        nothing = np.full_like(end, np.nan)
-        return Refit(objective.space, end, -np.inf, -np.inf, nothing, np.nan, evaluations, False)
+        no_gradient = np.full_like(end, np.nan)
+        return Refit(objective.space, end, -np.inf, -np.inf, no_gradient, np.nan, evaluations, False)
     distance = float(np.linalg.norm(scale.T @ minus_gradient))
     penalty = objective.penalty.terms(objective.space.structural(end))[0]
     return Refit(
@@ -109,7 +112,7 @@ def restricted_refit(
     information: np.ndarray,
     goal: float = _GOAL,
 ) -> Refit:
-    """Maximum under a restriction, from the unrestricted optimum or from another point that is near.
+    """Maximise under a restriction, from the unrestricted maximum or from another point that is near.
 
     Parameters
     ----------
@@ -117,14 +120,16 @@ def restricted_refit(
     rule : Rule
     restriction : Restriction
     u : array (P,)
+        The starting point, which need not satisfy the restriction.
     information : array (P, P)
-        At the unrestricted optimum.
+        The information at the unrestricted maximum.
     goal : float
+        Distance to the restricted maximum, in standard errors, at which to stop.
 
     Returns
     -------
     Refit
-        On a ``RestrictedSpace``.
+        Its space is a ``RestrictedSpace``.
     """
     space = RestrictedSpace.near(model.space, model.recoding, restriction, u, np.linalg.inv(information))
     objective = Objective(space, model.internal_cells, model.penalty)

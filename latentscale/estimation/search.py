@@ -1,9 +1,10 @@
-"""Multi-start search by Laplace's approximation.
+"""Search from several starts for the highest maximum of the log-likelihood by Laplace's approximation.
 
-A just-identified form restricts nothing but coordinates, and coordinates matter to an optimiser: under
-anchors the surface has walls where two anchors come close to measuring one skill. The search therefore runs
-in the unrotated form (all loadings free, Sigma = I) whenever the user's form can be reached from it, and the
-ends of its paths are rotated into the user's form without loss.
+A just-identified form does not restrict the law of the scores; it only chooses the axes of the skills. To an optimiser
+the axes matter, though. If for instance each skill is the one that its anchor benchmark measures, the log-likelihood
+falls off steeply where two anchors come close to measuring the same skill, and paths get stuck there. The search
+therefore leaves all loadings free with Sigma = I whenever the user's form can be reached by rotating skills, and the
+points that it finds are rotated into the user's form afterwards, which does not change the log-likelihood.
 """
 
 
@@ -26,20 +27,22 @@ SAME_OPTIMUM = 0.1  # log-likelihood units within which two starts count as havi
 
 @dataclass(frozen=True)
 class Start:
-    """Where one start ended.
+    """The end of the path from one starting point.
 
     Attributes
     ----------
     number : int
+        Which of the starts it was, from 0.
     kind : str
         ``"data"``, ``"random"`` or ``"given"``.
     value : float
-        Penalised Laplace log-likelihood at the end; -inf if the start failed.
+        Penalised Laplace log-likelihood at the end; -inf if there is none.
     gradient : float
-        Largest absolute entry of its gradient in u.
+        The largest absolute entry of its gradient in u.
     evaluations : int
+        Passes over the data.
     u : array (P,)
-        End point, in the space of the search.
+        The end of the path, in the coordinates of the search.
     """
 
     number: int
@@ -53,9 +56,9 @@ class Start:
 def climb(
     objective: Objective, number: int, kind: str, structure: Structure, max_iterations: int, gtol: float = 5e-3
 ) -> Start:
-    """Quasi-Newton ascent from one starting Structure, its metric renewed once on the way.
+    """Climb from one starting Structure by a quasi-Newton method whose metric is renewed once on the way.
 
-    It ends some hundredths of a log-likelihood unit from its optimum, near enough to tell optima apart.
+    The climb ends when the log-likelihood is some hundredths below a maximum, near enough to tell maxima apart.
     """
     descent = LaplaceDescent(objective)
     u = objective.space.free_vector(structure)
@@ -76,9 +79,10 @@ def starting_structures(
     seed: int,
     scales: dict[str, np.ndarray] | None = None,
 ) -> Iterator[tuple[str, Structure]]:
-    """(kind, Structure) of each start: the first from the data, the others at random, start r from child r.
+    """Yield kind and Structure of each starting point: the first is made from the data, the others are random.
 
-    ``scales`` holds starting standard deviations of random effects, by block.
+    Start r draws from child r of the seed, so that it is the same however many starts there are. ``scales`` holds
+    starting values of the standard deviations of random effects, by block.
     """
     cells, k, layout = objective.cells, pattern.n_skills, objective.space.layout
     children = np.random.SeedSequence(seed).spawn(max(starts, 1))
@@ -99,17 +103,21 @@ def search(
     report: Callable[[Start], None] | None = None,
     climber: Callable[..., Start] = climb,
 ) -> list[Start]:
-    """Climb from every start; Starts in their order, the same whatever ``n_jobs`` is.
+    """Climb from every starting point; return the ends in the order of the starts, the same whatever ``n_jobs`` is.
 
     Parameters
     ----------
+    objective : Objective
     structures : iterable of (str, Structure)
+        Kind and Structure of each starting point.
     n_jobs : int, optional
-        As ``workers.run`` takes it.
+        The number of parallel tasks, as ``workers.run`` takes it.
+    max_iterations : int
+        At most so many iterations from each start.
     report : callable, optional
-        Called with each finished Start.
+        Called with each Start when it has ended.
     climber : callable
-        What climbs from a start: ``climb``, or another of its arguments.
+        The function that climbs from one start: ``climb``, or one that takes the same arguments.
     """
     tasks = ((number, kind, structure, max_iterations) for number, (kind, structure) in enumerate(structures))
     ends = []
@@ -121,9 +129,9 @@ def search(
 
 
 def best_distinct(ends: Sequence[Start], count: int, tolerance: float = SAME_OPTIMUM) -> list[Start]:
-    """The best starts, one for each distinct value, at most ``count``."""
+    """Return at most ``count`` starts, the best first, of which no two end within ``tolerance`` of the same value."""
     chosen: list[Start] = []
     for start in sorted(ends, key=lambda end: (-end.value, end.number)):
-        if np.isfinite(start.value) and all(abs(start.value - other.value) > tolerance for other in chosen):
+        if np.isfinite(start.value) and all(abs(start.value - better.value) > tolerance for better in chosen):
             chosen.append(start)
     return chosen[:count]

@@ -1,4 +1,4 @@
-"""Starting values: one from the data, any number at random."""
+"""Starting values of the parameters: one Structure computed from the data, and any number of random ones."""
 
 
 from __future__ import annotations
@@ -11,34 +11,41 @@ from ..components.curve import starting_lower, starting_upper
 from ..components.score_laws import ScoreLaw
 from ..parameters.structure import Structure
 
-_RANDOM_SIZE = (0.5, 1.0)  # standard deviation of random loadings and slopes
+_RANDOM_SIZE = (0.5, 1.0)  # between these the standard deviation of random loadings and slopes is drawn
 
 
 def transformed_scores(cells: Cells, chance: np.ndarray, n_llms: int) -> np.ndarray:
-    """Logits of scores between their asymptotes, N x J, NaN where missing."""
+    """Return the linear predictors that the scores alone suggest, array (n, J), NaN where a score is missing.
+
+    For the beta law they are logits of the scores, rescaled between guessing and 1.
+    """
     z = np.full((n_llms, cells.n_items), np.nan)
     z[cells.row, cells.item] = cells.law.starting_predictor(cells.scores, chance[cells.item], 1.0)
     return z
 
 
 def _coefficients(z: np.ndarray, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per benchmark: intercept and slopes by least squares on its observed LLMs; (J,), (p, J)."""
+    """Return intercepts (J,) and slopes (p, J) of the benchmarks, by least squares over the LLMs that have a score."""
     x = np.column_stack([np.ones(len(design)), design])
-    out = np.zeros((x.shape[1], z.shape[1]))
+    coefficients = np.zeros((x.shape[1], z.shape[1]))
     for item, column in enumerate(z.T):
         seen = np.isfinite(column)
-        out[:, item] = np.linalg.lstsq(x[seen], column[seen], rcond=None)[0]
-    return out[0], out[1:]
+        coefficients[:, item] = np.linalg.lstsq(x[seen], column[seen], rcond=None)[0]
+    return coefficients[0], coefficients[1:]
 
 
 def data_start(
     cells: Cells, chance: np.ndarray, n_skills: int, family_of_llm: np.ndarray, n_link: int = 0
 ) -> Structure:
-    """Unrotated Structure from a singular value decomposition of family residuals and slopes."""
+    """Return a Structure computed from the data, with all loadings free and Sigma = I.
+
+    Each benchmark is regressed on the covariates. The mean residuals of the families and the slopes, stacked as rows
+    with a column for each benchmark, have the skills' loadings as their leading right singular vectors.
+    """
     z = transformed_scores(cells, chance, len(cells.design))
     intercepts, slopes = _coefficients(z, cells.design)
     residual = z - intercepts - cells.design @ slopes
-    # a family's mean shrunk as if one more residual of zero had been seen
+    # a family's mean residual is shrunk as if one more residual, of zero, had been observed
     seen = np.isfinite(residual)
     of_family = sparse.csr_array(
         (np.ones(len(seen)), (family_of_llm, np.arange(len(seen)))), (cells.n_families, len(seen))
@@ -57,9 +64,10 @@ def data_start(
 def random_start(
     rng: np.random.Generator, cells: Cells, chance: np.ndarray, n_skills: int, n_link: int = 0
 ) -> Structure:
-    """Unrotated Structure with normal loadings and slopes, their size drawn too.
+    """Return a Structure with random loadings and slopes, all loadings free and Sigma = I.
 
-    Small ones mostly end where the data start does; large ones find other optima, and now and then none.
+    They are normal, with a standard deviation that is drawn as well. Paths from small values mostly end where that from
+    the data ends; those from large values find other maxima, and now and then none at all.
     """
     z = transformed_scores(cells, chance, len(cells.design))
     intercepts, slopes = _coefficients(z, cells.design)
@@ -72,6 +80,7 @@ def random_start(
 def _structure(
     law: ScoreLaw, loadings: np.ndarray, intercepts: np.ndarray, slopes: np.ndarray, chance: np.ndarray, n_link: int
 ) -> Structure:
+    """Return the Structure of these values, with starting values of the law and the curve for the parameters left."""
     j, k = loadings.shape
     return Structure(
         loadings, intercepts, slopes, np.eye(k), np.full(j, law.starting_precision),

@@ -1,8 +1,9 @@
-"""Stochastic ascent for tables so large that a pass over all of them is dear (Cai et al. 2025).
+"""Stochastic ascent for tables so large that a pass over all scores is expensive (Cai et al. 2025).
 
-Steps by Adam from the scores of minibatches of families, each followed by the projection onto the parameter space, and
-the mean of the iterates of the last epochs. What it ends at is where a deterministic driver begins, whose information
-at the maximum gives the standard errors: those of the iterates themselves would tell of the algorithm as well.
+Each step uses the gradient of the log-likelihood of a minibatch, which is some of the families. The method is Adam;
+after each step the parameters are projected onto the box of sensible values, and the result is the mean of the iterates
+over the last epochs. A deterministic driver goes on from there to the maximum, and the information at the maximum gives
+the standard errors. The scatter of the iterates would not do, as it depends on the algorithm as well as on the data.
 """
 
 from __future__ import annotations
@@ -19,17 +20,28 @@ from ..parameters.structure import Structure
 from .ascent import complete_metric
 from .search import Start
 
-EPOCHS = 8
-_AVERAGED = 3  # epochs whose iterates are averaged
-_BATCHES = 32
-_FEWEST = 8  # families of a batch, at least
-_RATE, _LAST_RATE = 0.3, 0.015  # steps, in standard deviations that a single family's scores would leave
-_FIRST, _SECOND, _TINY = 0.9, 0.99, 1e-8  # Adam's decay of the gradient's moments
+EPOCHS = 8  # how often every family is visited
+_AVERAGED = 3  # the last epochs, over which iterates are averaged
+_BATCHES = 32  # minibatches in an epoch, unless there are few families
+_FEWEST = 8  # a minibatch has at least so many families, if there are so many
+# lengths of the first and last steps, in standard errors of estimates from the scores of a single family
+_RATE, _LAST_RATE = 0.3, 0.015
+_FIRST, _SECOND, _TINY = 0.9, 0.99, 1e-8  # Adam's decay of both moments of the gradient, and what keeps it from 0 / 0
 
 
 @dataclass
 class Minibatch:
-    """Some families: their log-likelihood without the penalty, their share of all families, and their modes, warm."""
+    """Some of the families, on whose log-likelihood a step is based.
+
+    Attributes
+    ----------
+    objective : Objective
+        Their log-likelihood, without the penalties.
+    share : float
+        Their number divided by that of all families.
+    modes : Modes or None
+        The modes of their effects at the last visit, from which the next search begins.
+    """
 
     objective: Objective
     share: float
@@ -37,13 +49,13 @@ class Minibatch:
 
 
 def minibatches_of(objective: Objective, rng: np.random.Generator) -> list[Minibatch]:
-    """Families dealt at random into batches; drawn once, and visited in another order every epoch."""
-    cells, nothing = objective.cells, Penalty(())
+    """Return the minibatches, to which the families are dealt at random once for all epochs."""
+    cells, no_penalty = objective.cells, Penalty(())
     count = int(np.clip(cells.n_families // _FEWEST, 1, _BATCHES))
     dealt = rng.permutation(np.arange(cells.n_families) % count)
     options = objective.mode_tolerance, objective.expected
     return [
-        Minibatch(Objective(objective.space, cells.chosen(dealt[cells.family] == number), nothing, *options), share)
+        Minibatch(Objective(objective.space, cells.chosen(dealt[cells.family] == number), no_penalty, *options), share)
         for number, share in enumerate(np.bincount(dealt) / len(dealt))
     ]
 
@@ -51,23 +63,27 @@ def minibatches_of(objective: Objective, rng: np.random.Generator) -> list[Minib
 def stochastic_climb(
     objective: Objective, number: int, kind: str, structure: Structure, max_iterations: int = EPOCHS, seed: int = 0
 ) -> Start:
-    """Adam on minibatches of families from one starting Structure, by Laplace.
+    """Climb the Laplace log-likelihood from one starting Structure by Adam on minibatches of families.
 
     Parameters
     ----------
     objective : Objective
-    number, kind : int, str
-        Of the start.
+    number : int
+        Which of the starts it is.
+    kind : str
+        How the starting point was made, as in ``Start``.
     structure : Structure
+        The starting point.
     max_iterations : int
-        Epochs, in each of which every family is visited once; never more than ``EPOCHS``.
+        Number of epochs, in each of which every family is visited once; never more than ``EPOCHS``.
     seed : int
-        Of the batches and their order.
+        Seed of the dealing of families to minibatches and of the order in which these are visited.
 
     Returns
     -------
     Start
-        At the mean of the last epochs' iterates, or at the last iterate where that is better; evaluations in passes.
+        At the mean of the iterates of the last epochs, or at the last iterate if the log-likelihood is higher there.
+        Its evaluations count passes over all families.
     """
     space = objective.space
     if not isinstance(space, ParameterSpace):
@@ -91,14 +107,18 @@ def stochastic_climb(
 
 
 class _Adam:
-    """Adam's moments of the gradient, in coordinates w of u = scale w in which all are alike."""
+    """The moments of the gradient that Adam keeps, for coordinates w with u = scale w.
+
+    ``scale`` (P, P) is a square root of the inverse of the information that one family has on average, so that the
+    scores of one family say about equally much of all coordinates of w.
+    """
 
     def __init__(self, scale: np.ndarray) -> None:
         self.scale, self.count = scale, 0
         self.first = self.second = np.zeros(scale.shape[1])
 
     def step(self, gradient: np.ndarray, rate: float) -> np.ndarray:
-        """The step along a gradient."""
+        """Return the step in u (P,) after another gradient in u (P,): about ``rate`` in each coordinate of w."""
         self.count += 1
         gradient = self.scale.T @ gradient
         self.first = _FIRST * self.first + (1.0 - _FIRST) * gradient
@@ -107,12 +127,15 @@ class _Adam:
         return rate * (self.scale @ (slope / (np.sqrt(size) + _TINY)))
 
     def back(self, rate: float) -> np.ndarray:
-        """A step back, from where there is no log-likelihood."""
+        """Return a step in u against the mean gradient, away from a point at which there is no log-likelihood."""
         return -2.0 * rate * (self.scale @ np.sign(self.first))
 
 
 def _gradient(objective: Objective, u: np.ndarray, batch: Minibatch) -> np.ndarray | None:
-    """Gradient in u of the penalised log-likelihood, a family on average, as a batch estimates it; or None."""
+    """Return a minibatch's estimate of the gradient in u (P,) of the penalised log-likelihood divided by L families.
+
+    It is None where the minibatch has no Laplace approximation.
+    """
     evaluation, modes = batch.objective.laplace(u, batch.modes)
     if evaluation.gradient is None:
         batch.modes = None
@@ -124,8 +147,8 @@ def _gradient(objective: Objective, u: np.ndarray, batch: Minibatch) -> np.ndarr
 
 
 def _better(objective: Objective, number: int, kind: str, points: list[np.ndarray], epochs: int) -> Start:
-    """The Start at the best of some points."""
-    found = [(objective.laplace(point)[0], point) for point in points]
-    evaluation, u = max(found, key=lambda pair: pair[0].value)
+    """Return the Start that ends at the best of some points."""
+    evaluated = [(objective.laplace(point)[0], point) for point in points]
+    evaluation, u = max(evaluated, key=lambda pair: pair[0].value)
     gradient = np.inf if evaluation.gradient is None else float(np.abs(evaluation.gradient).max())
     return Start(number, kind, evaluation.value, gradient, epochs + len(points), u)
