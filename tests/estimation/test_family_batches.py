@@ -40,7 +40,7 @@ def _passes(objective, u, nodes):
     out = {"laplace": found.value, "score": found.gradient, "alpha": modes.alpha, "curvature": modes.curvature}
     out |= {"warm": objective.laplace(u + 1e-3, modes)[0].gradient, "complete": objective.complete(u, modes)}
     if not nodes:
-        return out | {"llm": modes.llm, "levels": modes.levels.inverse_blocks()}
+        return out | {"llm": modes.effects[1], "levels": modes.nested.inverse_blocks()}
     out["hessian"] = objective.laplace_hessian(u, modes)
     for name, rule in {
         "quadrature": Rule.build("quadrature", 2, points=3),

@@ -108,15 +108,15 @@ def test_simulated_scores_have_normal_residuals():
     model = _model(_world(80, 5), **options)
     params = _truth(model, BENT)
     drawn = _model(model.simulate(params, seed=1), **options)
-    structure = drawn.table.structure(drawn.table.read(params))
     rule = Rule.build("quadrature", 1)
 
-    def moments(structure):
-        found = residuals(structure, drawn.user_cells, rule, drawn.llms, ITEMS).to_numpy().ravel()
+    def moments(model):
+        structure = model.table.structure(model.table.read(params))
+        found = residuals(structure, model.user_cells, rule, model.llms, ITEMS).to_numpy().ravel()
         z = (found - found.mean()) / found.std()
         return len(found), found.mean(), found.var(), np.mean(z**3), np.mean(z**4) - 3.0
 
-    n, mean, variance, skewness, kurtosis = moments(structure)
+    n, mean, variance, skewness, kurtosis = moments(drawn)
     # four standard errors of the moments of n normal values
     assert abs(mean) < 4.0 * np.sqrt(1.0 / n)
     assert abs(variance - 1.0) < 4.0 * np.sqrt(2.0 / n)
@@ -124,7 +124,7 @@ def test_simulated_scores_have_normal_residuals():
     assert abs(kurtosis) < 4.0 * np.sqrt(24.0 / n)
     # and the test would notice, if outliers were left out
     without = _model(model.simulate(params, seed=1), link="monotone")
-    assert moments(without.table.structure(without.table.read(params)))[-1] > 10.0 * np.sqrt(24.0 / n)
+    assert moments(without)[-1] > 10.0 * np.sqrt(24.0 / n)
 
 
 # --- recovery ----------------------------------------------------------------------------------------------------

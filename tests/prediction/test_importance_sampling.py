@@ -124,5 +124,5 @@ def test_residual_skills_equal_random_slopes_on_dummies(simulated, kappa):
     assert_allclose(first / sd, second / sd, atol=0.02)
     assert_allclose([_moments(one)[1] for one in with_residuals], sd, rtol=0.02)
     row = int(np.flatnonzero(model.family_codes == 5)[1])
-    own, z = with_residuals[5].own[row], on_dummies[5].alpha[:, 2 * (1 + place[row]) : 2 * (2 + place[row])]
+    own, z = with_residuals[5].by_llm[row], on_dummies[5].alpha[:, 2 * (1 + place[row]) : 2 * (2 + place[row])]
     assert_allclose(with_residuals[5].weight @ own, on_dummies[5].weight @ z, atol=0.02)
