@@ -215,15 +215,13 @@ class Allocation:
             - ``value``, ``value_ci_lower``, ``value_ci_upper``: the expected target at the estimated optimum, and a
               confidence interval of that expectation.
             - ``llm_lower``, ``llm_upper``: where the target of a single LLM with this allocation may lie. Its family's
-              effect
-              is drawn too, but not the noise of a single score (simulation only).
+              effect is drawn too, but not the noise of a single score (simulation only).
             - ``shortfall``: mean over draws of what the estimated optimum loses against the optimum under the drawn
               parameters, in units of the target (simulation only).
             - ``corner``: "interior", or the bound that the optimum is at; ``corner_share``: share of the draws whose
               optimum is at a bound.
             - ``size_factor``, ``tokens_factor``: how far beyond the LLMs of the fit: above 1 beyond the largest, below
-              1
-              under the smallest, 1 within their range. ``extrapolation``: the same in words.
+              1 under the smallest, 1 within their range. ``extrapolation``: the same in words.
             - ``method``: "closed form" or "numerical".
         """
         check_alpha(alpha)
