@@ -91,7 +91,9 @@ class Checkout:
     """A process that does jobs with the package of one checkout."""
 
     def __init__(self, interpreter: str):
-        self.python, _, folder = interpreter.partition(":")
+        python, _, folder = interpreter.partition(":")
+        # absolute, as the process works in the checkout; links stay, because an environment's interpreter is a link
+        self.python, folder = os.path.abspath(python), os.path.abspath(folder) if folder else ""
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self.environment = os.environ | one_thread | ({"PYTHONPATH": folder} if folder else {})
         self.folder = folder or Path(self.python).parents[2]
