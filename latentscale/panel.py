@@ -14,6 +14,7 @@ from .errors import DataError
 from .known_benchmarks import BENCHMARKS, CHANCE_LEVELS
 from .tables import (
     check_variation,
+    counted,
     read_families,
     read_llms,
     read_scores,
@@ -174,8 +175,8 @@ class BenchmarkPanel:
         at_edge = ((self._scores == 0) | (self._scores == 1)).sum(axis=0)
         counts = [f"{name} {count}" for name, count in zip(self._benchmarks, at_edge, strict=True) if count]
         return (
-            f"BenchmarkPanel: {_plural(self.n_llms, 'LLM')} in {_plural(self.n_families, 'family')}, "
-            f"{_plural(self.n_benchmarks, 'benchmark')}, {missing:.1%} of the scores missing\n"
+            f"BenchmarkPanel: {counted(self.n_llms, 'LLM')} in {counted(self.n_families, 'family')}, "
+            f"{counted(self.n_benchmarks, 'benchmark')}, {missing:.1%} of the scores missing\n"
             f'scores of exactly 0 or 1 (boundary="{self._boundary}"): {some(counts, limit=12) or "none"}'
         )
 
@@ -372,11 +373,6 @@ def require_panel(panel: object, taker: object) -> None:
 
 def _as_tuple(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def _plural(count: int, noun: str) -> str:
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{count} {noun if count == 1 else many}"
 
 
 def _benchmark_names(benchmarks: Sequence[str] | None, taken: set[str]) -> tuple[str, ...]:

@@ -39,6 +39,18 @@ def some(items: Iterable[object], limit: int = 5, total: int | None = None) -> s
     return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, which is in the plural unless the number is 1.
+
+    Examples
+    --------
+    >>> counted(1, "family"), counted(2, "family"), counted(3, "skill")
+    ('1 family', '2 families', '3 skills')
+    """
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{count} {noun if count == 1 else many}"
+
+
 def read_table(data: IntoFrame) -> pd.DataFrame:
     """Read a table of any kind into a new pandas table with plain columns.
 

@@ -16,7 +16,7 @@ from ..panel import BenchmarkPanel
 from ..parameters import kinds
 from ..parameters.named import Parameters
 from ..results.latent_skill import LatentSkillResults, RotatedResults
-from ..tables import read_llms, read_table, require_columns, some
+from ..tables import counted, read_llms, read_table, require_columns, some
 from .results import fit_downstream
 from .target import Target
 
@@ -109,11 +109,8 @@ class DownstreamModel:
         self._check_size()
 
     def __repr__(self) -> str:
-        k = len(self.skills)
-        return (
-            f"<DownstreamModel: {self.target} on {k} skill{'s' * (k > 1)}, {self.nobs} LLMs in {self.n_families} "
-            f"famil{'ies' if self.n_families > 1 else 'y'}>"
-        )
+        skills, families = counted(len(self.skills), "skill"), counted(self.n_families, "family")
+        return f"<DownstreamModel: {self.target} on {skills}, {self.nobs} LLMs in {families}>"
 
     # --- what the model is ---------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from ..checks import check_switch, check_whole
 from ..errors import DataError
 from ..parameters import kinds
 from ..parameters.named import Parameters
-from ..tables import read_names, read_table, require_columns, some, to_floats
+from ..tables import counted, read_names, read_table, require_columns, some, to_floats
 from .model import read_fit, read_skills
 from .repeated_sampling_results import fit_repeated_sampling
 
@@ -103,10 +103,9 @@ class RepeatedSamplingModel:
         self._check_size()
 
     def __repr__(self) -> str:
-        k = len(self.skills)
         return (
             f"<RepeatedSamplingModel: {len(self.llms)} LLMs, {len(self.items)} items, {self.tries.sum()} tries, "
-            f"{k} skill{'s' * (k > 1)}>"
+            f"{counted(len(self.skills), 'skill')}>"
         )
 
     @property

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..models.latent_skill import LatentSkillLaw
 from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, UPPER
-from ..tables import some
+from ..tables import counted, some
 from .findings import Finding, Findings
 from .fit_problems import boundary_parameters
 from .identification import (
@@ -51,7 +51,7 @@ class Diagnosis(Findings):
     def title(self) -> str:
         """The number of problems and notes in one line."""
         counts = {"problem": len(self.problems), "note": len(self.notes)}
-        words = [f"{count} {word}{'s' if count > 1 else ''}" for word, count in counts.items() if count]
+        words = [counted(count, word) for word, count in counts.items() if count]
         return f"Diagnosis: {', '.join(words) or 'nothing to remark'}"
 
     def __repr__(self) -> str:
@@ -376,7 +376,7 @@ def _restrictions(fit: "LatentSkillResults") -> Finding:
         message = "The form of identification restricts nothing beyond the coordinates of the skills."
         return Finding("restrictions", "ok", message, (), {"testable": 0})
     message = (
-        f"Over-identified: {testable} degree{'s' if testable > 1 else ''} of freedom can be tested. Fit a "
+        f"Over-identified: {counted(testable, 'degree')} of freedom can be tested. Fit a "
         "just-identified form (Anchored or Echelon with as many skills, no constraints) and call its lr_test with "
         "this fit."
     )

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..tables import counted
+
 JOINT = "jointly"
 _METHODS = {"wald": "Wald", "lr": "likelihood ratio", "score": "score"}
 
@@ -66,8 +68,8 @@ class HypothesisTest:
         if "chi-bar" in notes or "simulated under" in notes:
             law = "simulated law" if self.method == "score" else "chi-bar-square"
         return (
-            f"{self.hypothesis}: the {word} statistic is {self.statistic:.2f} on {self.df} "
-            f"degree{'s' if self.df > 1 else ''} of freedom ({law}, {_p_words(self.pvalue)})."
+            f"{self.hypothesis}: the {word} statistic is {self.statistic:.2f} on "
+            f"{counted(self.df, 'degree')} of freedom ({law}, {_p_words(self.pvalue)})."
         )
 
     def summary_frame(self) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from ..models.options import checked_options, keep_options
 from ..models.rows import PanelModel, Rows
 from ..numerics.linalg import null_space
 from ..panel import BenchmarkPanel, require_panel
+from ..tables import counted
 from .fit import fit_sloth
 from .options import COMPUTE, LAW_OPTIONS, SLOTH_OPTIONS
 from .results import SlothResults
@@ -181,7 +182,7 @@ class SlothModel(HuberModel):
         self.skills = tuple(f"skill{number + 1}" for number in range(self.n_skills))
 
     def __repr__(self) -> str:
-        skills = "1 skill" if self.n_skills == 1 else f"{self.n_skills} skills"
+        skills = counted(self.n_skills, "skill")
         shared = "" if self.family_intercepts else ", shared intercepts"
         return (
             f"<SlothModel: {self.n_llms} LLMs, {self.n_families} families, {len(self.benchmarks)} benchmarks, "
