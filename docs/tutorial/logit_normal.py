@@ -24,7 +24,6 @@ class LogitNormal(ScoreLaw):
 
     name = "logit-normal"
     location_word = "median"
-    boundaries = ("squeeze", "error")  # a score of 0 or 1 has no logit, and there are no tail_terms for "censor"
     starting_precision = 4.0
     precision_centre = 25.0
 

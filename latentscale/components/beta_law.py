@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from ..boundary import BOUNDARIES
 from ..numerics import compiled
 from ..numerics.beta import BetaTerms, log_density_terms, log_tail_terms, log_tails, shapes
 from ..numerics.log_gamma import gamma_derivatives
@@ -40,6 +41,7 @@ class Beta(ScoreLaw):
 
     name = "beta"
     location_word = "mean"
+    boundaries = BOUNDARIES
 
     @property
     def expected_curvature(self) -> bool:  # type: ignore[override]

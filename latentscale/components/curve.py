@@ -1,10 +1,11 @@
-"""The curve of a benchmark: its expected score as a function of the linear predictor, with all its derivatives.
+"""The curve of a benchmark: the location mu of its scores as a function of the linear predictor, with its derivatives.
 
     mu = c + (d - c) F(eta),  F(eta) = expit(g(eta)),
 
-where c and d, c < d, are the lower and the upper asymptote, and g is eta itself (the logistic link) or a monotone
-spline whose coordinates u belong to the benchmark (``numerics.monotone``). Likelihoods, Huber losses, regressions of
-further scores and predictions all take the curve from this module.
+where c and d, c < d, are the lower and the upper asymptote. Under the beta law and in Sloth mu is the expected score. g
+is eta itself (the logistic link), or a monotone spline g(eta) = sum_r rho_r E_r(eta) of R basis functions, whose slopes
+rho_r are made from G = R - 1 coordinates u of the benchmark (``numerics.monotone``). Likelihoods, Huber losses,
+regressions of further scores and predictions all take the curve from this module.
 
 The parameters of a curve are its *shapes*, each with a name of one character: c and d are the asymptotes, 1 to 6 the
 coordinates of the link. A derivative is named after the variables in which it is taken, with e for eta: ``eec`` is
@@ -172,7 +173,8 @@ class CurveAt:
     order : int, 0 to 3
         Order of the highest derivative that will be asked for; of the third ones those in at least two etas.
     shapes : str
-        Shapes whose derivatives will be asked for, in the order c, d, 1 to 6.
+        Shapes whose derivatives will be asked for, in any order. In names of derivatives asymptotes stand before
+        coordinates, as in ``c1``.
 
     Attributes
     ----------
@@ -232,7 +234,7 @@ class CurveAt:
         return combined(basis, rho)
 
     def _scaled_first(self, factors: list[np.ndarray]) -> list[np.ndarray]:
-        """Return the logistic function's derivatives; ``factors`` are the ratios of higher ones to the first."""
+        """Return None and three derivatives in g; ``factors`` are the second and the third divided by the first."""
         return self._f
 
     def _scaled_last(self, value: np.ndarray) -> np.ndarray:
@@ -303,7 +305,7 @@ class CurveAt:
         return [self._scaled_last(stack) for stack in stacks]
 
     def _by_name(self) -> dict[str, np.ndarray]:
-        """Return the same by name, with second derivatives in the asymptotes and in other coordinates."""
+        """Return the derivatives of ``in_link`` by name, and those in a coordinate and another shape."""
         out: dict[str, np.ndarray] = {}
         for number, stack in enumerate(self.in_link()):
             out |= {number * "e" + a: stack[..., place] for place, a in self._coordinates}

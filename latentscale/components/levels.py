@@ -4,10 +4,12 @@ The linear predictor of LLM i of family l on benchmark j is
 
     eta_ij = b_j + lambda_j' B' x_i + sum_t v_it (s_t o lambda_j)' f_t,
 
-where o is the entry-wise product, and the sum is over *terms*. A term is a vector f_t of K random effects of a unit of
-some level, of the family l or of the LLM i. f_t has the law N(0, Sigma), where Sigma is the covariance of families'
+where b_j is an intercept, lambda_j (K,) are the loadings, B are the slopes of skills on the covariates x_i of the
+scaling, o is the entry-wise product, and the sum is over *terms*. A term is a vector f_t of K random effects of a unit
+of some level, of the family l or of the LLM i. f_t has the law N(0, Sigma), where Sigma is the covariance of families'
 efficiency, or N(0, I); different vectors are independent. A term enters with the loadings lambda_j, multiplied by
-scales s_t (standard deviations that are estimated, or ones) and by a covariate v_it (or by one). There are three terms:
+scales s_t (standard deviations that are estimated, or ones) and by a covariate v_it (or by one). There are three kinds
+of terms:
 
 - the efficiency of families: f = alpha_l ~ N(0, Sigma), s = 1, v = 1; in every model;
 - random slopes of families on covariate q: f = z_lq ~ N(0, I), s = tau_q (K,), v the covariate less its mean;
@@ -15,9 +17,11 @@ scales s_t (standard deviations that are estimated, or ones) and by a covariate 
 
 A *level* holds all terms of its units. The effects of a family are (alpha_l, z_l1, ..., z_lr), those of an LLM are e_i;
 levels stand in the order from the outermost one, families, to the innermost. Likelihood, simulation, posterior draws
-and storage all go through levels and their terms, so that a new term of this form is one more ``RandomEffects`` here.
-Effects of another form, such as ones that touch a single benchmark, need a term with other ``multiplied`` and
-``covariance``; a level above families needs its name in ``NAMES`` and its units in ``components.cells``.
+and storage all go through levels and their terms, so that a new term of this form is one more function here that
+returns ``RandomEffects``, with its line in ``SCALINGS``, the kind of its scales in ``parameters.kinds`` and its name in
+``LatentSkillLaw.effects``. Effects of another form, such as ones that touch a single benchmark, need a term with other
+``multiplied`` and ``covariance``. A level above families needs its name in ``NAMES``, its units in
+``components.cells``, its codes in ``simulated_skills``, and a ``family_effects`` that looks for families by name.
 """
 
 
@@ -187,7 +191,7 @@ class RandomEffects:
         skills.
     rows : tuple of str or None
         Terms of the scaling whose slopes vary; None for effects without a covariate.
-    spreads : array, of the shape of the block
+    spreads : array (r, K), or (1,) for a single scale
         Standard deviations over LLMs of the covariates that multiply the effects, one where there is none. The product
         of an effect's scale and its spread is the standard deviation that it adds to a skill.
     start : float

@@ -10,7 +10,8 @@ does not know which law it is. To add a law, write one subclass of ``ScoreLaw`` 
         score_law = LogitNormal()
 
 ``docs/tutorial/add_a_law.md`` does that in one file. A law must have ``name``, ``terms``, ``mean``, ``variance``,
-``log_tails`` and ``draw``; the rest has defaults that it may improve upon.
+``log_tails`` and ``draw``; one that keeps other functions of the scores (``data``) also ``scores``, and one that allows
+censored scores (``boundaries``) also ``tail_terms``. The rest has defaults that it may improve upon.
 """
 
 
@@ -18,11 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..boundary import BOUNDARIES
 from ..errors import DataError
 from .curve import NOT_COMPUTED, rough_predictor
 
@@ -68,13 +68,13 @@ class ScoreLaw:
     has_precision : bool
         Whether there is a precision phi to estimate. Where there is none the functions below are given phi = 1.
     boundaries : tuple of str
-        The policies for scores of exactly 0 or 1 (``latentscale.boundary``) that the law allows. A law that allows
-        "censor" must have ``tail_terms``.
+        The policies for scores of exactly 0 or 1 (``latentscale.boundary``) that the law allows. By default these are
+        all but "censor", as a law that allows this one must have ``tail_terms``.
     expected_curvature : bool
         Whether Laplace's approximation must take the expected curvature in place of the observed one, as it should
         where log-densities are far from concave in the linear predictor.
     starting_precision : float
-        Where fits begin.
+        The precision from which fits begin.
     precision_centre, precision_sd : float
         Centre of the weak penalty on the precisions, and its standard deviation on the log scale
         (``components.penalty``).
@@ -83,7 +83,7 @@ class ScoreLaw:
     name = ""
     location_word = "location"
     has_precision = True
-    boundaries = BOUNDARIES
+    boundaries: ClassVar[tuple[str, ...]] = ("squeeze", "error")
     expected_curvature = False
     starting_precision = 20.0
     precision_centre = 200.0
@@ -127,7 +127,10 @@ class ScoreLaw:
         return np.log(y), np.log1p(-y)
 
     def scores(self, data: tuple[np.ndarray, ...]) -> np.ndarray:
-        """Return the scores from ``data``."""
+        """Return the scores from ``data``, of which this is the inverse.
+
+        The default takes the exponential of the first array, which is right for the default of ``data`` alone.
+        """
         return np.exp(data[0])
 
     def at_precision(self, phi: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -156,7 +159,8 @@ class ScoreLaw:
         at_phi, data : tuples of arrays (C, 1)
             From ``at_precision`` and ``data``.
         order : int, 0 to 3
-            Highest derivative wanted; the third ones are ``mmm`` and ``mmp``.
+            Highest derivative wanted. Order 1 asks for ``m`` and ``p``, order 2 also for ``mm``, ``mp``, ``pp`` and
+            ``expected_mm``, order 3 also for ``mmm``, ``mmp``, ``expected_mmm`` and ``expected_mmp``.
 
         Returns
         -------

@@ -1,9 +1,10 @@
 """The curvature in the effects of all levels, factored by Schur complements from the innermost level outwards.
 
-H_l is the curvature of the log joint density in the effects of a family and of all units within it. Two units of one
-level have no cells in common, so that H_l is an arrow matrix. For an innermost unit u let P be the sum over its cells
-of weight times w w', where w are the effect loadings on the unit (rows u) and on all units that it lies in (rows o).
-Let Q be the prior precision of a unit's effects. Then
+H_l is minus the Hessian, in the effects of a family and of all units within it, of the log joint density of scores and
+effects. Two units of one level have no cells in common, so that the block of H_l for two units is zero unless one lies
+within the other. For an innermost unit u let P be the sum over its cells of h w w', where h is minus the second
+derivative of the cell's log-density in eta, or its expectation, and w are the effect loadings on the unit (rows u) and
+on all units that it lies in (rows o). Let Q be the prior precision of a unit's effects. Then
 
     C_u = P_uu + Q,   T_u = C_u^-1 P_uo,   P_oo - P_ou T_u  (the Schur complement),
 

@@ -4,7 +4,8 @@ A model class has a tuple ``OPTIONS`` of ``Option``, and every way of fitting ha
 or of the function that fits, repeats their names and defaults for the reader; ``tests/models/test_options.py`` asserts
 that the two agree. All else is made from the tuple: checks of what is given, saved fits and their reading, the call in
 a report, the keys of files that long runs go on from, the command line with its help, and the words of summaries,
-reports and comparisons. A new option is one more entry, beside what the model does with it.
+reports and comparisons. A new option is one more entry, beside what the model does with it. That of a model has
+``in_files_since`` one above the present format of saved fits: earlier files, which lack it, are then read as before.
 """
 
 
@@ -30,7 +31,7 @@ from ..errors import DataError
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """The values that an option may have. This class itself accepts all; their checks come where they are used.
+    """The values that an option may have. This class itself accepts all; the model checks them where it uses them.
 
     Attributes
     ----------
