@@ -295,8 +295,9 @@ def test_reports_and_diagnoses_work(fit, tmp_path):
 def test_planning_takes_the_law(fit):
     """Expected scores on a budget, the next evaluation, and what a comparison with beta scores says."""
     table = fit.model.panel.to_frame().iloc[[0, 4]].assign(a=np.nan, b=np.nan)
-    found = next_evaluation(fit, table, target="c", candidates=["a", "b"], outcomes=100, size=1000).table
-    assert found["reduction"].between(0.0, 1.0).all()
+    found = next_evaluation(fit, table, target="c", candidates=["a", "b"]).table
+    # The expected reduction is at least zero; its estimate, from 4,000 draws and 200 scores, has an error of its own.
+    assert found["reduction"].between(-0.005, 1.0).all()
     with pytest.warns(UserWarning, match="lies more than 3 times beyond"):
         found = ls.compute_optimal(fit, 1e22, "c", interval="none").summary_frame()
     new = pd.DataFrame({"model": ["new"], "family": ["new"], "params_b": found["size"], "tokens_t": found["tokens"]})
