@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .components.penalty import WEAK_PRECISION_SD
 from .components.shipped_laws import SHIPPED_LAWS
 from .errors import DataError
 from .estimation.estimate import Estimate
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
 # Formats that can be read. Older formats lack later options, and the class of the model, which was LatentSkillModel.
-_READABLE = (2, 3, 4)
+_READABLE = (2, 3, 4, 5)
 _MODELS = {model.__name__: model for model in (LatentSkillModel, SlothModel, BenchmarkLaws)}
 _SAME_LOSS = 1e-8  # relative difference allowed between the stored loss and the loss computed at the stored estimate
 
@@ -155,6 +156,8 @@ def _model_from(content: dict[str, Any], panel: BenchmarkPanel) -> LatentSkillMo
         raise DataError(f"it holds a {name}, which is no model")
     if law not in SHIPPED_LAWS:
         raise DataError(f"its scores have a {law} law, which this version of latentscale does not know")
+    if content["format_version"] < 5 and saved.get("llm_effects"):
+        saved["precision_sd"] = WEAK_PRECISION_SD  # such models had this penalty always
     return _MODELS[name](panel, **read_options(_MODELS[name].OPTIONS, saved, content["format_version"]))
 
 

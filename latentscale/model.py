@@ -68,12 +68,13 @@ class LatentSkillModel(LatentSkillLaw):
     random_slopes : str, sequence of str or True, optional
         Terms of ``scaling`` whose slopes vary between families, such as ``"log(params_b)"``; True for all terms that
         vary within families.
-    llm_effects : bool
-        Whether LLMs have residual skills kappa e_i, where kappa, called ``llm_sd``, is in units of the standard
-        deviations of family efficiency. Such models are fitted by ``integration="laplace"``. Without residual skills
-        LLMs of a family differ only by their covariates and the noise of single scores, and prediction intervals come
-        out too short. With them precisions are weakly penalised (``latentscale.components.penalty``), because a skill
-        on which a single benchmark loads could otherwise explain its scores exactly, at an infinite precision.
+    llm_effects : {False, "proportional", "diagonal"} or True
+        Whether LLMs have residual skills. ``"proportional"``, or True: kappa e_i, where e_i has the covariance of
+        family efficiency and kappa, called ``llm_sd``, is in units of its standard deviations. ``"diagonal"``:
+        independent across skills, with the standard deviations ``llm_sd[skill]``. Without residual skills LLMs of a
+        family differ only by their covariates and the noise of single scores, and prediction intervals come out too
+        short. With them a skill on which a single benchmark loads may explain its scores exactly, at an infinite
+        precision; the fit says so, and ``precision_sd`` is the remedy.
     family_covariates : str, optional
         Formula of the covariates z of families, such as ``"instruct"``. It is checked that they are constant within
         families. Their slopes Gamma are named and reported with those of ``scaling``. The efficiency of an unseen
@@ -83,6 +84,14 @@ class LatentSkillModel(LatentSkillLaw):
         minus a small rate times tau, which changes an estimate by less than its standard error (Chung et al. 2013).
         This is useful for predictions: with an estimate of zero, which maximum likelihood often gives, they would
         exclude differences between families.
+    benchmark_effects : bool or "equal"
+        Whether families have effects u_lj on single benchmarks: what a family is good or bad at beyond its skills, such
+        as an answer format that it fails or a benchmark that it was trained for. They are independent normal, on the
+        scale of linear predictors, with the standard deviations ``benchmark_sd[benchmark]``, or one ``benchmark_sd``
+        for all benchmarks if they are ``"equal"``.
+    precision_sd : float, optional
+        Standard deviation of a weak normal penalty on the logarithms of the precisions, such as 1.5, about that of 200
+        (``latentscale.components.penalty``). None for no penalty, that is maximum likelihood.
 
     Raises
     ------
@@ -136,7 +145,8 @@ class LatentSkillModel(LatentSkillLaw):
             Whether to fit a model that is not identified, by the checks of ``identification`` at one random point.
             Standard errors do not exist where the log-likelihood is constant in some direction.
         integration : {"monte_carlo", "quadrature", "laplace"}
-            How the random effects are integrated out; only ``"laplace"`` for models with ``llm_effects``.
+            How the random effects are integrated out; by default Monte Carlo, but Laplace for models
+            with ``llm_effects``, which have no other, or with ``benchmark_effects``.
         starts : int
             Number of starts of the search, 10 by default: one from the data, the others at random.
         seed : int

@@ -49,8 +49,8 @@ def places(families, each, covariates=SIZE, benchmarks="abcd", missing=0.0, seed
 
 def simulated(
     families, each, loadings, slopes, covariates=SIZE_AND_TOKENS, *, intercepts=0.0, precision=30.0, skill_cov=None,
-    shift=0.0, llm_sd=0.0, slope_sd=0.0, lower=0.0, missing=0.0, benchmarks="abcdef", model="m{}", family="f{:02d}",
-    seed=0,
+    shift=0.0, llm_sd=0.0, slope_sd=0.0, benchmark_sd=0.0, lower=0.0, missing=0.0, benchmarks="abcdef", model="m{}",
+    family="f{:02d}", seed=0,
 ):  # fmt: skip
     """A table of the model's own law, Y ~ Beta(mu phi, (1 - mu) phi) with mu = c + (1 - c) F(Lambda theta + b).
 
@@ -78,6 +78,8 @@ def simulated(
         Size of the skills of an LLM's own, which have the covariance ``llm_sd**2`` Sigma.
     slope_sd : float
         Standard deviation of the families' slopes on the first logarithm.
+    benchmark_sd : float or array (J,)
+        Standard deviations of the families' effects on single benchmarks.
     lower : float
         c, of every benchmark.
     missing : float
@@ -103,7 +105,10 @@ def simulated(
         theta += slope_sd * rng.standard_normal((families, n_skills))[code] * logs[:, :1]
     if llm_sd:
         theta += llm_sd * rng.standard_normal((len(code), n_skills)) @ root.T
-    mean = lower + (1.0 - lower) * expit(theta @ loadings.T + intercepts)
+    eta = theta @ loadings.T + intercepts
+    if np.any(benchmark_sd):
+        eta = eta + benchmark_sd * rng.standard_normal((families, len(loadings)))[code]
+    mean = lower + (1.0 - lower) * expit(eta)
     scores = rng.beta(precision * mean, precision * (1.0 - mean))
     if missing:
         scores[rng.random(scores.shape) < missing] = np.nan

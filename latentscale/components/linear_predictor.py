@@ -4,7 +4,8 @@ A *cell* is an observed score, of LLM i on benchmark j. Its linear predictor is 
 units (``components.levels``): eta = lambda_j' B' x_i + b_j + w' f, where w, the *effect loadings* of the cell, are the
 derivatives of eta in f. Every integration rule averages derivatives in eta over its nodes and ends with one row of
 sums for each cell; ``chain_score`` carries these to derivatives in s. A term of the effects has w = v (t o lambda_j),
-with a covariate v and scales t, so that a derivative g in w gives v (t o g) in lambda_j and v (lambda_j o g) in t.
+with a covariate v and scales t, so that a derivative g in w gives v (t o g) in lambda_j and v (lambda_j o g) in t. Of a
+particular term w is t_j at the cell's benchmark and zero elsewhere.
 """
 
 
@@ -79,9 +80,10 @@ def chain_score(
     loadings, e = structure.loadings[cells.item], sums["e"][:, None]
     in_loadings, scales = _through_effects(structure, cells, sums["e_alpha"], e * mean_skill)
     in_slopes = e * loadings
+    own = {name: scales.pop(name)[0] for name in layout.by_benchmark if name in scales}
     blocks = {name: np.hstack([_total(rows, cells, by_family) for rows in values]) for name, values in scales.items()}
     shapes = [name for name in layout.shapes if name in sums]
-    of_items = [in_loadings, e, *(sums[name][:, None] for name in shapes)]
+    of_items = [in_loadings, e, *(sums[name][:, None] for name in shapes), *own.values()]
     by_item = _by_item(np.hstack(of_items), cells, by_family)
     groups = len(by_item)
     blocks["loadings"] = by_item[:, :, :k].reshape(groups, -1)
@@ -93,8 +95,8 @@ def chain_score(
     score = np.zeros((groups, layout.size))
     for name, values in blocks.items():
         score[:, layout.slices[name]] = values
-    for number, name in enumerate(shapes, k + 1):
-        score[:, layout.shapes[name]] = by_item[:, :, number]
+    for number, where in enumerate([*(layout.shapes[name] for name in shapes), *map(layout.index, own)], k + 1):
+        score[:, where] = by_item[:, :, number]
     return score if by_family else score[0]
 
 
@@ -115,26 +117,32 @@ def _through_effects(
     in_loadings : array (C, K)
         Derivatives in lambda_j in all.
     scales : dict of str to list of arrays
-        For each block of scales one array for each of its rows: (C, K), or (C, 1) where the block is one number.
+        For each block of scales one array for each of its rows: (C, K), or (C, 1) where it does not belong to skills.
+        A block with one row for each benchmark has a single array, whose cells belong to the row of their benchmark.
     """
-    k, loadings = in_loadings.shape[1], structure.loadings[cells.item]
+    loadings = structure.loadings[cells.item]
     scales: dict[str, list[np.ndarray]] = {}
     outer, *inner = levels_of(structure)
-    terms = list(enumerate(term for level in (outer, *inner) for term in level.terms))[: in_effects.shape[1] // k]
+    terms, first = [], 0
+    for term in (term for level in (outer, *inner) for term in level.terms):
+        if first < in_effects.shape[1]:
+            terms.append((term, in_effects[:, first : first + term.width]))
+        first += term.width
     count = len(outer.terms)
     # Rounding depends on the order of this sum: the families' efficiency, the inner levels, then random slopes.
-    for place, term in (*terms[:1], *terms[count:], *terms[1:count]):
-        in_term = in_effects[:, k * place : k * (place + 1)]
+    for term, in_term in (*terms[:1], *terms[count:], *terms[1:count]):
+        if term.particular:
+            scales[term.block or ""] = [in_term[np.arange(len(in_term)), cells.item, None]]
+            continue
         if term.covariate is not None:
             in_term = in_term * cells.random_cells[:, term.covariate, None]
         scale = term.scale(structure)
         in_loadings = in_loadings + (in_term if scale is None else scale * in_term)
         if term.block is None:
             continue
-        if term.row is None:
-            scales[term.block] = [np.einsum("ck,ck->c", in_term, loadings)[:, None]]
-        else:
-            scales.setdefault(term.block, []).append(in_term * loadings)
+        by_skill = structure.scales[term.block].ndim == 2
+        in_scale = in_term * loadings if by_skill else np.einsum("ck,ck->c", in_term, loadings)[:, None]
+        scales.setdefault(term.block, []).append(in_scale)
     return in_loadings, scales
 
 

@@ -12,9 +12,9 @@ The first trace is the variance of the benchmarks' linear predictors that is due
 the second is the variance of skills that is due to covariates, in units of that of the family effects. Neither depends
 on the rotation of the skills or on the units of the covariates.
 
-Precisions, in models with residual skills of LLMs, have -(log phi - log m)^2 / (2 s^2), where m and s belong to the law
-of a score (``precision_centre`` and ``precision_sd``). Without it the residual skills could explain all scores of a
-benchmark that a skill loads on alone, and its precision would go to infinity (a Heywood case).
+Precisions have, if asked for, -(log phi - log m)^2 / (2 s^2), where m belongs to the law of a score
+(``precision_centre``). Without it residual skills of LLMs can explain all scores of a benchmark that a skill loads on
+alone, and its precision goes to infinity (a Heywood case).
 
 Standard deviations tau of random slopes and of residual skills have, if asked for, sum (log tau - r tau), where r is
 the standard deviation of the slope's covariate, and 1 for residual skills: the log-density of a gamma law of shape 2
@@ -39,6 +39,8 @@ from .curve import starting_lower, starting_upper
 
 DEFAULT_SD = 2.0
 DEFAULT_LINK_SD = 0.5
+WEAK_PRECISION_SD = 1.5
+"""The s.d. of a weak penalty on logarithms of precisions."""
 
 
 @dataclass(frozen=True)

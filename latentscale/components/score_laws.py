@@ -75,9 +75,8 @@ class ScoreLaw:
         where log-densities are far from concave in the linear predictor.
     starting_precision : float
         The precision from which fits begin.
-    precision_centre, precision_sd : float
-        Centre of the weak penalty on the precisions, and its standard deviation on the log scale
-        (``components.penalty``).
+    precision_centre : float
+        Centre of the weak penalty that may be put on the precisions (``components.penalty``).
     """
 
     name = ""
@@ -87,7 +86,6 @@ class ScoreLaw:
     expected_curvature = False
     starting_precision = 20.0
     precision_centre = 200.0
-    precision_sd = 1.5
 
     def with_outliers(self, share: float) -> ScoreLaw:
         """The law in which a share of the scores has a tenth of the precision.

@@ -102,7 +102,7 @@ class TargetDraws(JointDraws):
     @cached_property
     def _whole(self) -> np.ndarray:
         """Draws of skills and, if there are family effects on the target, of u_l / s: (S, n, K or K + 1)."""
-        return self._drawn()
+        return self._drawn[0]
 
     @cached_property
     def theta(self) -> np.ndarray:

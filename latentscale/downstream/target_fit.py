@@ -278,7 +278,7 @@ def target_rule(structure: Structure, integration: str | None = None) -> Rule:
     Where LLMs have effects the dimension grows with their number, and only Laplace's approximation is possible.
     """
     outer, *inner = levels_of(structure)
-    dimension = outer.size(len(structure.skill_cov))
+    dimension = outer.size
     if inner:
         if integration not in (None, "laplace"):
             raise DataError("Where LLMs have effects of their own (llm_effects), say integration='laplace'.")

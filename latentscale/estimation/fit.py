@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_whole
-from ..components.levels import family_effects, levels_in
+from ..components.levels import family_effects, levels_in, too_many_for_nodes
 from ..errors import DataError
 from ..likelihood.family_batches import spread_over
 from ..likelihood.objective import Objective
@@ -70,7 +70,7 @@ class _State:
 
 def fit_latent_skill(
     model: LatentSkillLaw,
-    integration: str = "monte_carlo",
+    integration: str | None = None,
     starts: int = 10,
     seed: int = 0,
     n_jobs: int | None = None,
@@ -93,9 +93,9 @@ def fit_latent_skill(
     Parameters
     ----------
     model : LatentSkillModel
-    integration : {"monte_carlo", "quadrature", "laplace"}
-        Integration rule of the final stage; the search over starts uses Laplace. Models with ``llm_effects`` take
-        ``"laplace"`` only.
+    integration : {"monte_carlo", "quadrature", "laplace"}, optional
+        Integration rule of the final stage; the search over starts uses Laplace. By default Monte Carlo, but Laplace
+        for models with effects of LLMs, which have no other, or of families on single benchmarks.
     starts : int
         Number of starts: the first from the data, the others at random.
     seed : int
@@ -144,10 +144,12 @@ def fit_latent_skill(
     FitInterrupted
         On Ctrl-C, with the best parameters so far.
     """
+    levels = levels_in(model.table.layout)
+    if integration is None:
+        integration = "laplace" if too_many_for_nodes(levels) else "monte_carlo"
     checked = checked_options(FIT_OPTIONS, locals())
     options, began = recorded_options(FIT_OPTIONS, checked), time.perf_counter()
     _check_together(**checked)
-    levels = levels_in(model.table.layout)
     require_laplace(levels, integration)
     rule = Rule.build(integration, family_effects(model.table.layout), points, draws, llf_tolerance, t_df, seed)
     restriction = None if constraints is None else read_restriction(constraints, model.param_names)
@@ -167,7 +169,7 @@ def fit_latent_skill(
                 state.stage = "the error estimate"
                 covariance = _inverse_or_none(maximum.information) if rule.kind == "monte_carlo" else None
                 error = _NO_ERROR
-                if len(levels) == 1:  # with inner levels there is no finer rule to compare with
+                if not too_many_for_nodes(levels):  # else there is no finer rule to compare with
                     error = rule_error(objective, maximum.rule, maximum.u, maximum.loglike, covariance)
             else:
                 maximum, error = _settled(model, ends, rule, tolerance, max_iterations, shown), _NO_ERROR

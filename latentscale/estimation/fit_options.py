@@ -8,8 +8,8 @@ COV_TYPES = ("observed", "cluster", "opg", "bootstrap", "none")
 
 FIT_OPTIONS = (
     Option(
-        "integration", OneOf(RULES), "monte_carlo", always_told=True,
-        command=Command("Rule that integrates over family effects."),
+        "integration", OneOf(words=RULES, optional=True), None, always_told=True,
+        command=Command("Rule that integrates over random effects; chosen by the model by default.", shown="chosen"),
     ),
     # with start_params there may be no start beside those
     Option(

@@ -2,9 +2,8 @@
 
 If q variances v >= 0 are tested at zero, the likelihood-ratio statistic converges to Z' V Z - min_{w >= 0} (Z - w)' V
 (Z - w), with Z ~ N(0, V^-1) and V the efficient information of v. This is a mixture of chi-square distributions with 0
-to q degrees of freedom (Self and Liang 1987; Shapiro 1985). The variances of random slopes enter through their square
-roots tau, in which the log-likelihood is an even function; so its score in v at zero is half its second derivative in
-tau.
+to q degrees of freedom (Self and Liang 1987; Shapiro 1985). Variances enter through their square roots tau, in which
+the log-likelihood is an even function; so its score in v at zero is half its second derivative in tau.
 
 The asymptotic distribution needs many families, none of which dominates. Where a few families with LLMs of many sizes
 have most of the information on slopes' variances, the distribution of the score statistic is simulated instead.
@@ -17,7 +16,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from ..components.cells import Cells
-from ..components.levels import RandomEffects, with_effects
+from ..components.random_effects import AbsentEffects, with_effects
 from ..likelihood.expected_information import simulated_cells
 from ..likelihood.laplace import laplace_by_family
 from ..models.latent_skill import LatentSkillLaw
@@ -99,7 +98,7 @@ def variance_scores(
     model: LatentSkillLaw,
     table: ParameterTable,
     params: np.ndarray,
-    terms: Sequence[str],
+    tested: Sequence[AbsentEffects],
     tables: int = TABLES,
     seed: int = 0,
 ) -> VarianceScores:
@@ -108,13 +107,13 @@ def variance_scores(
     Parameters
     ----------
     model : LatentSkillLaw
-        The model with the random slopes.
+        The model with the random effects.
     table : ParameterTable
         Of the null model.
     params : array (P,)
         Natural parameters of the null model.
-    terms : list of str
-        The terms whose random slopes are tested, with q = len(terms) K variances; other random slopes are kept.
+    tested : sequence of AbsentEffects
+        What the null model lacks: q variances in all.
     tables : int
         Number of simulated tables.
     seed : int
@@ -123,8 +122,7 @@ def variance_scores(
     -------
     VarianceScores
     """
-    null, tested = _at_null(model, table, params), _tested(model, terms)
-    q = len(terms) * len(model.skills)
+    null, q = _at_null(model, table, params), count_variances(tested)
     by_table = [
         _null_scores(model, null, simulated_cells(model, null, np.random.default_rng(child)), table, tested)
         for child in np.random.SeedSequence(seed).spawn(tables)
@@ -139,12 +137,15 @@ def variance_scores(
 
 
 def observed_variance_score(
-    model: LatentSkillLaw, table: ParameterTable, params: np.ndarray, terms: Sequence[str], scores: VarianceScores
+    model: LatentSkillLaw,
+    table: ParameterTable,
+    params: np.ndarray,
+    tested: Sequence[AbsentEffects],
+    scores: VarianceScores,
 ) -> np.ndarray:
     """Return the total efficient score of the data in the tested variances, array (q,)."""
-    null, tested = _at_null(model, table, params), _tested(model, terms)
+    null, q = _at_null(model, table, params), count_variances(tested)
     total = _null_scores(model, null, model.user_cells, table, tested).sum(axis=0)
-    q = len(terms) * len(model.skills)
     return total[:q] - total[q:] @ scores.coefficients
 
 
@@ -167,40 +168,42 @@ def one_sided_statistic(score: np.ndarray, information: np.ndarray) -> float:
 
 
 def _at_null(model: LatentSkillLaw, table: ParameterTable, params: np.ndarray) -> Structure:
-    """Return the null model's parameters in the model with random slopes, whose standard deviations are zero."""
+    """Return the null model's parameters in the larger model, whose further standard deviations are zero."""
     known = {block.name: block.rows for block in table.scales}
     return with_effects(table.structure(params), known, model.effects)
 
 
-def _tested(model: LatentSkillLaw, terms: Sequence[str]) -> tuple[RandomEffects, list[int]]:
-    """Return the RandomEffects whose standard deviations are tested at zero, and their rows that are tested."""
-    for effects in model.effects:
-        if effects.rows is not None and set(terms) <= set(effects.rows):
-            return effects, [effects.rows.index(term) for term in terms]
-    raise KeyError(f"no random effects on {terms}")
+def count_variances(tested: Sequence[AbsentEffects]) -> int:
+    """Return the number of variances that a smaller model lacks."""
+    return sum(int(absent.lacks.sum()) for absent in tested)
 
 
 def _null_scores(
-    model: LatentSkillLaw, null: Structure, cells: Cells, table: ParameterTable, tested: tuple[RandomEffects, list[int]]
+    model: LatentSkillLaw, null: Structure, cells: Cells, table: ParameterTable, tested: Sequence[AbsentEffects]
 ) -> np.ndarray:
     """Return scores by family (L, q + P): in the tested variances at zero, then in the null model's parameters.
 
     The score in a variance is that in tau at a small tau, divided by 2 tau.
     """
-    layout, shapes, (effects, rows) = model.table.layout, table.shapes_free, tested
+    layout, shapes = model.table.layout, table.shapes_free
     _, at_null, modes = laplace_by_family(null, cells, None, shapes)
-    tau = null.scales[effects.block].copy()
     # All are set at once: each changes the scores in the others only to second order.
-    tau[rows] = _STEP / effects.spreads[rows]
-    _, scores, _ = laplace_by_family(null.with_scales(**{effects.block: tau}), cells, modes.alpha)
-    position = layout.index(effects.block)[rows].ravel()
-    columns = [scores[:, position] / (2.0 * tau[rows].ravel())]
-    kept = {block.name: block.rows for block in table.scales}
-    names = list(effects.rows or ())
+    small = {
+        absent.effects.block: np.where(
+            absent.lacks, _STEP / absent.effects.spreads, null.scales[absent.effects.block]
+        )
+        for absent in tested
+    }
+    _, scores, _ = laplace_by_family(null.with_scales(**small), cells, modes.alpha)
+    columns = []
+    for absent in tested:
+        block = absent.effects.block
+        columns.append(scores[:, layout.index(block)[absent.lacks]] / (2.0 * small[block][absent.lacks]))
+    lacks = {absent.effects.block: absent.lacks for absent in tested}
     for name, where in table.layout.slices.items():
         free = np.flatnonzero(table.free[where])
         index = layout.index(name)
-        if name == effects.block:
-            index = index[[names.index(row) for row in kept[name] or ()]]
+        if name in lacks:
+            index = index[~lacks[name]]
         columns.append(at_null[:, index.ravel()[free]])
     return np.hstack(columns)

@@ -120,9 +120,7 @@ def boundary_parameters(model: LatentSkillLaw, params: np.ndarray) -> tuple[Para
     vanished: list[int] = []
     for effects in model.effects:
         size = structure.scales[effects.block] * effects.spreads
-        if (
-            effects.rows is not None
-        ):  # these are in units of the skills; a single number for all skills is in units of sd
+        if effects.by_skill:  # these are in units of the skills
             size = size / np.sqrt(np.diag(structure.skill_cov))
         vanished += list(layout.index(effects.block)[np.abs(size) < _SMALLEST_SCALE])
     loadings = layout.index("loadings")

@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from ..components.levels import RandomEffects, with_effects
+from ..components.random_effects import AbsentEffects, absent_effects, with_effects
 from ..errors import ConvergenceWarning, DataError, IdentificationError
-from ..estimation.search import climb
-from ..likelihood.objective import Objective
 from ..models.latent_skill import LatentSkillLaw
 from ..models.options import differing_options
-from ..parameters.space import ParameterSpace
+from ..parameters.kinds import SLOPE_SD
 from ..parameters.structure import Structure
-from .chi_bar_squared import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, variance_scores
+from .chi_bar_squared import ONE_VARIANCE, chi_bar_sf, chi_bar_weights, count_variances, variance_scores
 from .hypothesis_test import JOINT, HypothesisTest, test_table
 
 if TYPE_CHECKING:
     from ..results.latent_skill import LatentSkillResults
 
 _SAME = 1e-7  # relative error below which covariates count as spanned by others
-_ITERATIONS = 300  # of the quasi-Newton search
 _ROUNDING = 1e-4  # log-likelihood units by which two maximisations may differ
 CONSERVATIVE = (
     "The chi-bar-square law rejects too seldom where few families hold most of what is known of slopes' variances; "
@@ -47,13 +44,12 @@ def lr_test(larger: "LatentSkillResults", smaller: "LatentSkillResults") -> Hypo
     -------
     HypothesisTest
         By the chi-square distribution, or the chi-bar-square distribution where the smaller model sets variances to
-        zero, of random slopes or of the residual skills of LLMs.
+        zero: of random slopes, of residual skills of LLMs, or of effects of families on single benchmarks.
 
     Raises
     ------
     DataError
-        If the fits are not of the same data, not by the same rule, or not nested, or differ in residual skills of LLMs
-        and in something else at the same time; the message says why.
+        If the fits are not of the same data, not by the same rule, or not nested; the message says why.
 
     Warns
     -----
@@ -69,19 +65,16 @@ def lr_test(larger: "LatentSkillResults", smaller: "LatentSkillResults") -> Hypo
                 stacklevel=4,
             )
     _require_same_rule(larger, smaller)
-    embedded = embed(smaller, larger)
-    absent = absent_effects(smaller.model, larger.model)
-    extra = [row for _, rows in absent for row in rows]
-    variances = len(extra) * len(larger.model.skills)
-    residual = [effects for effects, _ in absent if effects.rows is None]
+    embed(smaller, larger)  # refuses a model that the larger one does not contain
+    absent = absent_effects(smaller.model.effects, larger.model.effects)
+    variances = count_variances(absent)
     df = larger.df_model - smaller.df_model
     if df <= 0:
         raise DataError(
             f"The fit given has {smaller.df_model} parameters and this one {larger.df_model}: call lr_test of the "
             "larger model with the smaller one."
         )
-    null = _without_effects(residual[0], larger, smaller, embedded, df) if residual else smaller.llf_penalised
-    difference = larger.llf_penalised - null
+    difference = larger.llf_penalised - smaller.llf_penalised
     if difference < -_ROUNDING:
         warnings.warn(
             f"The smaller model has a log-likelihood {-difference:.4f} above the larger one's, which therefore was "
@@ -93,18 +86,15 @@ def lr_test(larger: "LatentSkillResults", smaller: "LatentSkillResults") -> Hypo
     words = f"The restrictions of the smaller model ({df} fewer parameters) hold"
     notes: tuple[str, ...] = ()
     if variances:
-        scores = variance_scores(larger.model, smaller.model.table, smaller.params.to_numpy(), extra)
-        weights = chi_bar_weights(scores.information)
+        weights = ONE_VARIANCE
+        if variances > 1:
+            scores = variance_scores(larger.model, smaller.model.table, smaller.params.to_numpy(), absent)
+            weights = chi_bar_weights(scores.information)
         pvalue = chi_bar_sf(statistic, weights, df - variances)
-        words = f"The slopes on {', '.join(extra)} are the same in all families"
+        words = ", and ".join(_no_effects(one) for one in absent)
         words += f", and {df - variances} further restrictions hold" if df > variances else ""
-        notes = (_weights_note(weights, df - variances), CONSERVATIVE)
-    elif residual:  # a single variance: its estimate is zero with probability one half
-        pvalue = chi_bar_sf(statistic, ONE_VARIANCE)
-        words = "LLMs of one family differ by no more than their covariates say"
-        notes = (_weights_note(ONE_VARIANCE, 0),)
-        if abs(null - smaller.llf_penalised) > _ROUNDING:
-            notes += (f"Precisions are penalised under both models; without, the smaller one has {smaller.llf:.4f}.",)
+        notes = (_weights_note(weights, df - variances),)
+        notes += (CONSERVATIVE,) if any(one.effects.kind is SLOPE_SD for one in absent) else ()
     else:
         pvalue = float(stats.chi2.sf(statistic, df))
     if np.isfinite(larger.llf_error) and larger.estimate.rule.kind == "monte_carlo":
@@ -114,38 +104,14 @@ def lr_test(larger: "LatentSkillResults", smaller: "LatentSkillResults") -> Hypo
     return HypothesisTest("Likelihood-ratio test", words, table, notes)
 
 
-def absent_effects(smaller: LatentSkillLaw, larger: LatentSkillLaw) -> list[tuple[RandomEffects, list[str]]]:
-    """Return the random effects of the larger model that the smaller one lacks, and the rows that it lacks."""
-    known = {effects.block: effects for effects in smaller.effects}
-    absent = []
-    for effects in larger.effects:
-        same = known.get(effects.block)
-        rows = [row for row in effects.rows or () if same is None or row not in (same.rows or ())]
-        if same is None or rows:
-            absent.append((effects, rows))
-    return absent
-
-
-def _without_effects(
-    effects: RandomEffects, larger: "LatentSkillResults", smaller: "LatentSkillResults", params: np.ndarray, df: int
-) -> float:
-    """Return the maximum of what the larger fit maximises, with the standard deviation of some effects held at zero.
-
-    It includes the larger model's penalty on precisions.
-    """
-    model, informed = larger.model, larger.estimate.informed
-    if df > 1 or larger.estimate.restriction is not None or smaller.estimate.restriction is not None:
-        raise DataError(
-            "Residual skills of LLMs are tested by themselves: the fits are to be without constraints and otherwise of "
-            "one model. Test one restriction after the other, with fits in between."
-        )
-    fixed = model.table.fixed.copy()
-    fixed[model.table.layout.slices[effects.block]] = 0.0
-    objective = Objective(
-        ParameterSpace(model.table.with_fixed(fixed)), model.internal_cells, model.penalty, expected=not informed
-    )
-    start = model.recoding.internal(model.table.structure(params))
-    return climb(objective, 0, "given", start, _ITERATIONS, gtol=1e-4).value
+def _no_effects(absent: AbsentEffects) -> str:
+    """Return the hypothesis that some random effects are zero, in words."""
+    effects = absent.effects
+    if effects.kind is SLOPE_SD:
+        return f"The slopes on {', '.join(absent.names)} are the same in all families"
+    if effects.level == "llm":
+        return "LLMs of one family differ by no more than their covariates say"
+    return "Families differ in single benchmarks by no more than their skills say"
 
 
 def _weights_note(weights: np.ndarray, shift: int) -> str:
@@ -241,11 +207,12 @@ def _with_effects(structure: Structure, a: LatentSkillLaw, b: LatentSkillLaw) ->
 
     Refused if model a has random effects that model b lacks.
     """
-    lost = [effects for effects, _ in absent_effects(b, a)]
+    lost = absent_effects(b.effects, a.effects)
     if lost:
-        rows = f" on {list(lost[0].rows)}" if lost[0].rows is not None else ""
+        effects = lost[0].effects
+        rows = f" on {lost[0].names}" if effects.kind is SLOPE_SD else ""
         raise DataError(
-            f"Not nested: the smaller model has {lost[0].words}{rows} ({lost[0].option}), which are not part of the "
+            f"Not nested: the smaller model has {effects.words}{rows} ({effects.option}), which are not part of the "
             "larger one."
         )
     return with_effects(structure, {effects.block: effects.rows for effects in a.effects}, b.effects)

@@ -122,7 +122,7 @@ def random_point(model: LatentSkillLaw, rng: np.random.Generator) -> np.ndarray:
     scales = {
         effects.block: rng.uniform(0.3, 0.7, effects.spreads.shape) * sd / effects.spreads
         for effects in model.effects
-        if effects.rows
+        if effects.by_skill
     }
     structure = Structure(
         np.where(np.isnan(fixed), loadings, fixed), rng.uniform(-1.0, 0.5, j), 0.5 * rng.standard_normal((p, k)) * sd,
@@ -130,7 +130,7 @@ def random_point(model: LatentSkillLaw, rng: np.random.Generator) -> np.ndarray:
         np.clip(model.chance, 0.05, 0.6), np.full(j, 0.95), 0.5 * rng.standard_normal((j, layout.n_link)),
     )  # fmt: skip
     scales |= {
-        effects.block: rng.uniform(0.3, 0.7, effects.spreads.shape) for effects in model.effects if not effects.rows
+        effects.block: rng.uniform(0.3, 0.7, effects.spreads.shape) for effects in model.effects if not effects.by_skill
     }
     return model.space.free_vector(structure.with_scales(**scales))
 
@@ -143,7 +143,7 @@ def off_zero(model: LatentSkillLaw, space: ParameterSpace | RestrictedSpace, v: 
     structure = space.structure(v)
     sd, scales = np.sqrt(np.diag(structure.skill_cov)), {}
     for effects in model.effects:
-        unit = sd / effects.spreads if effects.rows else 1.0
+        unit = sd / effects.spreads if effects.by_skill else 1.0
         scales[effects.block] = np.maximum(np.abs(structure.scales[effects.block]), _OFF_ZERO * unit)
     return space.free_vector(structure.with_scales(**scales))
 
@@ -254,7 +254,7 @@ def standard_sizes(model: LatentSkillLaw, structure: Structure) -> np.ndarray:
     sizes[layout.index("loadings")] = sd
     sizes[layout.index("slopes")] = model.design.x.std(axis=0)[:, None] / sd
     for effects in model.effects:
-        if effects.rows:
+        if effects.by_skill:
             sizes[layout.index(effects.block)] = effects.spreads / sd
     sizes[layout.slices["skill_cov"]] = 1.0 / (sd[rows] * sd[columns])
     sizes[layout.slices["precision"]] = 1.0 / structure.precision

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import check_names, check_several_of
-from ..components.levels import family_effects, with_effects
+from ..components.levels import family_effects
+from ..components.random_effects import absent_effects, with_effects
 from ..errors import DataError
 from ..estimation.polish import rule_information
 from ..estimation.refit import Refit, refit
@@ -24,7 +25,7 @@ from .chi_bar_squared import (
 from .covariance import require_information
 from .hypotheses import SIZE
 from .hypothesis_test import JOINT, HypothesisTest, test_table
-from .likelihood_ratio import CONSERVATIVE, absent_effects
+from .likelihood_ratio import CONSERVATIVE
 
 if TYPE_CHECKING:
     from ..estimation.estimate import Estimate
@@ -112,13 +113,14 @@ def _against(
     """
     model, params = fit.model, fit.params.to_numpy()
     larger = model.with_random_slopes((*model.random_terms, *terms))
-    scores = variance_scores(larger, model.table, params, terms)
+    absent = absent_effects(model.effects, larger.effects)
+    scores = variance_scores(larger, model.table, params, absent)
     weights = chi_bar_weights(scores.information)
     rows: list[tuple[Any, ...]] = []
     df = len(weights) - 1
     for method in methods:
         if method == "score":
-            observed = observed_variance_score(larger, model.table, params, terms, scores)
+            observed = observed_variance_score(larger, model.table, params, absent, scores)
             statistic = one_sided_statistic(observed, scores.information)
             law = np.array([one_sided_statistic(score, scores.information) for score in scores.simulated])
             pvalue = float((1.0 + np.sum(law >= statistic)) / (1.0 + len(law)))
@@ -161,10 +163,9 @@ def _alternative(
     structure = fit.model.space.structure(null.coordinates)
     known = {effects.block: effects.rows for effects in fit.model.effects}
     embedded, starts = with_effects(structure, known, larger.effects), {}
-    for effects, rows in absent_effects(fit.model, larger):
-        where = [list(effects.rows or ()).index(row) for row in rows]
-        starts[effects.block] = embedded.scales[effects.block].copy()
-        starts[effects.block][where] = size / effects.spreads[where]
+    for absent in absent_effects(fit.model.effects, larger.effects):
+        block = absent.effects.block
+        starts[block] = np.where(absent.lacks, size / absent.effects.spreads, embedded.scales[block])
     objective = larger.objective
     end = climb(objective, 0, "given", embedded.with_scales(**starts), _ITERATIONS, gtol=1e-2)
     if integration == "laplace" or not np.isfinite(end.value):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..boundary import inside
 from ..components.cells import Cells
-from ..components.levels import simulated_skills
+from ..components.levels import simulated_predictors
 from ..components.response import simulate_scores
 from ..parameters.structure import Structure
 from ..parameters.table import ParameterTable
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 def simulated_cells(model: LatentSkillLaw, structure: Structure, rng: np.random.Generator) -> Cells:
     """Cells with scores simulated at a Structure in users' covariates, without censoring."""
     mean = model.design.x @ structure.slopes
-    skill = simulated_skills(rng, structure, model.family_codes, mean, model.random_design)
-    eta = skill @ structure.loadings.T + structure.intercepts
+    eta = simulated_predictors(rng, structure, model.family_codes, mean, model.random_design)
     y = inside(simulate_scores(model.score_law, rng, structure, eta), np.finfo(float).eps)  # a draw may round to 0 or 1
     state = np.where(model.prepared.state >= 0, 0, -1).astype(np.int8)
     edge, codes = model.prepared.edge, model.family_codes

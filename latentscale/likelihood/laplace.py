@@ -142,20 +142,20 @@ def _moment(
 ) -> np.ndarray:
     """Return the sums of u f' - G over the effects f of a family that have covariance Sigma, (L, K, K)."""
     out: Any = None
-    k, column = len(structure.skill_cov), 0
+    column = 0
     innermost = cells.units(modes.levels[-1])
     for level, effects, solved in zip(levels_of(structure), modes.effects, u, strict=True):
         units = cells.units(level.name)
         last: slice | np.ndarray = slice(None)
         if units is not innermost:  # G is the same for all innermost units within a unit: take it from the last of them
             last = np.flatnonzero(np.diff(units.of_cell[innermost.starts], append=-1))
-        for term, where in level.slices(k):
+        for term, where in level.slices:
             if term.correlated:
                 placed = slice(column + where.start, column + where.stop)
                 by_unit = solved[:, where, None] * effects[:, None, where] - in_curvature[last, placed, placed]
                 by_family = units.sum_to_family(by_unit)
                 out = by_family if out is None else out + by_family
-        column += level.size(k)
+        column += level.size
     return out
 
 
@@ -256,7 +256,7 @@ def _prior_gradients(
     """
     prior = np.linalg.inv(structure.skill_cov)
     for level, of_level, values in zip(levels, units, effects, strict=True):
-        for term, where in level.slices(len(prior)):
+        for term, where in level.slices:
             if term.correlated:
                 pulled = values[:, where] @ prior
                 yield of_level.sum_to_family(pulled[:, :, None] * pulled[:, None, :] - prior)

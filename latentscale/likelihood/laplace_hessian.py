@@ -157,7 +157,7 @@ def hessian_contributions(
 def _batches(cells: Cells, structure: Structure) -> Iterator[tuple[int, int]]:
     """Yield batches of consecutive families, (first, last + 1), whose arrays stay small."""
     layout = layout_of(structure)
-    d = levels_of(structure)[0].size(layout.n_skills)
+    d = levels_of(structure)[0].size
     most = max(1, _BATCH_NUMBERS // (layout.size * d * (d + 2)))
     first = 0
     while first < cells.n_families:
@@ -174,7 +174,7 @@ class _FamilyBatch:
         self.structure, self.cells, self.alpha = structure, cells, alpha
         self.layout = layout_of(structure)
         self.level = levels_of(structure)[0]
-        self.prior = EffectsPrior(structure.skill_cov, self.level.size(self.layout.n_skills))
+        self.prior = EffectsPrior(structure.skill_cov, self.level.size)
         self.mean_skill, base = fixed_part(structure, cells)
         self.w = effect_loadings(structure, cells, [self.level])
         eta = base + np.einsum("cd,cd->c", self.w, alpha[cells.family])
@@ -300,19 +300,28 @@ class _FamilyBatch:
         loadings, x = structure.loadings[cells.item], cells.design[cells.row]
         in_loadings = self.mean_skill[:, :, None] * by_cell[:, :1] + by_cell[:, 1 : 1 + k]
         out = np.zeros((families, layout.size, width))
-        for term, where in self.level.slices(k)[1:]:
+        own: dict[str, np.ndarray] = {}
+        for term, where in self.level.slices[1:]:
             in_term = by_cell[:, 1 + where.start : 1 + where.stop]
+            if term.particular:
+                own[term.block or ""] = in_term[np.arange(len(x)), cells.item][:, None]
+                continue
             in_term = cells.random_cells[:, term.covariate, None, None] * in_term
             in_loadings += term.scale(structure)[:, None] * in_term
             out[:, layout.index(term.block or "")[term.row]] = cells.sum_by_family(loadings[:, :, None] * in_term)
         slopes = x[:, :, None, None] * (loadings[:, :, None] * by_cell[:, :1])[:, None]
         out[:, layout.slices["slopes"]] = cells.sum_by_family(slopes.reshape(len(x), -1, width))
-        rows = np.concatenate([in_loadings, by_cell[:, :1], np.stack(list(by_shape.values()), axis=1)], axis=1)
+        shapes = np.stack(list(by_shape.values()), axis=1)
+        rows = np.concatenate([in_loadings, by_cell[:, :1], shapes, *own.values()], axis=1)
         by_item = (cells.by_family_item @ rows.reshape(len(x), -1)).reshape(families, layout.n_items, -1, width)
         out[:, layout.index("loadings").ravel()] = by_item[:, :, :k].reshape(families, -1, width)
         out[:, layout.index("intercepts")] = by_item[:, :, k]
         for number, name in enumerate(by_shape, k + 1):
             out[:, layout.shapes[name]] = by_item[:, :, number]
+        for number, name in enumerate(own, k + 1 + len(by_shape)):
+            in_block = by_item[:, :, number]
+            equal = len(layout.index(name)) != layout.n_items
+            out[:, layout.index(name)] = in_block.sum(axis=1, keepdims=True) if equal else in_block
         return out
 
 

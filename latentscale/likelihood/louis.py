@@ -13,7 +13,7 @@ from scipy import sparse
 
 from ..components.cells import Cells
 from ..components.effects_prior import EffectsPrior
-from ..components.levels import levels_of
+from ..components.levels import family_blocks, levels_of
 from ..components.linear_predictor import layout_of
 from ..parameters.structure import Layout, Structure
 
@@ -52,7 +52,12 @@ def node_scores(
     by_skill = by_item[:, :, None] * alpha[:, None, :k]
     for skill in range(k):
         by_skill[:, :, skill] += e @ (one_hot * design[:, skill, None])
-    for term, effects in levels_of(structure)[0].slices(k)[1:]:
+    for term, effects in levels_of(structure)[0].slices[1:]:
+        if term.particular:
+            by_own = by_item * alpha[:, effects]
+            where_own = layout.index(term.block or "")
+            scores[:, where_own] = by_own if len(where_own) == layout.n_items else by_own.sum(axis=1, keepdims=True)
+            continue
         varying, z = e * cells.random_cells[where][:, term.covariate], alpha[:, effects]
         by_skill += (varying @ one_hot)[:, :, None] * (term.scale(structure) * z)[:, None, :]
         columns = layout.index(term.block or "")[term.row]
@@ -79,9 +84,10 @@ def chain_hessian(
 def add_blocks(out: np.ndarray, layout: Layout, blocks: np.ndarray, entries: np.ndarray) -> np.ndarray:
     """Add the benchmarks' blocks (J, W, W) to a matrix over some ascending ``entries`` of s, and return it."""
     j = layout.n_items
-    scales = [layout.index(name).ravel() for name, shape in layout.scales if len(shape) == 2]
-    shared = np.concatenate([layout.index("slopes").ravel(), *scales])
+    scales = [layout.index(name) for name in family_blocks(layout)]
+    shared = np.concatenate([layout.index("slopes").ravel(), *(where.ravel() for where in scales if where.ndim == 2)])
     columns = [layout.index("loadings"), layout.index("intercepts")[:, None], np.tile(shared, (j, 1))]
+    columns += [np.broadcast_to(where, (j,))[:, None] for where in scales if where.ndim == 1]
     where = np.hstack(columns + [positions[:, None] for positions in layout.shapes.values()])
     position = np.full(layout.size, -1)
     position[entries] = np.arange(len(entries))
@@ -133,10 +139,14 @@ def _affine_design(structure: Structure, cells: Cells, where: slice, mean_skill:
     level, k = levels_of(structure)[0], structure.loadings.shape[1]
     fixed = _eta_design(structure, cells, where, mean_skill)
     width, skill = fixed.shape[1], np.arange(k)
-    out = np.zeros((len(fixed), width + level.size(k) - k, 1 + level.size(k)))
+    scales = sum(1 if term.particular else k for term in level.terms[1:])
+    out = np.zeros((len(fixed), width + scales, 1 + level.size))
     out[:, :width, 0] = fixed
     out[:, skill, 1 + skill] = 1.0
-    for number, (term, effects) in enumerate(level.slices(k)[1:]):
+    for number, (term, effects) in enumerate(level.slices[1:]):
+        if term.particular:  # the last of the terms
+            out[np.arange(len(out)), -1, 1 + effects.start + cells.item[where]] = 1.0
+            continue
         varying = cells.random_cells[where][:, term.covariate, None]
         effect = 1 + effects.start + skill
         out[:, skill, effect] = varying * term.scale(structure)
@@ -150,7 +160,7 @@ def _cell_blocks(
     """Return the blocks of single cells, (C, W, W), by the chain rule."""
     layout = layout_of(structure)
     k, p, level = layout.n_skills, layout.n_covariates, levels_of(structure)[0]
-    size = level.size(k)
+    size = level.size
     design = _affine_design(structure, cells, where, mean_skill)
     count, width = design.shape[:2]
     shapes = list(layout.shapes)
@@ -166,7 +176,8 @@ def _cell_blocks(
         columns = k + 1 + np.arange(p) * k + skill
         out[:, skill, columns] += by_covariate
         out[:, columns, skill] += by_covariate
-    for number, (term, effects) in enumerate(level.slices(k)[1:]):  # d2 eta / d lambda_jk d tau_qk = v_q z_qk
+    slopes = [pair for pair in level.slices[1:] if not pair[0].particular]
+    for number, (term, effects) in enumerate(slopes):  # d2 eta / d lambda_jk d tau_qk = v_q z_qk
         mixed = cells.random_cells[where][:, term.covariate, None] * first[:, 1 + effects.start : 1 + effects.stop]
         columns = k + 1 + p * k + number * k + np.arange(k)
         out[:, np.arange(k), columns] += mixed

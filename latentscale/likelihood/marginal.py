@@ -160,7 +160,7 @@ class _Sweep:
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
         level = levels_of(structure)[0]
-        n, k = cells.n_cells, level.size(self.layout.n_skills)
+        n, k = cells.n_cells, level.size
         self.prior = EffectsPrior(structure.skill_cov, k)
         self.loadings = effect_loadings(structure, cells, [level])
         self.wanted = derivative_names(order, shapes)

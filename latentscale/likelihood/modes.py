@@ -118,8 +118,7 @@ class _Problem:
         self.levels = tuple(level.name for level in levels)
         self.units = [cells.units(name) for name in self.levels]
         self.roots = [np.linalg.cholesky(level.covariance(structure)) for level in levels]
-        lambdas = structure.loadings[cells.item]
-        by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in levels]
+        by_level = [level.loadings(structure, cells.item, cells.random_cells) for level in levels]
         self.effect_loadings = by_level[0] if len(levels) == 1 else np.hstack(by_level)
         self.by_level = [loadings @ root for loadings, root in zip(by_level, self.roots, strict=True)]
         self.loadings = self.by_level[0] if len(levels) == 1 else np.hstack(self.by_level)

@@ -309,7 +309,7 @@ def _held_as_covariates(
     first = cells.units("llm").starts
     for level, effects in zip(levels_of(structure)[1:], modes.effects[1:], strict=True):
         of_llm = effects[cells.units(level.name).of_cell[first]]
-        for term, where in level.slices(k):
+        for term, where in level.slices:
             held = np.zeros((len(cells.design), k))
             held[cells.llm_rows] = of_llm[:, where]
             if term.covariate is not None:

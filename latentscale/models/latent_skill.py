@@ -15,7 +15,7 @@ from ..components.beta_law import Beta
 from ..components.cells import Cells
 from ..components.curve import LINK, check_room
 from ..components.identification import Pattern, identification_form, unrotated
-from ..components.levels import RandomEffects, random_slopes, residual_skills, simulated_skills
+from ..components.levels import simulated_predictors
 from ..components.penalty import (
     DEFAULT_LINK_SD,
     DEFAULT_SD,
@@ -24,6 +24,13 @@ from ..components.penalty import (
     ShapePenalty,
     Shrinkage,
     SpreadPenalty,
+)
+from ..components.random_effects import (
+    RandomEffects,
+    benchmark_effects,
+    independent_residual_skills,
+    random_slopes,
+    residual_skills,
 )
 from ..components.response import simulate_scores
 from ..components.scaling import within_family_constants
@@ -92,9 +99,11 @@ class LatentSkillLaw(PanelModel):
         shrink_effects: float | None = None,
         shrink_slopes: float | None = None,
         outliers: float = 0.0,
-        llm_effects: bool = False,
+        llm_effects: bool | str = False,
         family_covariates: str | None = None,
         avoid_zero_sd: bool = False,
+        benchmark_effects: bool | str = False,
+        precision_sd: float | None = None,
     ) -> None:
         options = checked_options(self.OPTIONS, locals())
         require_panel(panel, self)
@@ -209,8 +218,7 @@ class LatentSkillLaw(PanelModel):
         structure = self.table.structure(self.table.read(params))
         rng = np.random.default_rng(seed if isinstance(seed, np.random.SeedSequence) else check_seed(seed))
         mean = self.design.x @ structure.slopes
-        skill = simulated_skills(rng, structure, self.family_codes, mean, self.random_design)
-        eta = skill @ structure.loadings.T + structure.intercepts
+        eta = simulated_predictors(rng, structure, self.family_codes, mean, self.random_design)
         y = simulate_scores(self.score_law, rng, structure, eta)
         out = self.panel.to_frame()[self.rows.keep].reset_index(drop=True)
         out[list(self.benchmarks)] = self.prepared.simulated(y)
@@ -251,8 +259,14 @@ class LatentSkillLaw(PanelModel):
     def effects(self) -> tuple[RandomEffects, ...]:
         """Random effects beside the families' effects on skills: tuple of ``components.levels.RandomEffects``."""
         k = self.pattern.n_skills
-        slopes = [random_slopes(self.random_terms, self.random_design, k)] if self.random_terms else []
-        return (*slopes, *([residual_skills()] if self.llm_effects else []))
+        out = [random_slopes(self.random_terms, self.random_design, k)] if self.random_terms else []
+        if self.llm_effects == "proportional":
+            out.append(residual_skills())
+        if self.llm_effects == "diagonal":
+            out.append(independent_residual_skills(k))
+        if self.benchmark_effects:
+            out.append(benchmark_effects(self.benchmarks, self.benchmark_effects == "equal"))
+        return tuple(out)
 
     @property
     def has_free_axes(self) -> bool:
@@ -260,7 +274,7 @@ class LatentSkillLaw(PanelModel):
 
         Then every law of the model with all loadings free can be written in this form, by rotating the skills.
         """
-        return self.pattern.reachable and all(effect.correlated for effect in self.effects)
+        return self.pattern.reachable and all(effect.rotates for effect in self.effects)
 
     @cached_property
     def internal_cells(self) -> Cells:
@@ -310,9 +324,9 @@ class LatentSkillLaw(PanelModel):
     def _penalty(self, table: ParameterTable, design_cov: np.ndarray) -> Penalty:
         """Return the sum of the model's penalties; ``design_cov`` (p, p) is the covariance of the covariates."""
         penalties: list[Any] = [ShapePenalty.for_table(table, self.chance, self.asymptote_sd, self.link_sd)]
-        if any(effect.steadies_precision for effect in self.effects):
-            where, law = table.layout.index("precision"), self.score_law
-            penalties.append(PrecisionPenalty(where[table.free[where]], law.precision_centre, law.precision_sd))
+        if self.precision_sd is not None:
+            where, centre = table.layout.index("precision"), self.score_law.precision_centre
+            penalties.append(PrecisionPenalty(where[table.free[where]], centre, self.precision_sd))
         if self.avoid_zero_sd:
             penalties.append(self._spread_penalty(table.layout))
         if self.shrink_effects is not None or self.shrink_slopes is not None:

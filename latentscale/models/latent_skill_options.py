@@ -8,7 +8,7 @@ from typing import Any
 from ..components.curve import ASYMPTOTES, LINKS
 from ..components.identification import form_from, form_source, saved_form
 from ..components.penalty import DEFAULT_LINK_SD, DEFAULT_SD
-from .options import Command, Domain, Number, OneOf, Option, Positive, Switch, Text, Words
+from .options import Command, Domain, Number, OneOf, Option, Positive, Switch, SwitchOrWord, Text, Words
 
 TRANSLOG = "log(params_b) * log(tokens_t)"
 _ANOTHER_FUNCTION = "they do not maximise the same function"
@@ -120,6 +120,29 @@ _ZERO_SD_WORDS = Words(
     short="standard deviations kept off zero",
 )
 
+_PRECISION_WORDS = Words(
+    label="Precisions:",
+    row="penalised, s.d. {model.precision_sd:g}",
+    note="Precisions are weakly penalised: log phi is normal about log {model.score_law.precision_centre:g}, s.d. "
+    "{model.precision_sd:g}.",
+    penalty="Penalised: precisions, weakly (s.d. {model.precision_sd:g} of their logarithms).",
+    penalised="precisions",
+    short="precisions' s.d. {model.precision_sd:g}",
+)
+
+
+def _benchmark_effects(model: Any) -> str:
+    if not model.benchmark_effects:
+        return ""
+    return "benchmark effects" + (" (equal)" if model.benchmark_effects == "equal" else "")
+
+
+def _llm_effects(model: Any) -> str:
+    if not model.llm_effects:
+        return ""
+    return "residual skills of LLMs" + (" (diagonal)" if model.llm_effects == "diagonal" else "")
+
+
 # --- the options -----------------------------------------------------------------------------------------------------
 
 SCALING_OPTION = Option(
@@ -169,12 +192,23 @@ LATENT_SKILL_OPTIONS = (
         in_files_since=3, untested=_ANOTHER_FUNCTION, words=_OUTLIER_WORDS,
         command=Command("Share of scores with a tenth of the precision."),
     ),
-    # the last three came while format 4 was written, so that some of its files lack them
+    # three of the following came while format 4 was written, so that some of its files lack them
     Option(
-        "llm_effects", Switch(), False, in_files_since=5,
-        words=Words(penalised="precisions", short="residual skills of LLMs"),
+        "llm_effects", SwitchOrWord(words=("proportional", "diagonal"), meant="proportional"), False, in_files_since=5,
+        words=Words(short=_llm_effects),
+        command=Command("Residual skills of LLMs: proportional or diagonal.", shown="none"),
     ),
     Option("family_covariates", Text(optional=True), None, in_files_since=5, words=_FAMILY_COVARIATE_WORDS),
     Option("avoid_zero_sd", Switch(), False, in_files_since=5, untested=_ANOTHER_FUNCTION, words=_ZERO_SD_WORDS),
+    Option(
+        "benchmark_effects", SwitchOrWord(words=("equal",)), False, in_files_since=5,
+        words=Words(short=_benchmark_effects),
+        command=Command("Effects of families on single benchmarks: true, or equal for one variance.", shown="none"),
+    ),
+    Option(
+        "precision_sd", Positive(optional=True), None, in_files_since=5, untested=_ANOTHER_FUNCTION,
+        words=_PRECISION_WORDS,
+        command=Command("Penalise precisions weakly: s.d. of their logarithms, such as 1.5.", shown="none"),
+    ),
 )  # fmt: skip
 """In the order of the constructor's signature."""

@@ -85,6 +85,31 @@ class Switch(Domain):
 
 
 @dataclass(frozen=True)
+class SwitchOrWord(Domain):
+    """True, False or one of several words.
+
+    Attributes
+    ----------
+    words : tuple of str
+    meant : str or None
+        The word that True means; None if True is a value of its own.
+    """
+
+    words: tuple[str, ...]
+    meant: str | None = None
+
+    def _checked(self, name: str, value: Any) -> bool | str:
+        if isinstance(value, str) and value.lower() in ("true", "false"):  # as on the command line
+            value = value.lower() == "true"
+        if isinstance(value, str) and value in self.words:
+            return value
+        if isinstance(value, (bool, np.bool_)):
+            return self.meant if value and self.meant is not None else bool(value)
+        words = " or ".join(repr(word) for word in self.words)
+        raise DataError(f"{name} must be True, False, {words}, not {value!r}.")
+
+
+@dataclass(frozen=True)
 class Whole(Domain):
     """A whole number of at least ``least``."""
 

@@ -158,7 +158,8 @@ VARIANCE = Kind(
 PRECISION = Kind(
     "precision", ("benchmark",), scale=LOG, space=_POSITIVE, zero=OUTSIDE, usual=(1e-3, 1e6),
     phrase="precision of {benchmark}",
-    edge_advice="a benchmark is fitted exactly or not at all: look at its scores, and whether it has enough of them",
+    edge_advice="a benchmark is fitted exactly or not at all: look at its scores, and whether it has enough of them; "
+    "if a skill explains it exactly (a Heywood case), a weak penalty on precisions, precision_sd=1.5, keeps it finite",
 )  # fmt: skip
 LOWER = Kind(
     "lower", ("benchmark",), scale=LOGIT, space=_FRACTION, zero=OUTSIDE, usual=(1e-6, np.inf),
@@ -179,6 +180,22 @@ LINK = Kind("link", ("benchmark", "coordinate"))
 LLM_SD = Kind(
     "llm_sd", (), "Residual skills of LLMs, in units of families' efficiency", space=_POSITIVE, zero=EDGE,
     edge_advice="LLMs of one family differ no more than their covariates say: leave llm_effects out (lr_test tests it)",
+)  # fmt: skip
+
+LLM_SKILL_SD = Kind(
+    "llm_skill_sd", ("skill",), "Residual skills of LLMs", "llm_sd", space=_POSITIVE, zero=EDGE,
+    phrase="llm_sd of {skill}",
+    edge_advice="LLMs of one family differ in this skill no more than their covariates say: llm_effects='proportional' "
+    "has one standard deviation for all skills",
+)  # fmt: skip
+_PARTICULARITIES = "Effects of families on single benchmarks"
+BENCHMARK_SD = Kind(
+    "benchmark_sd", ("benchmark",), _PARTICULARITIES, space=_POSITIVE, zero=EDGE, phrase="benchmark_sd of {benchmark}",
+    edge_advice="families differ in this benchmark no more than their skills say",
+)  # fmt: skip
+EQUAL_BENCHMARK_SD = Kind(
+    "equal_benchmark_sd", (), _PARTICULARITIES, "benchmark_sd", space=_POSITIVE, zero=EDGE,
+    edge_advice="families differ in single benchmarks no more than their skills say: leave benchmark_effects out",
 )  # fmt: skip
 
 # any function of parameters, under the label that the user gave it

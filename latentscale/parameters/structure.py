@@ -7,13 +7,14 @@ which of its entries belong to which matrix.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from .kinds import Kind
+from .kinds import BENCHMARK_SD, Kind
 
 NOT_GIVEN: Any = None
 """Stands in the place of a block of parameters that a model does not have."""
@@ -41,8 +42,8 @@ class Structure:
         Coordinates of each benchmark's link (``numerics.monotone``); (J, 0) for the logistic one.
     scales : dict of str to array
         Standard deviations that scale random effects beyond the efficiency of families, by the name of their block
-        (``components.levels``): (r, K), one for each of r covariates and each skill, or (1,), one for all skills. The
-        law depends on their squares, so that optimisers may pass through negative values.
+        (``components.levels``): (r, K), one for each of r covariates and each skill; (J,), one for each benchmark; or
+        (1,), a single one. The law depends on their squares, so that optimisers may pass through negative values.
     """
 
     loadings: np.ndarray
@@ -108,8 +109,8 @@ class ScaleBlock:
     kind : Kind
         The kind of its parameters, whose name is that of the block, too.
     rows : tuple of r str or None
-        Labels of r rows, each with one standard deviation for every skill. None if the block is one number that all
-        skills share.
+        Labels of the r rows of the block, covariates or benchmarks; None if it has a single row without a label. If the
+        kind belongs to skills, each row has one standard deviation for every skill.
     """
 
     kind: Kind
@@ -120,9 +121,20 @@ class ScaleBlock:
         """Name of the block in the structural vector s."""
         return self.kind.name
 
+    @property
+    def by_skill(self) -> bool:
+        """Whether each skill has a standard deviation of its own."""
+        return "skill" in self.kind.labels
+
     def shape(self, n_skills: int) -> tuple[int, ...]:
-        """Shape of the block: (r, K), or (1,) where all skills share one number."""
-        return (1,) if self.rows is None else (len(self.rows), n_skills)
+        """Shape of the block: (r, K), or (r,) where the standard deviations do not belong to skills."""
+        count = 1 if self.rows is None else len(self.rows)
+        return (count, n_skills) if self.by_skill else (count,)
+
+    def labels(self, skills: Sequence[str]) -> list[tuple[str, ...]]:
+        """Labels of its entries, row by row."""
+        rows = [()] if self.rows is None else [(row,) for row in self.rows]
+        return [(*row, *skill) for row in rows for skill in ([(name,) for name in skills] if self.by_skill else [()])]
 
 
 @dataclass(frozen=True)
@@ -130,8 +142,8 @@ class Layout:
     """Where each block of a Structure lies in the structural vector s, which holds all parameters one after another.
 
     The order is: Lambda, b, B, the lower triangle of Sigma, phi, c, d, those standard deviations of random effects that
-    differ between skills, the coordinates of the links, and those standard deviations that all skills share. Matrices
-    are written row by row.
+    differ between skills, the coordinates of the links, and the other standard deviations. Matrices are written row by
+    row.
 
     Attributes
     ----------
@@ -140,7 +152,7 @@ class Layout:
     n_link : int
         Number of coordinates of a benchmark's link.
     scales : tuple of (str, tuple of int)
-        Name and shape of each block of standard deviations, (r, K) or (1,).
+        Name and shape of each block of standard deviations, (r, K) or (r,).
     """
 
     n_items: int
@@ -203,6 +215,11 @@ class Layout:
         positions = {"p": self.index("precision"), "c": self.index("lower"), "d": self.index("upper")}
         return positions | {str(number + 1): link[:, number] for number in range(self.n_link)}
 
+    @property
+    def by_benchmark(self) -> list[str]:
+        """Names of the blocks of standard deviations that have one for each benchmark."""
+        return [name for name, _ in self.scales if name == BENCHMARK_SD.name]
+
     @cached_property
     def is_scale(self) -> np.ndarray:
         """Which entries of s are standard deviations of random effects, bool array (S,)."""
@@ -215,7 +232,7 @@ class Layout:
     def items(self) -> np.ndarray:
         """The benchmark that each entry of s belongs to, int array (S,); -1 where it belongs to all."""
         benchmark = np.full(self.size, -1)
-        for block in ("loadings", "intercepts", "precision", "lower", "upper", "link"):
+        for block in ("loadings", "intercepts", "precision", "lower", "upper", "link", *self.by_benchmark):
             index = self.index(block)
             benchmark[index] = np.arange(self.n_items).reshape(-1, *[1] * (index.ndim - 1))
         return benchmark

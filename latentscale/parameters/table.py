@@ -116,10 +116,7 @@ class ParameterTable:
             "loadings": itertools.product(self.benchmarks, self.skills),
             "slopes": itertools.product(self.terms, self.skills),
             "link": itertools.product(self.benchmarks, range(1, self.n_link + 1)),
-            **{
-                scale.name: [()] if scale.rows is None else itertools.product(scale.rows, self.skills)
-                for scale in self.scales
-            },
+            **{scale.name: scale.labels(self.skills) for scale in self.scales},
         }.get(block, [(benchmark,) for benchmark in self.benchmarks])
         scales = {scale.name: scale.kind for scale in self.scales}
         return [((_BLOCKS | scales)[block], entry_labels) for entry_labels in labels]

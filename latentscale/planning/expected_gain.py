@@ -93,8 +93,7 @@ def joint_scores(joint: JointDraws, sources: Collection[str]) -> tuple[np.ndarra
     structure, theta = joint.structure, joint.theta
     if "family" not in sources:
         theta = np.broadcast_to(theta.mean(axis=0), theta.shape)
-    eta = theta @ structure.loadings.T + structure.intercepts
-    mu, log_phi = locations(structure, eta), np.log(structure.precision)[None]
+    mu, log_phi = locations(structure, joint.predictors(sources)), np.log(structure.precision)[None]
     if "parameters" in sources:
         # skills, logits of locations and log precisions change together with the parameters
         mu = special.expit(special.logit(mu) + np.tensordot(joint.deviates, joint.sensitivities.logit_mean, axes=1))

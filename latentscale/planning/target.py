@@ -24,7 +24,7 @@ from scipy import special
 from ..components.cells import Cells
 from ..components.curve import mean_score
 from ..components.free_curves import FreeCurves
-from ..components.levels import levels_of
+from ..components.levels import levels_of, too_many_for_nodes
 from ..components.score_laws import ScoreLaw
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
@@ -91,7 +91,7 @@ def known_effects(structures: Sequence[Structure], cells: Cells, rule: Rule) -> 
         modes = posterior_modes(structure, cells, start)
         # all parameters are near the estimate, so the first modes are good starts for all others
         start = modes if start is None else start
-        if len(modes.levels) > 1:
+        if too_many_for_nodes(levels_of(structure)):
             means.append(modes.alpha[0])
             covs.append(np.linalg.inv(modes.curvature[0]))
             continue
@@ -256,7 +256,7 @@ def make_target(
     count, k = len(structures), slopes.shape[2]
     # standard deviations of random slopes, term by term (S, r, K)
     tau = np.stack([
-        np.array([term.scale(structure) for term in outer.terms[1:]]).reshape(-1, k)
+        np.array([term.scale(structure) for term in outer.terms if term.covariate is not None]).reshape(-1, k)
         for structure, (outer, *_) in zip(structures, levels, strict=True)
     ])  # fmt: skip
     if items is None:
@@ -265,18 +265,25 @@ def make_target(
         directions, base = stack("loadings")[:, items], stack("intercepts")[:, items]
     # lambda on alpha, and tau lambda on the z of each random slope: (S, T, 1 + r, K)
     spread = np.concatenate([directions[:, :, None], directions[:, :, None] * tau[:, None]], axis=2)
-    cov = effects.cov.reshape(count, len(random) + 1, k, len(random) + 1, k)
-    mean_effects = np.einsum("stak,sak->sta", spread, effects.mean.reshape(count, -1, k))
+    size = k * (len(random) + 1)  # effects on skills; those on single benchmarks come after them
+    cov = effects.cov[:, :size, :size].reshape(count, len(random) + 1, k, len(random) + 1, k)
+    mean_effects = np.einsum("stak,sak->sta", spread, effects.mean[:, :size].reshape(count, -1, k))
     combined = np.einsum("spk,stk->spt", slopes, directions)
     combined[:, random] += mean_effects[:, :, 1:].transpose(0, 2, 1)
     offset = base + mean_effects[:, :, 0] - mean_effects[:, :, 1:] @ centre
     form = np.einsum("stak,sakbl,subl->staub", spread, cov, spread, optimize=True)
+    particular = effects.mean.shape[1] > size
+    if items is not None and particular:
+        last = [of_family.terms[-1] for of_family, *_ in levels]
+        scale = np.stack([term.scale(structure) for term, structure in zip(last, structures, strict=True)])
+        offset = offset + scale[:, items] * effects.mean[:, size + items]
+        _add_particular(form, spread, effects.cov, scale, items)
     # the effects of a new LLM add their variance
     for number, (structure, (_, *inner)) in enumerate(zip(structures, levels, strict=True)):
         for level in inner:
-            loadings_on_llm = level.loadings(
-                structure, directions[number], np.zeros((directions.shape[1], len(random)))
-            )
+            nothing = np.zeros((directions.shape[1], len(random)))
+            on_llm = [term.multiplied(structure, directions[number], nothing) for term in level.terms]
+            loadings_on_llm = np.hstack(on_llm)
             form[number, :, 0, :, 0] += loadings_on_llm @ level.covariance(structure) @ loadings_on_llm.T
     if items is None:
         return Target(np.ones(1), combined, offset, form, random, centre)
@@ -286,6 +293,32 @@ def make_target(
         stack("lower")[:, items], stack("upper")[:, items], link if link.shape[2] else None, law,
         stack("precision")[:, items],
     )  # fmt: skip
+
+
+def _add_particular(
+    form: np.ndarray, spread: np.ndarray, cov: np.ndarray, scale: np.ndarray, items: np.ndarray
+) -> None:
+    """Add the family's effects on single benchmarks to the quadratic form ``Target.spread``, in place.
+
+    Parameters
+    ----------
+    form : array (S, T, 1 + r, T, 1 + r)
+    spread : array (S, T, 1 + r, K)
+        How the components depend on the family's effects on skills.
+    cov : array (S, D, D)
+        Covariance of all its effects, of which those on the J benchmarks come last.
+    scale : array (S, J)
+        Standard deviations of the effects on the benchmarks.
+    items : int array (T,)
+    """
+    count, _, parts, k = spread.shape
+    size = parts * k
+    own, scale = size + items, scale[:, items]
+    shared = cov[:, :size][:, :, own].reshape(count, parts, k, len(items))
+    crossed = np.einsum("stak,saku->stau", spread, shared) * scale[:, None, None]
+    form[:, :, :, :, 0] += crossed
+    form[:, :, 0] += crossed.transpose(0, 3, 1, 2)
+    form[:, :, 0, :, 0] += scale[:, :, None] * cov[:, own][:, :, own] * scale[:, None]
 
 
 def make_sloth_target(

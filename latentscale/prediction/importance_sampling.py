@@ -101,8 +101,8 @@ def family_targets(structure: Structure, cells: Cells) -> "Iterator[FamilyTarget
     """Yield the log posterior of every family's effects as a FamilyTarget, in the order of the families."""
     outer, *inner = levels_of(structure)
     _, base = fixed_part(structure, cells)
-    parameters, lambdas = cell_parameters(structure, cells), structure.loadings[cells.item]
-    by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in (outer, *inner)]
+    parameters = cell_parameters(structure, cells)
+    by_level = [level.loadings(structure, cells.item, cells.random_cells) for level in (outer, *inner)]
     priors = [np.linalg.inv(level.covariance(structure)) for level in (outer, *inner)]
     d = len(priors[0])
     for family in range(cells.n_families):

@@ -4,12 +4,12 @@ Nodes are those of the fit's integration rule. Where LLMs have effects too, a fa
 and weighted draws (``prediction.importance_sampling``) take the place of nodes.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..components.cells import Cells
-from ..components.levels import levels_of
+from ..components.levels import Level, levels_of, too_many_for_nodes
 from ..components.response import expected_score
 from ..components.score_laws import ScoreLaw
 from ..likelihood.marginal import adapted_nodes, marginal
@@ -68,7 +68,7 @@ def family_posterior(structure: Structure, cells: Cells, rule: Rule) -> FamilyPo
 
     The Laplace rule has no nodes; the quadrature grid by which its error is judged takes its place.
     """
-    if len(levels_of(structure)) > 1:
+    if too_many_for_nodes(levels_of(structure)):
         families = effect_draws(structure, cells, range(cells.n_families), DRAWS, rule.seed)
         by_llm = {row: draws for family in families for row, draws in family.by_llm.items()}
         alpha, weight = (np.stack([getattr(family, name) for family in families]) for name in ("alpha", "weight"))
@@ -79,13 +79,20 @@ def family_posterior(structure: Structure, cells: Cells, rule: Rule) -> FamilyPo
 
 
 def prior_nodes(structure: Structure, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """Return nodes (M, D) and weights (M,) of the distribution of families' effects, for families never seen."""
+    """Return nodes (M, D) and weights (M,) of the distribution of families' effects on skills, for unseen families."""
+    shared = _on_skills(levels_of(structure)[0])
+    rule = replace(rule, n_skills=shared.size)
     rule = rule.finer() if rule.kind == "laplace" else rule
     standard = rule.standard(1)
     z = standard.z.reshape(-1, standard.z.shape[-1])
     log_weight = standard.log_weight.reshape(-1) - 0.5 * (np.sum(z * z, axis=1) + z.shape[1] * np.log(2.0 * np.pi))
     weight = np.exp(log_weight)
-    return z @ np.linalg.cholesky(levels_of(structure)[0].covariance(structure)).T, weight / weight.sum()
+    return z @ np.linalg.cholesky(shared.covariance(structure)).T, weight / weight.sum()
+
+
+def _on_skills(level: Level) -> Level:
+    """Return a level without its effects on single benchmarks."""
+    return replace(level, terms=tuple(term for term in level.terms if not term.particular))
 
 
 def expected_scores(
@@ -109,38 +116,41 @@ def expected_scores(
         Family of each LLM; -1 for an unseen family, whose effects are averaged over ``prior``.
     posterior : FamilyPosterior
     prior : (array (M, D), array (M,))
-        Nodes and weights of ``prior_nodes``.
+        Nodes and weights of ``prior_nodes``; effects on single benchmarks are averaged over beside them.
     random : array (n, r)
         Covariates of random slopes.
     places : int array (n,), optional
         Rows of the design of LLMs with scores, -1 for new LLMs, whose own effects are averaged over their distribution.
     """
     outer, *inner = levels_of(structure)
+    shared = _on_skills(outer)
+    unknown = sum(np.square(term.scale(structure)) for term in outer.terms if term.particular)
     means = np.empty((len(x), len(structure.intercepts)))
-    fixed = x @ structure.slopes @ structure.loadings.T + structure.intercepts
+    fixed, items = x @ structure.slopes @ structure.loadings.T + structure.intercepts, np.arange(means.shape[1])
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
         alpha, weight = prior if code < 0 else (posterior.alpha[code], posterior.weight[code])
         for row in rows:
             varying = np.tile(random[row], (len(structure.loadings), 1))
-            eta = fixed[row] + alpha @ outer.loadings(structure, structure.loadings, varying).T  # (M, J)
-            by_level = [level.loadings(structure, structure.loadings, varying) for level in inner]
+            of_family = shared if code < 0 else outer
+            eta = fixed[row] + alpha @ of_family.loadings(structure, items, varying).T  # (M, J)
+            variance = unknown if code < 0 else 0.0
+            by_level = [level.loadings(structure, items, varying) for level in inner]
             llm_effects = None if places is None else posterior.by_llm.get(int(places[row]))
             if llm_effects is None:
-                variance = sum(
-                    np.sum(loadings @ level.covariance(structure) * loadings, axis=1)
-                    for level, loadings in zip(inner, by_level, strict=True)
-                )
-                means[row] = weight @ _mean_scores(law, structure, eta, np.sqrt(variance) if inner else None)
+                for level, loadings in zip(inner, by_level, strict=True):
+                    variance = variance + np.sum(loadings @ level.covariance(structure) * loadings, axis=1)
             else:
-                means[row] = weight @ _mean_scores(law, structure, eta + llm_effects @ by_level[-1].T, None)
+                eta = eta + llm_effects @ by_level[-1].T
+            means[row] = weight @ _mean_scores(law, structure, eta, np.sqrt(variance) if np.any(variance) else None)
     return means
 
 
 def _mean_scores(law: ScoreLaw, structure: Structure, eta: np.ndarray, sd: np.ndarray | None) -> np.ndarray:
     """Return expected scores (M, J) at linear predictors eta (M, J), averaged over normal noise in these.
 
-    The noise, of standard deviations sd (J,), is what the unknown effects of an LLM add; None where there are none.
+    The noise, of standard deviations sd (J,), is what unknown effects of an LLM, or of an unseen family on the
+    benchmarks, add; None where there are none.
     """
     if sd is None:
         return expected_score(law, structure, eta)

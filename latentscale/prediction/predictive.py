@@ -112,7 +112,7 @@ def location_draws(
         Expected scores at the estimate, at which draws without the source "family" are held.
     """
     structure = joint.structure
-    eta = joint.theta @ structure.loadings.T + structure.intercepts
+    eta = joint.predictors({"family"})
     # nearer to 0 or 1 a double may round to the end, where the law does not exist
     mu = np.clip(locations(structure, eta), _NEAREST, 1.0 - _NEAREST)
     if "family" not in sources:

@@ -96,7 +96,7 @@ class _Modes:
         llms = 0 if conditioning.cells is None else len(conditioning.cells.design)
         counts = {"family": len(conditioning.families), "llm": llms}
         self.places = [np.array(places[level.name]) for level in self.levels]
-        self.effects = [np.zeros((counts[level.name] + 1, level.size(self.k))) for level in self.levels]
+        self.effects = [np.zeros((counts[level.name] + 1, level.size)) for level in self.levels]
         self.curvatures: list[np.ndarray] = []
         self.members: list[np.ndarray] = []
         if self.cells is None:
@@ -121,9 +121,9 @@ class _Modes:
         It is a list of arrays, families (L, D) and LLMs (N, D').
         """
         assert self.cells is not None
-        cells, lambdas = self.cells, structure.loadings[self.cells.item]
+        cells = self.cells
         of_cell = {"family": cells.family, "llm": cells.row}
-        by_level = [level.loadings(structure, lambdas, cells.random_cells) for level in self.levels]
+        by_level = [level.loadings(structure, cells.item, cells.random_cells) for level in self.levels]
         _, eta = fixed_part(structure, cells)
         for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
             eta = eta + np.einsum("cd,cd->c", loadings, effects[of_cell[level.name]])
@@ -160,10 +160,12 @@ class _Modes:
 
         ``sign`` times ``change`` is added to the effects.
         """
-        theta = self.request.x @ structure.slopes
+        theta, beside = self.request.x @ structure.slopes, np.zeros(1)
         for level, effects, changes, places in zip(self.levels, self.effects, change, self.places, strict=True):
-            theta = theta + level.added(structure, (effects + sign * changes)[places], self.request.random)
-        eta = theta @ structure.loadings.T + structure.intercepts
+            moved = (effects + sign * changes)[places]
+            theta = theta + level.added(structure, moved, self.request.random)
+            beside = beside + level.particular(structure, moved)
+        eta = theta @ structure.loadings.T + structure.intercepts + beside
         # nearer to 0 or 1 the logit of a double is too coarse or infinite
         location = np.clip(locations(structure, eta), 1e-12, 1.0 - 1e-12)
         return theta, logit(location), np.log(structure.precision)

@@ -241,12 +241,30 @@ class JointDraws:
     @cached_property
     def theta(self) -> np.ndarray:
         """Draws of skills at the estimate, array (S, n, K)."""
-        return self._drawn()
+        return self._drawn[0]
 
-    def _drawn(self) -> np.ndarray:
-        """Return draws of skills at the estimate, (S, n, K): B' x plus what effects of all levels add."""
+    @property
+    def beside(self) -> np.ndarray | float:
+        """What families' effects on single benchmarks add to linear predictors in the same draws: (S, n, J), or 0."""
+        return self._drawn[1]
+
+    def predictors(self, sources: Collection[str]) -> np.ndarray:
+        """Return draws of linear predictors at the estimate, (S, n, J), at mean effects without the source "family"."""
+        theta, beside = self.theta, self.beside
+        if "family" not in sources:
+            theta = np.broadcast_to(theta.mean(axis=0), theta.shape)
+            beside = np.mean(beside, axis=0)
+        return theta @ self.structure.loadings.T + self.structure.intercepts + beside
+
+    @cached_property
+    def _drawn(self) -> tuple[np.ndarray, np.ndarray | float]:
+        """Draws of skills, B' x plus what effects of all levels add, and of what they add beside skills."""
         request, slopes = self.request, self.structures[0].slopes
         theta = np.broadcast_to(request.x @ slopes, (self.size, len(request), slopes.shape[1])).copy()
+        families = levels_of(self.structure)[0]
+        beside: np.ndarray | float = 0.0
+        if any(term.particular for term in families.terms):
+            beside = np.zeros((*theta.shape[:2], len(self.structure.loadings)))
         shares = np.array_split(np.arange(self.size), len(self.structures))
         for family in dict.fromkeys(request.families):
             rng = generator(self.seed, f"draws {family}")
@@ -263,7 +281,9 @@ class JointDraws:
                         )
                         added = added + level.added(structure, effects, request.random[place])
                     theta[share, place] += added
-        return theta
+                    if isinstance(beside, np.ndarray):
+                        beside[share, place] = outer.particular(structure, alpha)
+        return theta, beside
 
     def _unit_effects(
         self,

@@ -57,11 +57,7 @@ def warnings_of(fit: LatentSkillResults, diagnosis: Diagnosis) -> tuple[tuple[st
 
 def penalties(model: LatentSkillLaw) -> list[str]:
     """Return a sentence for each penalty of the model."""
-    out = said_of(model, "penalty")
-    for one in model.effects:
-        if one.steadies_precision:
-            out.append(f"Penalised: precisions, weakly, next to {one.words}.")
-    return out
+    return said_of(model, "penalty")
 
 
 def model_sentences(fit: LatentSkillResults) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..checks import check_whole
 from ..components.levels import levels_of
+from ..errors import DataError
 from ..models.new_llms import read_new_llms
 from ..planning.next_evaluation import next_evaluation
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
@@ -65,11 +66,42 @@ class Predictions(Estimates):
         model, posterior, k = self.model, self._posterior, len(self.model.skills)
         names = [model.families, model.random_terms, model.skills]
         index = pd.MultiIndex.from_product(names, names=["family", "term", "skill"])
+        last = k * (1 + len(model.random_terms))
         tau = self.slope_sd.to_numpy().ravel()
         shared = self.slopes.loc[list(model.random_terms)].to_numpy().ravel()
         values = {
-            "mean": (shared + tau * posterior.mean[:, k:]).ravel(),
-            "sd": (tau * posterior.sd[:, k:]).ravel(),
+            "mean": (shared + tau * posterior.mean[:, k:last]).ravel(),
+            "sd": (tau * posterior.sd[:, k:last]).ravel(),
+        }
+        return pd.DataFrame(values, index=index)
+
+    def benchmark_effects(self) -> pd.DataFrame:
+        """Return the posterior of families' effects on single benchmarks, beyond their skills, at the estimates.
+
+        Returns
+        -------
+        DataFrame
+            By (family, benchmark): mean and sd, on the scale of the linear predictor, and n, the family's scores on the
+            benchmark.
+
+        Raises
+        ------
+        DataError
+            If the model has no ``benchmark_effects``.
+        """
+        model, posterior = self.model, self._posterior
+        pairs = [(term, where) for term, where in levels_of(self.structure)[0].slices if term.particular]
+        if not pairs:
+            raise DataError("The model has no effects of families on single benchmarks (benchmark_effects=True).")
+        term, where = pairs[0]
+        scale = term.scale(self.structure)
+        seen = model.user_cells.by_family_item.sum(axis=1).reshape(model.n_families, -1)
+        names = [model.families, model.benchmarks]
+        index = pd.MultiIndex.from_product(names, names=["family", "benchmark"])
+        values = {
+            "mean": (scale * posterior.mean[:, where]).ravel(),
+            "sd": (scale * posterior.sd[:, where]).ravel(),
+            "n": np.asarray(seen, dtype=int).ravel(),
         }
         return pd.DataFrame(values, index=index)
 
@@ -79,7 +111,7 @@ class Predictions(Estimates):
         mean = self._posterior.mean[model.family_codes]
         theta = outer.added(self.structure, mean, model.random_design) + model.design.x @ self.structure.slopes
         for level in inner:
-            effects = self._posterior.llm_means(model.family_codes, level.size(len(model.skills)))
+            effects = self._posterior.llm_means(model.family_codes, level.size)
             theta = theta + level.added(self.structure, effects, model.random_design)
         return pd.DataFrame(theta, index=model.llms, columns=list(model.skills))
 

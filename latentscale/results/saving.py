@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .latent_skill import LatentSkillResults
 
 FORMAT = "latentscale fit"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 ESTIMATE_ARRAYS = ("params", "free", "information", "gradient")
 
 

@@ -14,7 +14,6 @@ from .summary_tables import MATRIX, SkillSummary, coefficient_tables, format_num
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..components.score_laws import ScoreLaw
     from ..parameters.kinds import Kind
     from .latent_skill import LatentSkillResults
 
@@ -136,8 +135,7 @@ def _notes(fit: LatentSkillResults) -> list[str]:
     if fit.estimate.restriction is not None:
         notes.append(f"Restricted: {'; '.join(fit.estimate.restriction.labels)}.")
     for effects in model.effects:
-        penalised = _precision_note(model.score_law) if effects.steadies_precision else ""
-        notes.append(" ".join(filter(None, [effects.note, penalised])))
+        notes.append(effects.note)
     if model.between_only:
         notes.append(
             f"Constant within every family, so resting on differences between them: {list(model.between_only)}."
@@ -147,9 +145,3 @@ def _notes(fit: LatentSkillResults) -> list[str]:
         if np.isfinite(worst):
             notes.append(f"Monte Carlo error of an estimate is at most {worst:.3f} of its standard error.")
     return numbered_notes(notes)
-
-
-def _precision_note(law: ScoreLaw) -> str:
-    if not law.has_precision:
-        return ""
-    return f"Precisions are weakly penalised (log phi about log {law.precision_centre:g}, s.d. {law.precision_sd:g})."

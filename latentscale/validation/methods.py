@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..components.penalty import WEAK_PRECISION_SD
 from ..errors import DataError
 from ..model import LatentSkillModel
 from ..models.latent_skill import TRANSLOG
@@ -118,7 +119,9 @@ def calibrated_specification(seed: int = 0) -> Specification:
     True
     """
     plain = default_specification(seed)
-    more = {"llm_effects": True, "random_slopes": "log(params_b)", "avoid_zero_sd": True}
+    more = {
+        "llm_effects": True, "random_slopes": "log(params_b)", "avoid_zero_sd": True, "precision_sd": WEAK_PRECISION_SD,
+    }  # fmt: skip
     return Specification(LatentSkillModel, fit=dict(plain.fit_options), name="calibrated", **{**plain.options, **more})
 
 

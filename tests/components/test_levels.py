@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from latentscale.components import levels
+from latentscale.components import levels, random_effects
 from latentscale.components.beta_law import Beta
 from latentscale.components.cells import Cells
 from latentscale.components.linear_predictor import layout_of
@@ -30,9 +30,9 @@ ALL = {"slope_sd": np.array([[0.3, 0.5], [0.2, 0.6]]), "llm_sd": np.array([0.4])
 def test_levels_come_outermost_first_and_know_their_terms():
     families, llms = levels.levels_of(structure(**ALL))
     assert (families.name, llms.name) == ("family", "llm")
-    assert families.size(K) == K * (1 + R)
+    assert families.size == K * (1 + R)
     assert [term.covariate for term in families.terms] == [None, 0, 1]
-    assert llms.size(K) == K
+    assert llms.size == K
 
 
 def test_one_number_that_is_zero_brings_no_effects():
@@ -43,11 +43,13 @@ def test_one_number_that_is_zero_brings_no_effects():
 def test_effect_loadings_times_effects_are_loadings_times_what_is_added_to_skills():
     at, rng = structure(**ALL), np.random.default_rng(2)
     random = rng.standard_normal((7, R))
-    lambdas = at.loadings[rng.integers(0, J, 7)]
+    item = rng.integers(0, J, 7)
     for level in levels.levels_of(at):
-        effects = rng.standard_normal((7, level.size(K)))
-        eta = np.sum(level.loadings(at, lambdas, random) * effects, axis=1)
-        assert_allclose(eta, np.sum(lambdas * level.added(at, effects, random), axis=1), rtol=1e-13)
+        effects = rng.standard_normal((7, level.size))
+        eta = np.sum(level.loadings(at, item, random) * effects, axis=1)
+        added = np.sum(at.loadings[item] * level.added(at, effects, random), axis=1)
+        beside = np.broadcast_to(level.particular(at, effects), (7, J))[np.arange(7), item]
+        assert_allclose(eta, added + beside, rtol=1e-13)
 
 
 def test_draws_have_the_covariance_of_the_level():
@@ -60,8 +62,8 @@ def test_draws_have_the_covariance_of_the_level():
 
 def test_scales_that_are_not_known_are_zero():
     covariates = np.random.default_rng(4).standard_normal((9, 2))
-    wanted = (levels.random_slopes(("a", "b"), covariates, K), levels.residual_skills())
-    wider = levels.with_effects(structure(slope_sd=np.array([[0.3, 0.5]])), {"slope_sd": ("b",)}, wanted)
+    wanted = (random_effects.random_slopes(("a", "b"), covariates, K), random_effects.residual_skills())
+    wider = random_effects.with_effects(structure(slope_sd=np.array([[0.3, 0.5]])), {"slope_sd": ("b",)}, wanted)
     assert_array_equal(wider.scales["slope_sd"], [[0.0, 0.0], [0.3, 0.5]])
     assert_array_equal(wider.scales["llm_sd"], [0.0])
 
@@ -69,7 +71,7 @@ def test_scales_that_are_not_known_are_zero():
 @pytest.fixture
 def residuals_by_skill(monkeypatch):
     """Residual skills of LLMs that are independent across skills: a kind of effects that the package does not have."""
-    monkeypatch.setitem(levels.SCALINGS, "own_sd", levels.Scaling("llm", False, False))
+    monkeypatch.setitem(levels.SCALINGS, "own_sd", levels.Scaling("llm"))
     levels._levels.cache_clear()
     yield structure(own_sd=np.array([[0.5, 0.3]]), slope_sd=ALL["slope_sd"])
     levels._levels.cache_clear()

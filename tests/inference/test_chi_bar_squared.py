@@ -4,6 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from latentscale.components.random_effects import absent_effects
 from latentscale.inference.chi_bar_squared import (
     chi_bar_sf,
     chi_bar_weights,
@@ -55,8 +56,10 @@ def test_one_sided_statistic_counts_only_what_points_to_positive_variances():
 def test_simulated_scores_of_variances(forty_fit):
     larger = forty_fit.model.with_random_slopes(["log(params_b)"])
     params, table = forty_fit.params.to_numpy(), forty_fit.model.table
-    scores = variance_scores(larger, table, params, ["log(params_b)"], tables=40)
-    again = variance_scores(larger, table, params, ["log(params_b)"], tables=40)
+    absent = absent_effects(forty_fit.model.effects, larger.effects)
+    assert [one.names for one in absent] == [["log(params_b)"]]
+    scores = variance_scores(larger, table, params, absent, tables=40)
+    again = variance_scores(larger, table, params, absent, tables=40)
     assert_allclose(scores.simulated, again.simulated)
     assert scores.simulated.shape == (40, 2)
     # a table's total score has mean zero (but for Laplace's error) and the information as its covariance
@@ -64,6 +67,6 @@ def test_simulated_scores_of_variances(forty_fit):
     assert (np.abs(scores.simulated.mean(axis=0)) < 3.5 * sd / np.sqrt(40)).all()
     assert_allclose(scores.simulated.std(axis=0), sd, rtol=0.5)
     # the fit's own parameters have no score left, so that nothing is taken out of the variances' score
-    observed = observed_variance_score(larger, table, params, ["log(params_b)"], scores)
+    observed = observed_variance_score(larger, table, params, absent, scores)
     signed = larger.score(np.append(params, [0.01, 0.01]), "laplace")
     assert_allclose(observed, signed.iloc[-2:] / 0.02, rtol=0.05, atol=0.05 * sd.max())

@@ -38,9 +38,11 @@ OTHERS = {
     "shrink_effects": 0.5,
     "shrink_slopes": 1.0,
     "outliers": 0.1,
-    "llm_effects": True,
+    "llm_effects": "diagonal",
     "family_covariates": "instruct",
     "avoid_zero_sd": True,
+    "benchmark_effects": "equal",
+    "precision_sd": 2.0,
 }
 """A value other than the default for every option of LatentSkillModel."""
 SLOTH_OTHERS = {
@@ -109,7 +111,7 @@ def test_models_keep_their_options(models):
 def test_saved_options_come_back(models, panel):
     for model, _ in models:
         saved = json.loads(json.dumps(described.saved_options(model), allow_nan=False))
-        again = type(model)(panel, **described.read_options(model.OPTIONS, saved, 4))
+        again = type(model)(panel, **described.read_options(model.OPTIONS, saved, 5))
         assert described.saved_options(again) == saved
         assert repr(described.given_options(again)) == repr(described.given_options(model))
 
@@ -182,11 +184,13 @@ def test_words_are_said_of_options_off_their_defaults(models, panel):
     assert not any(described.said_of(plain, what) for what in texts)
     assert described.said_of(model, "short") == [
         "asymptotes' s.d. 1.5", "random slopes of log(params_b)", "monotone link", "links' s.d. 0.25",
-        "shrunken effects (0.5) slopes (1)", "outliers 0.1", "residual skills of LLMs", "family covariates instruct",
-        "standard deviations kept off zero",
+        "shrunken effects (0.5) slopes (1)", "outliers 0.1", "residual skills of LLMs (diagonal)",
+        "family covariates instruct", "standard deviations kept off zero", "benchmark effects (equal)",
+        "precisions' s.d. 2",
     ]  # fmt: skip
     assert described.said_of(model, "row") == [
-        "monotone, s.d. 0.25", "effects 0.5, slopes 1", "0.1 of the scores", "instruct", "avoided by a penalty"
+        "monotone, s.d. 0.25", "effects 0.5, slopes 1", "0.1 of the scores", "instruct", "avoided by a penalty",
+        "penalised, s.d. 2",
     ]
     assert described.said_of(model, "penalty")[2].startswith(
         "Penalised: loadings (s.d. 0.5) and slopes (s.d. 1) are shrunk towards zero. Standard errors"
@@ -218,7 +222,8 @@ def test_the_command_line_has_the_options_that_are_described_for_it():
         if default is not None:
             assert str(getattr(found.default, "value", found.default)) == str(default)
         if isinstance(option.domain, OneOf):
-            assert tuple(one.value for one in type(found.default)) == option.domain.words
+            kind = found.type_descriptor.annotation if found.default is None else type(found.default)
+            assert tuple(one.value for one in kind) == option.domain.words
 
 
 def test_lists_of_words_of_the_command_line():

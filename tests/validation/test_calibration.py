@@ -115,7 +115,9 @@ def test_unknown_pictures_and_laws_are_refused(run, panel):
 def test_the_calibrated_specification_adds_residuals_and_slopes():
     plain, calibrated = ls.default_specification(), ls.calibrated_specification()
     more = {name: value for name, value in calibrated.options.items() if plain.options.get(name) != value}
-    assert more == {"llm_effects": True, "random_slopes": "log(params_b)", "avoid_zero_sd": True}
+    assert more == {
+        "llm_effects": True, "random_slopes": "log(params_b)", "avoid_zero_sd": True, "precision_sd": 1.5,
+    }  # fmt: skip
     assert calibrated.fit_options == plain.fit_options
 
 

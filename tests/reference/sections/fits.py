@@ -2,7 +2,7 @@
 
 import latentscale as ls
 
-from .shared import ANCHORS, MAIN, keep_errors, keep_estimates, panel, small_panel
+from .shared import ANCHORS, LLM_EFFECTS, MAIN, keep_errors, keep_estimates, panel, small_panel
 
 ECHELON = ls.Echelon(["bbh", "ifeval"])
 LAPLACE = {"integration": "laplace", "starts": 2}
@@ -18,11 +18,11 @@ CASES = {
     "quadrature K=2": (panel, {"skills": ECHELON}, {"integration": "quadrature", "points": 7, "starts": 1}),
     "monte_carlo t": (panel, {"skills": ECHELON}, {"t_df": 5.0, "starts": 1, "seed": 2, "cov_type": "cluster"}),
     "uncorrelated": (panel, {"skills": ls.Anchored(ANCHORS, correlated=False)}, QUICK),
-    "llm_effects": (panel, {"skills": ECHELON, "llm_effects": True}, QUICK),
+    "llm_effects": (panel, {"skills": ECHELON, **LLM_EFFECTS}, QUICK),
     "random_slopes": (panel, {"skills": ECHELON, "random_slopes": "log(params_b)"}, QUICK),
     "llm_effects random_slopes": (
         small_panel,
-        {"skills": 1, "llm_effects": True, "random_slopes": "log(params_b)", "avoid_zero_sd": True},
+        {"skills": 1, **LLM_EFFECTS, "random_slopes": "log(params_b)", "avoid_zero_sd": True},
         QUICK,
     ),
     "monotone": (panel, {"skills": ECHELON, "link": "monotone"}, QUICK),

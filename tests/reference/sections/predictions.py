@@ -2,7 +2,7 @@
 
 import latentscale as ls
 
-from .shared import ANCHORS, keep_summary, panel, small_panel
+from .shared import ANCHORS, LLM_EFFECTS, keep_summary, panel, small_panel
 
 ECHELON = ls.Echelon(["bbh", "ifeval"])
 LAPLACE = {"integration": "laplace", "starts": 1}
@@ -13,9 +13,9 @@ FITS = {
     "laplace": (panel, {"skills": ECHELON}, LAPLACE),
     "quadrature": (small_panel, {"skills": 1}, {"integration": "quadrature", "starts": 1}),
     "monte_carlo": (small_panel, {"skills": 2}, {"starts": 1}),
-    "llm_effects": (panel, {"skills": ECHELON, "llm_effects": True}, LAPLACE),
+    "llm_effects": (panel, {"skills": ECHELON, **LLM_EFFECTS}, LAPLACE),
     "random_slopes": (panel, {"skills": 1, "random_slopes": "log(params_b)"}, LAPLACE),
-    "both effects": (small_panel, {"skills": 1, "random_slopes": "log(params_b)", "llm_effects": True}, LAPLACE),
+    "both effects": (small_panel, {"skills": 1, "random_slopes": "log(params_b)", **LLM_EFFECTS}, LAPLACE),
     "monotone both": (small_panel, {"skills": 1, "link": "monotone", "asymptotes": "both"}, LAPLACE),
     "outliers censor": (lambda: panel("censor"), {"skills": ECHELON, "outliers": 0.1}, LAPLACE),
     "family_covariates": (panel, {"skills": 1, "family_covariates": "instruct"}, LAPLACE),

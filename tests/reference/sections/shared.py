@@ -1,5 +1,6 @@
 """What the sections share: panels, stated parameters, and what is kept of a fit and of a table."""
 
+import inspect
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,10 @@ import latentscale as ls
 
 ANCHORS = {"math": "math_lvl_5", "instruction": "ifeval", "commonsense": "hellaswag", "reasoning": "bbh"}
 MAIN = "log(params_b) + log(tokens_t)"
+
+_HAS_OPTION = "precision_sd" in inspect.signature(ls.LatentSkillModel).parameters
+LLM_EFFECTS = {"llm_effects": True} | ({"precision_sd": 1.5} if _HAS_OPTION else {})
+"""Residual skills of LLMs, with the penalty on precisions that such models had before it became an option."""
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import latentscale as ls
 
-from .shared import ANCHORS, keep_errors, keep_summary, panel, small_panel
+from .shared import ANCHORS, LLM_EFFECTS, keep_errors, keep_summary, panel, small_panel
 
 EQUAL = "slope[log(params_b),math] = slope[log(tokens_t),math]"
 JOINT = "slope[log(params_b):log(tokens_t),math] = slope[log(params_b):log(tokens_t),reasoning] = 0"
@@ -145,9 +145,9 @@ def other_fits(keep):
     where = panel(), small_panel(), panel("censor")
     for name, panel_number, options in (
         ("random_slopes", 0, {"skills": 1, "random_slopes": "log(params_b)"}),
-        ("llm_effects", 0, {"skills": ls.Echelon(["bbh", "ifeval"]), "llm_effects": True}),
+        ("llm_effects", 0, {"skills": ls.Echelon(["bbh", "ifeval"]), **LLM_EFFECTS}),
         ("monotone", 1, {"skills": 1, "link": "monotone", "asymptotes": "lower"}),
-        ("both effects", 1, {"skills": 1, "random_slopes": "log(params_b)", "llm_effects": True}),
+        ("both effects", 1, {"skills": 1, "random_slopes": "log(params_b)", **LLM_EFFECTS}),
         ("censor", 2, {"skills": 1, "outliers": 0.1}),
     ):
         here = keep.within(name)
@@ -160,7 +160,7 @@ def other_fits(keep):
         here("diagnosis: text", str(fit.diagnose()))
         here("replicates", fit.bootstrap("parametric", 2, seed=3).replicates)
         if name in ("llm_effects", "random_slopes"):
-            plain = {k: v for k, v in options.items() if k not in ("llm_effects", "random_slopes")}
+            plain = {k: v for k, v in options.items() if k not in (*LLM_EFFECTS, "random_slopes")}
             smaller = ls.LatentSkillModel(where[panel_number], **plain).fit(integration="laplace", starts=1)
             if name == "random_slopes":
                 keep_test(here, "lr_test", fit.lr_test(smaller))
