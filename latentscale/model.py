@@ -92,6 +92,12 @@ class LatentSkillModel(LatentSkillLaw):
     precision_sd : float, optional
         Standard deviation of a weak normal penalty on the logarithms of the precisions, such as 1.5, about that of 200
         (``latentscale.components.penalty``). None for no penalty, that is maximum likelihood.
+    precision : str, optional
+        Formula of covariates w of the precisions, such as ``"log(params_b)"``: log phi_ij = log phi_j + gamma' w_i,
+        where w are the covariates less their means over the LLMs, so that ``precision[benchmark]`` is that of an
+        average LLM. The slopes gamma are called ``precision_slope[term]``.
+    own_precision_slopes : bool
+        Whether each benchmark has slopes gamma of its own, ``precision_slope[term,benchmark]``.
 
     Raises
     ------

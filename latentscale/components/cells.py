@@ -90,6 +90,8 @@ class Cells:
         Numbers of benchmarks and of families, J and L.
     random : array (N, r) or None
         Covariates of the random slopes, less their means.
+    dispersion : array (N, q) or None
+        Covariates w of the precisions, less their means.
     """
 
     row: np.ndarray
@@ -103,6 +105,7 @@ class Cells:
     n_items: int
     n_families: int
     random: np.ndarray | None = None
+    dispersion: np.ndarray | None = None
 
     @classmethod
     def from_tables(
@@ -114,6 +117,7 @@ class Cells:
         family: np.ndarray,
         design: np.ndarray,
         random: np.ndarray | None = None,
+        dispersion: np.ndarray | None = None,
     ) -> Self:
         """Return the cells of a table of scores, states (N, J) and families (N,).
 
@@ -125,7 +129,7 @@ class Cells:
         score = y[row, item]
         return cls(
             row, item, family[row], law, law.data(score), state[row, item], edge[item],
-            np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1, random,
+            np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1, random, dispersion,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -190,6 +194,11 @@ class Cells:
     def random_cells(self) -> np.ndarray:
         """Covariates of the random slopes of each cell's LLM, (C, r); (C, 0) where there are none."""
         return np.empty((self.n_cells, 0)) if self.random is None else self.random[self.row]
+
+    @cached_property
+    def dispersion_cells(self) -> np.ndarray:
+        """Covariates of the precision of each cell's LLM, (C, q); (C, 0) where there are none."""
+        return np.empty((self.n_cells, 0)) if self.dispersion is None else self.dispersion[self.row]
 
     @cached_property
     def censored(self) -> np.ndarray:

@@ -24,7 +24,7 @@ def layout_of(structure: Structure) -> Layout:
     """Return the Layout of the structural vector that a Structure belongs to."""
     (j, k), p = structure.loadings.shape, len(structure.slopes)
     scales = tuple([(name, values.shape) for name, values in structure.scales.items()])
-    return _layout(j, k, p, structure.link.shape[1], scales)
+    return _layout(j, k, p, structure.link.shape[1], scales, structure.precision_slopes.shape)
 
 
 # A layout computes the positions of its blocks when it is first asked for them; all passes over the data share it.
@@ -84,6 +84,11 @@ def chain_score(
     blocks = {name: np.hstack([_total(rows, cells, by_family) for rows in values]) for name, values in scales.items()}
     shapes = [name for name in layout.shapes if name in sums]
     of_items = [in_loadings, e, *(sums[name][:, None] for name in shapes), *own.values()]
+    in_precision = in_precision_slopes(structure, cells, sums["p"]) if len(structure.precision_slopes) else None
+    if in_precision is not None and layout.precision_slopes[1] > 1:
+        of_items.append(in_precision)
+    elif in_precision is not None:
+        blocks["precision_slopes"] = _total(in_precision, cells, by_family)
     by_item = _by_item(np.hstack(of_items), cells, by_family)
     groups = len(by_item)
     blocks["loadings"] = by_item[:, :, :k].reshape(groups, -1)
@@ -95,9 +100,16 @@ def chain_score(
     score = np.zeros((groups, layout.size))
     for name, values in blocks.items():
         score[:, layout.slices[name]] = values
-    for number, where in enumerate([*(layout.shapes[name] for name in shapes), *map(layout.index, own)], k + 1):
-        score[:, where] = by_item[:, :, number]
+    places = [*(layout.shapes[name] for name in shapes), *map(layout.index, own)]
+    places += list(layout.index("precision_slopes")) if layout.precision_slopes[1] > 1 else []
+    for number, place in enumerate(places, k + 1):
+        score[:, place] = by_item[:, :, number]
     return score if by_family else score[0]
+
+
+def in_precision_slopes(structure: Structure, cells: Cells, in_precision: np.ndarray) -> np.ndarray:
+    """Return derivatives in gamma at the cells, (C, q), from those in phi_j (C,): times phi_j w."""
+    return (in_precision * structure.precision[cells.item])[:, None] * cells.dispersion_cells
 
 
 def _through_effects(

@@ -50,23 +50,50 @@ class CellParameters(NamedTuple):
     at_phi : tuple of arrays (C, 1)
         Functions of the precision that the law needs (``ScoreLaw.at_precision``).
     curve : Curve
+    multiple : array (C, 1) or None
+        phi_ij / phi_j = exp(gamma' w_i), where precisions depend on covariates.
     """
 
     phi: np.ndarray
     at_phi: tuple[np.ndarray, ...]
     curve: Curve
+    multiple: np.ndarray | None = None
 
     def at(self, where: slice | np.ndarray) -> CellParameters:
         """Return the parameters of some of the cells."""
-        return CellParameters(self.phi[where], tuple(values[where] for values in self.at_phi), self.curve.at(where))
+        at_phi = tuple(values[where] for values in self.at_phi)
+        multiple = None if self.multiple is None else self.multiple[where]
+        return CellParameters(self.phi[where], at_phi, self.curve.at(where), multiple)
 
 
 def cell_parameters(structure: Structure, cells: Cells) -> CellParameters:
     """Return the parameters of h at every cell."""
     item = cells.item
-    at_phi = tuple(values[item, None] for values in cells.law.at_precision(structure.precision))
     curve = Curve.of(structure.lower, structure.upper, structure.link, item)
-    return CellParameters(structure.precision[item, None], at_phi, curve)
+    if not len(structure.precision_slopes):
+        at_phi = tuple(values[item, None] for values in cells.law.at_precision(structure.precision))
+        return CellParameters(structure.precision[item, None], at_phi, curve)
+    multiple = precision_multiples(structure, cells.dispersion_cells, item)[:, None]
+    phi = structure.precision[item, None] * multiple
+    return CellParameters(phi, cells.law.at_precision(phi), curve, multiple)
+
+
+def precision_multiples(structure: Structure, dispersion: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """Return exp(gamma' w) of m cells with covariates w (m, q) of the precision on benchmarks ``item`` (m,)."""
+    slopes = np.broadcast_to(structure.precision_slopes, (dispersion.shape[1], len(structure.precision)))
+    with np.errstate(over="ignore"):  # an infinite precision has no log-density, and is refused as such
+        return np.exp(np.einsum("cq,qc->c", dispersion, slopes[:, item]))
+
+
+def precisions(structure: Structure, dispersion: np.ndarray | None) -> np.ndarray:
+    """Return the precisions (n, J) of the scores of n LLMs, or (1, J) if they do not depend on covariates.
+
+    ``dispersion`` (n, q) are the covariates of the precision.
+    """
+    phi = structure.precision[None]
+    if dispersion is None or not len(structure.precision_slopes):
+        return phi
+    return phi * np.exp(dispersion @ np.broadcast_to(structure.precision_slopes, (dispersion.shape[1], phi.shape[1])))
 
 
 def cell_terms(
@@ -100,15 +127,22 @@ def cell_terms(
     Returns
     -------
     dict of arrays (C, M)
-        ``f``, the value of h; its derivatives by their names (``derivative_names``); and from order 2 ``fisher``, the
-        expectation of -ee for an uncensored score, which is positive. (For a mixture of laws it is the average over
+        ``f``, the value of h; its derivatives by their names (``derivative_names``), those in the precision being in
+        phi_j of the benchmark, also where the precision of a score is a multiple of it; and from order 2 ``fisher``,
+        the expectation of -ee for an uncensored score, which is positive. (For a mixture of laws it is the average over
         its components, as if one knew which of them a score has.)
     """
     eta = np.asfortranarray(eta)  # loops then run along the cells, as the parameters do
     loops = compiled_loops(parameters, cells, order, shapes)
     if loops is None:
-        return _plain_terms(eta, parameters, cells, where, order, shapes, expected)
-    return _compiled_terms(loops, eta, parameters, cells, where, order, shapes, expected)
+        terms = _plain_terms(eta, parameters, cells, where, order, shapes, expected)
+    else:
+        terms = _compiled_terms(loops, eta, parameters, cells, where, order, shapes, expected)
+    if parameters.multiple is not None:
+        for name, values in terms.items():
+            for _ in range(name.count("p")):  # the letter of the precision
+                values *= parameters.multiple
+    return terms
 
 
 def compiled_loops(
@@ -220,6 +254,11 @@ def expected_score(law: ScoreLaw, structure: Structure, eta: np.ndarray) -> np.n
     return law.mean(locations(structure, eta), structure.precision)
 
 
-def simulate_scores(law: ScoreLaw, rng: np.random.Generator, structure: Structure, eta: np.ndarray) -> np.ndarray:
-    """Return scores (..., J) drawn from a law at linear predictors (..., J) of the benchmarks of a Structure."""
-    return law.draw(rng, locations(structure, eta), np.broadcast_to(structure.precision, eta.shape))
+def simulate_scores(
+    law: ScoreLaw, rng: np.random.Generator, structure: Structure, eta: np.ndarray, dispersion: np.ndarray | None = None
+) -> np.ndarray:
+    """Return scores (n, J) drawn from a law at linear predictors (n, J) of the benchmarks of a Structure.
+
+    ``dispersion`` (n, q) are the covariates of the precision of the LLMs.
+    """
+    return law.draw(rng, locations(structure, eta), np.broadcast_to(precisions(structure, dispersion), eta.shape))

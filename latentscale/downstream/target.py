@@ -14,6 +14,7 @@ from scipy.linalg import block_diag
 from ..components.cells import Cells
 from ..components.free_curves import FreeCurves
 from ..components.linear_predictor import layout_of
+from ..parameters.kinds import BENCHMARK_SD, EQUAL_BENCHMARK_SD
 
 if TYPE_CHECKING:
     from ..components.score_laws import ScoreLaw
@@ -146,6 +147,8 @@ def extended(structure: Structure, law: TargetLaw) -> Structure:
     if law.family_sd is not None:
         structure = _with_specific_skill(structure)
         law = replace(law, loadings=np.append(law.loadings, law.family_sd))
+    count, slopes = len(structure.loadings), structure.precision_slopes
+    own_slopes = np.hstack([np.broadcast_to(slopes, (len(slopes), count)), np.zeros((len(slopes), 1))])
     return replace(
         structure,
         loadings=np.vstack([structure.loadings, law.loadings]),
@@ -155,7 +158,18 @@ def extended(structure: Structure, law: TargetLaw) -> Structure:
         upper=np.append(structure.upper, law.upper),
         # coordinates of zero make the link logistic
         link=np.vstack([structure.link, np.zeros((1, structure.link.shape[1]))]),
+        scales=_with_target_scales(structure.scales, count),
+        precision_slopes=own_slopes if len(slopes) else slopes,
     )
+
+
+def _with_target_scales(scales: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Return standard deviations of effects on ``count`` benchmarks with a zero for the target, which has its own."""
+    out = dict(scales)
+    by_benchmark = [out.pop(kind.name) for kind in (BENCHMARK_SD, EQUAL_BENCHMARK_SD) if kind.name in out]
+    for values in by_benchmark:
+        out[BENCHMARK_SD.name] = np.append(np.broadcast_to(values, (count,)), 0.0)
+    return out
 
 
 def _with_specific_skill(structure: Structure) -> Structure:
@@ -194,9 +208,11 @@ def target_cells(model: LatentSkillModel, target: Target, with_target: bool = Tr
     state = np.column_stack([prepared.state, target.state if with_target else np.full_like(target.state, -1)])[rows]
     _, family = np.unique(codes[rows], return_inverse=True)
     edge = np.append(prepared.edge, target.edge)
+    dispersion = None if model.dispersion is None else model.dispersion[rows]
     return Cells.from_tables(
-        target.score_law, y, state.astype(np.int8), edge, family, model.design.x[rows], model.random_design[rows]
-    )
+        target.score_law, y, state.astype(np.int8), edge, family, model.design.x[rows], model.random_design[rows],
+        dispersion,
+    )  # fmt: skip
 
 
 def stable_vector(structure: Structure) -> np.ndarray:

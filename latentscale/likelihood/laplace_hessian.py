@@ -225,7 +225,7 @@ class _FamilyBatch:
         moments[:, :, 1:] += one_a[:, :, None] * in_w[:, None, :]
         moments[:, 1:, :] += in_w[:, :, None] * one_a[:, None, :]
         moments[:, 1:, 1:] -= self.weight[""][:, None, None] * self.g[self.cells.family]
-        sums = {"ee": np.hstack([moments[:, 0], moments[:, 1:, 1:].reshape(-1, d * d)])}
+        sums = {"ee": np.hstack([moments[:, 0], moments[:, 1:, 1:].reshape(-1, d * d)]), "p": m["p"][:, None]}
         for name in ["", *self.letters]:
             whole = m["e" + name][:, None] * one_a
             whole[:, 1:] += self._in_w(name)
@@ -322,6 +322,13 @@ class _FamilyBatch:
             in_block = by_item[:, :, number]
             equal = len(layout.index(name)) != layout.n_items
             out[:, layout.index(name)] = in_block.sum(axis=1, keepdims=True) if equal else in_block
+        in_precision = by_shape["p"] * structure.precision[cells.item, None]
+        for covariate, where in zip(cells.dispersion_cells.T, layout.index("precision_slopes"), strict=True):
+            by_cell_slope = covariate[:, None] * in_precision
+            if len(where) == 1:
+                out[:, where] = cells.sum_by_family(by_cell_slope)[:, None]
+            else:
+                out[:, where] = (cells.by_family_item @ by_cell_slope).reshape(families, layout.n_items, width)
         return out
 
 

@@ -69,6 +69,9 @@ def node_scores(
     for name, positions in layout.shapes.items():
         if name in terms:
             scores[:, positions] = terms[name].T @ one_hot
+    for covariate, positions in zip(cells.dispersion_cells[where].T, layout.index("precision_slopes"), strict=True):
+        in_slope = (terms["p"].T * (structure.precision[cells.item[where]] * covariate)) @ one_hot
+        scores[:, positions] = in_slope if len(positions) > 1 else in_slope.sum(axis=1, keepdims=True)
     return scores
 
 
@@ -88,7 +91,8 @@ def add_blocks(out: np.ndarray, layout: Layout, blocks: np.ndarray, entries: np.
     shared = np.concatenate([layout.index("slopes").ravel(), *(where.ravel() for where in scales if where.ndim == 2)])
     columns = [layout.index("loadings"), layout.index("intercepts")[:, None], np.tile(shared, (j, 1))]
     columns += [np.broadcast_to(where, (j,))[:, None] for where in scales if where.ndim == 1]
-    where = np.hstack(columns + [positions[:, None] for positions in layout.shapes.values()])
+    columns += [positions[:, None] for positions in layout.shapes.values()]
+    where = np.hstack([*columns, *(np.broadcast_to(row, (j,))[:, None] for row in layout.index("precision_slopes"))])
     position = np.full(layout.size, -1)
     position[entries] = np.arange(len(entries))
     rows, columns = (position[side] for side in np.broadcast_arrays(where[:, :, None], where[:, None, :]))
@@ -111,7 +115,8 @@ def chain_blocks(
 ) -> np.ndarray:
     """Return the expected complete-data Hessian in the parameters of each benchmark, an array (J, W, W).
 
-    The W parameters of benchmark j are lambda_j, b_j, B, the scales of random effects, and the shapes of its curve.
+    The W parameters of benchmark j are lambda_j, b_j, B, the scales of random effects, the shapes of its curve, and the
+    slopes of its log precision.
 
     Parameters
     ----------
@@ -164,7 +169,8 @@ def _cell_blocks(
     design = _affine_design(structure, cells, where, mean_skill)
     count, width = design.shape[:2]
     shapes = list(layout.shapes)
-    out = np.zeros((count, width + len(shapes), width + len(shapes)))
+    whole = width + len(shapes) + layout.precision_slopes[0]
+    out = np.zeros((count, whole, whole))
     ee = sums["ee"][where]
     moments = np.empty((count, 1 + size, 1 + size))
     moments[:, 0], moments[:, 1:, 0] = ee[:, : 1 + size], ee[:, 1 : 1 + size]
@@ -191,4 +197,26 @@ def _cell_blocks(
             name = name_a + name_b
             if name in sums:
                 out[:, width + a, width + b] = out[:, width + b, width + a] = sums[name][where, 0]
+    if len(structure.precision_slopes):
+        _add_precision_slopes(out, width, structure, cells, where, sums["p"][where, 0])
     return out
+
+
+def _add_precision_slopes(
+    out: np.ndarray, precision: int, structure: Structure, cells: Cells, where: slice, first: np.ndarray
+) -> None:
+    """Fill in the last rows and columns of blocks (C, W, W) of cells, which belong to slopes of log precisions.
+
+    A slope gamma changes phi_j exp(gamma' w) as phi_j w times a change of phi_j does, whose place is ``precision``. For
+    two of them, and with phi_j itself, second derivatives of phi_j exp(gamma' w) enter with the derivative h_phi,
+    ``first`` (C,).
+    """
+    w, phi = cells.dispersion_cells[where], structure.precision[cells.item[where]]
+    start = out.shape[1] - w.shape[1]
+    for q, covariate in enumerate(w.T, start):
+        out[:, q, :start] = (phi * covariate)[:, None] * out[:, precision, :start]
+        out[:, q, precision] += first * covariate
+        out[:, :start, q] = out[:, q, :start]
+    for q, covariate in enumerate(w.T, start):
+        for other, of_other in enumerate(w.T, start):
+            out[:, q, other] = phi * of_other * covariate * (phi * out[:, precision, precision] + first)

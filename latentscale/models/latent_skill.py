@@ -33,7 +33,7 @@ from ..components.random_effects import (
     residual_skills,
 )
 from ..components.response import simulate_scores
-from ..components.scaling import within_family_constants
+from ..components.scaling import build_design, within_family_constants
 from ..components.score_laws import ScoreLaw
 from ..errors import DataError
 from ..likelihood.natural_scale import natural_hessian, natural_loglike, natural_score
@@ -72,6 +72,11 @@ class LatentSkillLaw(PanelModel):
         Names of the families.
     family_codes : int array (n,)
         The family of each LLM, as its position in ``families``.
+    precision_design : Design or None
+        The covariates of the precisions.
+    precision_centre : array (q,) or None
+        Their means over the LLMs, which are subtracted, so that phi_j is the precision of an average LLM; copies of the
+        model keep it.
     centring_design : array (m, p)
         Random slopes multiply covariates minus their means over these m LLMs. They are the LLMs in the likelihood;
         a copy of the model on resampled families keeps those of the original, so that effects mean the same in both.
@@ -104,6 +109,8 @@ class LatentSkillLaw(PanelModel):
         avoid_zero_sd: bool = False,
         benchmark_effects: bool | str = False,
         precision_sd: float | None = None,
+        precision: str | None = None,
+        own_precision_slopes: bool = False,
     ) -> None:
         options = checked_options(self.OPTIONS, locals())
         require_panel(panel, self)
@@ -117,9 +124,12 @@ class LatentSkillLaw(PanelModel):
             raise DataError("No LLM has a score.")
         self.form = identification_form(skills, panel.benchmarks, panel.scores)
         self.pattern = self.form.resolve(panel.benchmarks)
-        self.design, self.family_terms = skill_design(scaling, family_covariates, panel.table, has_score)
+        complete = has_score if precision is None else build_design(precision, panel.table, has_score).keep
+        self.design, self.family_terms = skill_design(scaling, family_covariates, panel.table, complete)
         self.centring_design = self.design.x
         keep = self.design.keep
+        self.precision_design = None if precision is None else build_design(precision, panel.table, keep)
+        self.precision_centre = None if self.precision_design is None else self.precision_design.x.mean(axis=0)
         names = np.asarray(panel.llms)
         self.rows = Rows(keep, tuple(names[has_score & ~keep]), tuple(names[~has_score]))
         self.prepared = panel.prepare(keep)
@@ -219,7 +229,7 @@ class LatentSkillLaw(PanelModel):
         rng = np.random.default_rng(seed if isinstance(seed, np.random.SeedSequence) else check_seed(seed))
         mean = self.design.x @ structure.slopes
         eta = simulated_predictors(rng, structure, self.family_codes, mean, self.random_design)
-        y = simulate_scores(self.score_law, rng, structure, eta)
+        y = simulate_scores(self.score_law, rng, structure, eta, self.dispersion)
         out = self.panel.to_frame()[self.rows.keep].reset_index(drop=True)
         out[list(self.benchmarks)] = self.prepared.simulated(y)
         return out
@@ -242,7 +252,7 @@ class LatentSkillLaw(PanelModel):
         prepared = self.prepared
         return Cells.from_tables(
             self.score_law, prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x,
-            self.random_design,
+            self.random_design, self.dispersion,
         )  # fmt: skip
 
     @cached_property
@@ -254,6 +264,30 @@ class LatentSkillLaw(PanelModel):
         """Return the covariates of the random slopes, array (m, r), of m LLMs with covariates x (m, p)."""
         where = [self.terms.index(term) for term in self.random_terms]
         return x[:, where] - self.centring_design[:, where].mean(axis=0)
+
+    @cached_property
+    def dispersion(self) -> np.ndarray | None:
+        """Covariates of the precisions minus their means over the LLMs, array (n, q); None where there are none."""
+        return None if self.precision_design is None else self.precision_design.x - self.precision_centre
+
+    def dispersion_of(self, table: pd.DataFrame) -> np.ndarray | None:
+        """Return the covariates of the precisions, (m, q), of the LLMs of a further table.
+
+        Raises
+        ------
+        DataError
+            If columns are absent, or a covariate is missing in some rows.
+        """
+        if self.precision_design is None:
+            return None
+        w = self.precision_design.code(table)
+        missing = list(table.index[np.isnan(w).any(axis=1)])
+        if missing:
+            raise DataError(
+                f"{len(missing)} LLMs lack a covariate of precision={self.precision!r} and cannot be predicted: "
+                f"{missing[:5]}. Fill in or drop those rows."
+            )
+        return w - self.precision_centre
 
     @cached_property
     def effects(self) -> tuple[RandomEffects, ...]:
@@ -345,7 +379,11 @@ class LatentSkillLaw(PanelModel):
         n_link, k = len(LINK) if self.link == "monotone" else 0, pattern.n_skills
         scales = tuple(effect.scale_block for effect in effects)
         shapes = tuple((block.name, block.shape(k)) for block in scales)
-        layout = Layout(len(self.benchmarks), k, len(self.terms), n_link, shapes)
+        slopes = () if self.precision_design is None else self.precision_design.terms
+        own = self.own_precision_slopes
+        layout = Layout(
+            len(self.benchmarks), k, len(self.terms), n_link, shapes, (len(slopes), len(self.benchmarks) if own else 1)
+        )
         fixed = np.full(layout.size, np.nan)
         fixed[layout.slices["loadings"]] = pattern.fixed.ravel()
         fixed[layout.slices["skill_cov"]] = pattern.fixed_covariance()
@@ -355,7 +393,7 @@ class LatentSkillLaw(PanelModel):
             fixed[layout.slices["upper"]] = 1.0
         if self.asymptotes == "chance":
             fixed[layout.slices["lower"]] = self.panel.chance.to_numpy(dtype=float)
-        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed, n_link, scales)
+        return ParameterTable(self.benchmarks, pattern.skills, self.terms, fixed, n_link, scales, slopes, own)
 
     # --- checks ----------------------------------------------------------------------------------------------
 

@@ -131,6 +131,16 @@ _PRECISION_WORDS = Words(
 )
 
 
+_PRECISION_FORMULA_WORDS = Words(
+    label="Log precision:",
+    row="{model.precision}",
+    note="Log precisions depend on {model.precision}, less the means over the LLMs: precision[...] is that of an "
+    "average LLM.",
+    sentence="Precisions depend on the LLM: log φᵢⱼ is log φⱼ plus slopes times {model.precision}, less the means.",
+    short="precision {model.precision}",
+)
+
+
 def _benchmark_effects(model: Any) -> str:
     if not model.benchmark_effects:
         return ""
@@ -209,6 +219,14 @@ LATENT_SKILL_OPTIONS = (
         "precision_sd", Positive(optional=True), None, in_files_since=5, untested=_ANOTHER_FUNCTION,
         words=_PRECISION_WORDS,
         command=Command("Penalise precisions weakly: s.d. of their logarithms, such as 1.5.", shown="none"),
+    ),
+    Option(
+        "precision", Text(optional=True), None, in_files_since=5, words=_PRECISION_FORMULA_WORDS,
+        command=Command("Formula of log precisions, such as 'log(params_b)'.", shown="none"),
+    ),
+    Option(
+        "own_precision_slopes", Switch(), False, in_files_since=5, active=lambda model: model.precision is not None,
+        words=Words(short=lambda model: "own precision slopes" if model.own_precision_slopes else ""),
     ),
 )  # fmt: skip
 """In the order of the constructor's signature."""

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from ..boundary import inside, resampled_scores
-from ..components.scaling import within_family_constants
+from ..components.scaling import Design, within_family_constants
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
 from ..panel import BenchmarkPanel
@@ -70,6 +70,7 @@ def with_scores(model: LawType, y: np.ndarray) -> LawType:
     return model.replaced(
         panel=panel,
         design=replace(model.design, keep=everyone),
+        precision_design=_chosen(model.precision_design, slice(None), everyone),
         rows=Rows(everyone, (), ()),
         prepared=panel.prepare(everyone),
     )
@@ -133,12 +134,18 @@ def resampled(model: LawType, families: np.ndarray) -> LawType:
     return model.replaced(
         panel=panel,
         design=replace(model.design, x=x, keep=everyone),
+        precision_design=_chosen(model.precision_design, rows, everyone),
         rows=Rows(everyone, (), ()),
         prepared=resampled_scores(model.prepared, panel.scores.to_numpy(), rows),
         families=names,
         family_codes=draws,
         between_only=constant,
     )
+
+
+def _chosen(design: Design | None, rows: slice | np.ndarray, keep: np.ndarray) -> Design | None:
+    """Return the design of some LLMs, all of which a table of their own has; None where there is no design."""
+    return None if design is None else replace(design, x=design.x[rows], keep=keep)
 
 
 def _panel_like(panel: BenchmarkPanel, table: pd.DataFrame) -> BenchmarkPanel:

@@ -161,6 +161,14 @@ PRECISION = Kind(
     edge_advice="a benchmark is fitted exactly or not at all: look at its scores, and whether it has enough of them; "
     "if a skill explains it exactly (a Heywood case), a weak penalty on precisions, precision_sd=1.5, keeps it finite",
 )  # fmt: skip
+_PRECISION_SLOPES = "Slopes of log precisions"
+PRECISION_SLOPE = Kind(
+    "precision_slope", ("covariate",), _PRECISION_SLOPES, phrase="slope of log precisions on {covariate}"
+)
+BENCHMARK_PRECISION_SLOPE = Kind(
+    "own_precision_slope", ("covariate", "benchmark"), _PRECISION_SLOPES, "precision_slope",
+    phrase="slope of the log precision of {benchmark} on {covariate}",
+)  # fmt: skip
 LOWER = Kind(
     "lower", ("benchmark",), scale=LOGIT, space=_FRACTION, zero=OUTSIDE, usual=(1e-6, np.inf),
     phrase="lower of {benchmark}",

@@ -3,7 +3,8 @@
 Natural parameters have bounds: a precision is positive, a covariance matrix positive definite. Optimisers are simplest
 where there are none. Every vector u of P real numbers therefore stands for admissible parameters, as follows.
 
-- Loadings, intercepts, slopes and the coordinates of links have no bounds and are entries of u as they are.
+- Loadings, intercepts, slopes, also those of log precisions, and the coordinates of links have no bounds and are
+  entries of u as they are.
 - A precision is exp(u).
 - The asymptotes are c = F(u) and d = c + (1 - c) F(u'), where F is the logistic function, so that c < d <= 1.
 - The covariance of the families' effects is Sigma = D R D. The diagonal matrix D holds standard deviations, exp(u)
@@ -48,7 +49,8 @@ class ParameterSpace:
     def _linear(self) -> np.ndarray:
         """Positions in s of the free entries that u holds as they are, int array."""
         plain = np.zeros(self.layout.size, dtype=bool)
-        for block in ("loadings", "intercepts", "slopes", "link", *(name for name, _ in self.layout.scales)):
+        scales = (name for name, _ in self.layout.scales)
+        for block in ("loadings", "intercepts", "slopes", "link", *scales, "precision_slopes"):
             plain[self.layout.slices[block]] = True
         return np.flatnonzero(plain & self.table.free)
 

@@ -7,6 +7,7 @@ which of its entries belong to which matrix.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,6 +45,9 @@ class Structure:
         Standard deviations that scale random effects beyond the efficiency of families, by the name of their block
         (``components.levels``): (r, K), one for each of r covariates and each skill; (J,), one for each benchmark; or
         (1,), a single one. The law depends on their squares, so that optimisers may pass through negative values.
+    precision_slopes : array (q, 1) or (q, J)
+        gamma: how much log phi rises with each covariate w of the precision, for all benchmarks or for each; (0, 1)
+        where precisions do not depend on covariates.
     """
 
     loadings: np.ndarray
@@ -55,10 +59,13 @@ class Structure:
     upper: np.ndarray
     link: np.ndarray = NOT_GIVEN
     scales: dict[str, np.ndarray] = NOT_GIVEN
+    precision_slopes: np.ndarray = NOT_GIVEN
 
     def __post_init__(self) -> None:
         if self.link is None:
             object.__setattr__(self, "link", np.zeros((len(self.loadings), 0)))
+        if self.precision_slopes is None:
+            object.__setattr__(self, "precision_slopes", np.zeros((0, 1)))
         scales = {} if self.scales is None else self.scales
         object.__setattr__(self, "scales", {name: np.atleast_1d(values) for name, values in scales.items()})
 
@@ -142,8 +149,8 @@ class Layout:
     """Where each block of a Structure lies in the structural vector s, which holds all parameters one after another.
 
     The order is: Lambda, b, B, the lower triangle of Sigma, phi, c, d, those standard deviations of random effects that
-    differ between skills, the coordinates of the links, and the other standard deviations. Matrices are written row by
-    row.
+    differ between skills, the coordinates of the links, the other standard deviations, and the slopes of log
+    precisions. Matrices are written row by row.
 
     Attributes
     ----------
@@ -153,6 +160,8 @@ class Layout:
         Number of coordinates of a benchmark's link.
     scales : tuple of (str, tuple of int)
         Name and shape of each block of standard deviations, (r, K) or (r,).
+    precision_slopes : tuple of int
+        Shape of the slopes of log precisions, (q, 1) or (q, J).
     """
 
     n_items: int
@@ -160,6 +169,7 @@ class Layout:
     n_covariates: int
     n_link: int = 0
     scales: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    precision_slopes: tuple[int, int] = (0, 1)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -177,6 +187,7 @@ class Layout:
         sizes |= {name: r * k for name, (r, *by_skill) in self.scales if by_skill}
         sizes["link"] = j * self.n_link
         sizes |= {name: r for name, (r, *by_skill) in self.scales if not by_skill}
+        sizes["precision_slopes"] = math.prod(self.precision_slopes)
         ends = np.cumsum(list(sizes.values()))
         spans = zip(sizes, sizes.values(), ends, strict=True)
         return {name: slice(int(end - size), int(end)) for name, size, end in spans}
@@ -199,6 +210,7 @@ class Layout:
             "loadings": (self.n_items, self.n_skills),
             "slopes": (self.n_covariates, self.n_skills),
             "link": (self.n_items, self.n_link),
+            "precision_slopes": self.precision_slopes,
             **dict(self.scales),
         }
         where = self.slices[block]
@@ -235,15 +247,20 @@ class Layout:
         for block in ("loadings", "intercepts", "precision", "lower", "upper", "link", *self.by_benchmark):
             index = self.index(block)
             benchmark[index] = np.arange(self.n_items).reshape(-1, *[1] * (index.ndim - 1))
+        if self.precision_slopes[1] == self.n_items:
+            benchmark[self.index("precision_slopes")] = np.arange(self.n_items)
         return benchmark
 
     def flatten(self, structure: Structure) -> np.ndarray:
         """The structural vector s (S,) of a Structure."""
         blocks, shapes = [], dict(self.scales)
-        # a Structure without some random effects is one in which their standard deviations are zero
+        # a Structure without some random effects, or slopes of precisions, is one in which these are zero
         scales = {name: np.zeros(shape) for name, shape in shapes.items()} | structure.scales
+        slopes = structure.precision_slopes
+        slopes = slopes if len(slopes) else np.zeros((self.precision_slopes[0], 1))
+        scales["precision_slopes"] = np.broadcast_to(slopes, self.precision_slopes)
         for name in self.slices:
-            value = scales[name] if name in shapes else getattr(structure, name)
+            value = scales[name] if name in scales else getattr(structure, name)
             blocks.append(value[self.triangle] if name == "skill_cov" else np.ravel(value))
         return np.concatenate(blocks)
 
@@ -253,6 +270,7 @@ class Layout:
         values["loadings"] = values["loadings"].reshape(self.n_items, self.n_skills)
         values["slopes"] = values["slopes"].reshape(self.n_covariates, self.n_skills)
         values["link"] = values["link"].reshape(self.n_items, self.n_link)
+        values["precision_slopes"] = values["precision_slopes"].reshape(self.precision_slopes)
         cov = np.zeros((self.n_skills, self.n_skills))
         cov[self.triangle] = values["skill_cov"]
         values["skill_cov"] = cov + np.tril(cov, -1).T

@@ -37,6 +37,10 @@ class ParameterTable:
         Number of coordinates of a benchmark's link, 0 for the logistic link.
     scales : tuple of ScaleBlock
         The blocks of standard deviations of random effects.
+    precision_terms : tuple of str
+        Names of the covariates of the precisions.
+    own_precision_slopes : bool
+        Whether each benchmark has slopes of its own on these, rather than all benchmarks the same.
     """
 
     benchmarks: tuple[str, ...]
@@ -45,6 +49,8 @@ class ParameterTable:
     fixed: np.ndarray
     n_link: int = 0
     scales: tuple[ScaleBlock, ...] = ()
+    precision_terms: tuple[str, ...] = ()
+    own_precision_slopes: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed", np.array(self.fixed, dtype=float))
@@ -57,7 +63,8 @@ class ParameterTable:
     def layout(self) -> Layout:
         sizes = len(self.benchmarks), len(self.skills), len(self.terms)
         shapes = tuple((block.name, block.shape(len(self.skills))) for block in self.scales)
-        return Layout(*sizes, self.n_link, shapes)
+        slopes = len(self.precision_terms), len(self.benchmarks) if self.own_precision_slopes else 1
+        return Layout(*sizes, self.n_link, shapes, slopes)
 
     @cached_property
     def free(self) -> np.ndarray:
@@ -112,6 +119,11 @@ class ParameterTable:
         """Kind and labels of each entry of a block, in the order of s."""
         if block == "skill_cov":
             return self._covariance_entries()
+        if block == "precision_slopes":
+            if self.own_precision_slopes:
+                pairs = itertools.product(self.precision_terms, self.benchmarks)
+                return [(kinds.BENCHMARK_PRECISION_SLOPE, pair) for pair in pairs]
+            return [(kinds.PRECISION_SLOPE, (term,)) for term in self.precision_terms]
         labels = {
             "loadings": itertools.product(self.benchmarks, self.skills),
             "slopes": itertools.product(self.terms, self.skills),

@@ -80,7 +80,7 @@ def expected_spread(values: np.ndarray, log_density: np.ndarray, drawn_from: np.
 
 
 def joint_scores(joint: JointDraws, sources: Collection[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return draws of locations of scores (S, n, J), precisions (S or 1, J) and skills (S, n, K).
+    """Return draws of locations of scores (S, n, J), precisions (S or 1, n or 1, J) and skills (S, n, K).
 
     Row s of all three belongs to the same draw.
 
@@ -93,11 +93,11 @@ def joint_scores(joint: JointDraws, sources: Collection[str]) -> tuple[np.ndarra
     structure, theta = joint.structure, joint.theta
     if "family" not in sources:
         theta = np.broadcast_to(theta.mean(axis=0), theta.shape)
-    mu, log_phi = locations(structure, joint.predictors(sources)), np.log(structure.precision)[None]
+    mu, log_phi = locations(structure, joint.predictors(sources)), joint.log_precision
     if "parameters" in sources:
         # skills, logits of locations and log precisions change together with the parameters
         mu = special.expit(special.logit(mu) + np.tensordot(joint.deviates, joint.sensitivities.logit_mean, axes=1))
-        log_phi = log_phi + joint.deviates @ joint.sensitivities.log_precision
+        log_phi = log_phi + np.tensordot(joint.deviates, joint.sensitivities.log_precision, axes=1)
         theta = theta + np.tensordot(joint.deviates, joint.sensitivities.theta, axes=1)
     return mu, np.exp(log_phi), theta
 

@@ -125,13 +125,13 @@ def next_evaluation(
     request = _read_llms(model, data)
     joint, values_of, words = _target(fit, target, request, size, seed, sources)
     mu, phi, theta = joint_scores(joint, sources)
-    values, known = values_of(model.score_law.mean(mu, phi[:, None]), theta), _known_scores(joint)
-    phi, rows = np.broadcast_to(phi, (len(mu), phi.shape[1])), []
+    values, known = values_of(model.score_law.mean(mu, phi), theta), _known_scores(joint)
+    phi, rows = np.broadcast_to(phi, mu.shape), []
     children = np.random.SeedSequence([int(seed), 5]).spawn(len(request))
     for i, (llm, child) in enumerate(zip(request.llms, children, strict=True)):
         rng = np.random.default_rng(child)
         for j in (j for j in wanted if not known[i, j]):
-            density, drawn_from = simulated_log_density(model.score_law, mu[:, i, j], phi[:, j], outcomes, rng)
+            density, drawn_from = simulated_log_density(model.score_law, mu[:, i, j], phi[:, i, j], outcomes, rng)
             spread = expected_spread(values[:, i], density, drawn_from)
             rows.append({"llm": llm, "candidate": model.benchmarks[j], **vars(spread)})
     if not rows:

@@ -64,7 +64,7 @@ def family_cells(model: LatentSkillLaw, code: int) -> Cells:
     rows, prepared = model.family_codes == code, model.prepared
     return Cells.from_tables(
         model.score_law, prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(int(rows.sum()), dtype=int),
-        model.design.x[rows], model.random_design[rows],
+        model.design.x[rows], model.random_design[rows], None if model.dispersion is None else model.dispersion[rows],
     )  # fmt: skip
 
 

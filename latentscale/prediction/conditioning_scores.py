@@ -35,6 +35,7 @@ def gather_conditioning_scores(
     families: Sequence[str] | pd.Index,
     x: np.ndarray,
     scores: np.ndarray | None = None,
+    dispersion: np.ndarray | None = None,
 ) -> ConditioningScores:
     """Return the scores of the fit's LLMs of some families, together with new scores of LLMs of these families.
 
@@ -48,6 +49,8 @@ def gather_conditioning_scores(
     scores : array (n, J), optional
         Their own scores to condition on, NaN where missing. If an LLM of the fit (the same name in the same family) is
         given scores again, only the new ones count.
+    dispersion : array (n, q), optional
+        Covariates of their precisions, where the model has such.
 
     Returns
     -------
@@ -60,14 +63,18 @@ def gather_conditioning_scores(
     kept = [row for row, key in enumerate(fitted) if key[0] in wanted and key not in given_again]
     prepared = model.prepared
     y, state, design = prepared.y[kept], prepared.state[kept], model.design.x[kept]
+    known = None if model.dispersion is None else model.dispersion[kept]
     rows = [fitted[row] for row in kept]
     if has_scores.any():
         new = [asked[row] for row in np.flatnonzero(has_scores)]
         new_y, new_state = prepared.prepare_new(np.asarray(scores)[has_scores], [llm for _, llm in new])
         y, state = np.vstack([y, new_y]), np.vstack([state, new_state])
         design, rows = np.vstack([design, x[has_scores]]), rows + new
+        if known is not None and dispersion is not None:
+            known = np.vstack([known, dispersion[has_scores]])
     if not rows:
         return ConditioningScores((), None, {})
     names, codes = np.unique([family for family, _ in rows], return_inverse=True)
-    cells = Cells.from_tables(model.score_law, y, state, prepared.edge, codes, design, model.random_covariates(design))
+    random = model.random_covariates(design)
+    cells = Cells.from_tables(model.score_law, y, state, prepared.edge, codes, design, random, known)
     return ConditioningScores(tuple(names.tolist()), cells, {key: row for row, key in enumerate(rows)})

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..components.cells import Cells
 from ..components.levels import Level, levels_of, too_many_for_nodes
-from ..components.response import expected_score
+from ..components.response import expected_score, precisions
 from ..components.score_laws import ScoreLaw
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
@@ -104,6 +104,7 @@ def expected_scores(
     prior: tuple[np.ndarray, np.ndarray],
     random: np.ndarray,
     places: np.ndarray | None = None,
+    dispersion: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the posterior means E[Y_ij | data] of scores for LLMs with covariates x, array (n, J).
 
@@ -121,11 +122,14 @@ def expected_scores(
         Covariates of random slopes.
     places : int array (n,), optional
         Rows of the design of LLMs with scores, -1 for new LLMs, whose own effects are averaged over their distribution.
+    dispersion : array (n, q), optional
+        Covariates of the precisions, where the model has such.
     """
     outer, *inner = levels_of(structure)
     shared = _on_skills(outer)
     unknown = sum(np.square(term.scale(structure)) for term in outer.terms if term.particular)
     means = np.empty((len(x), len(structure.intercepts)))
+    phi = np.broadcast_to(precisions(structure, dispersion), means.shape)
     fixed, items = x @ structure.slopes @ structure.loadings.T + structure.intercepts, np.arange(means.shape[1])
     for code in np.unique(codes):
         rows = np.flatnonzero(codes == code)
@@ -142,7 +146,8 @@ def expected_scores(
                     variance = variance + np.sum(loadings @ level.covariance(structure) * loadings, axis=1)
             else:
                 eta = eta + llm_effects @ by_level[-1].T
-            means[row] = weight @ _mean_scores(law, structure, eta, np.sqrt(variance) if np.any(variance) else None)
+            of_llm = replace(structure, precision=phi[row])
+            means[row] = weight @ _mean_scores(law, of_llm, eta, np.sqrt(variance) if np.any(variance) else None)
     return means
 
 

@@ -100,7 +100,7 @@ def expected_draws(joint: JointDraws, law: ScoreLaw, sources: Collection[str]) -
 def location_draws(
     joint: JointDraws, law: ScoreLaw, sources: Collection[str], mean: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return draws of the locations (S, n, J) and precisions (S or 1, 1, J) of the law of a score.
+    """Return draws of the locations (S, n, J) and precisions (S or 1, n or 1, J) of the law of a score.
 
     Parameters
     ----------
@@ -116,14 +116,14 @@ def location_draws(
     # nearer to 0 or 1 a double may round to the end, where the law does not exist
     mu = np.clip(locations(structure, eta), _NEAREST, 1.0 - _NEAREST)
     if "family" not in sources:
-        held = mu.mean(axis=0) if mean is None else law.location(mean, structure.precision)
+        held = mu.mean(axis=0) if mean is None else law.location(mean, np.exp(joint.log_precision[0]))
         mu = np.broadcast_to(held, mu.shape)
-    log_phi = np.log(structure.precision)[None, None]
+    log_phi = joint.log_precision
     if "parameters" in sources:
         sensitivity, deviates = joint.sensitivities, joint.deviates
         mu = special.expit(special.logit(mu) + np.tensordot(deviates, sensitivity.logit_mean, axes=1))
         mu = np.clip(mu, _NEAREST, 1.0 - _NEAREST)
-        log_phi = log_phi + (deviates @ sensitivity.log_precision)[:, None, :]
+        log_phi = log_phi + np.tensordot(deviates, sensitivity.log_precision, axes=1)
     return mu, np.exp(log_phi)
 
 

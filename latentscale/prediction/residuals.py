@@ -12,6 +12,7 @@ from ..components.cells import Cells
 from ..components.curve import Curve
 from ..components.levels import effect_loadings, levels_of
 from ..components.linear_predictor import fixed_part
+from ..components.response import cell_parameters
 from ..errors import DataError
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
@@ -224,6 +225,7 @@ def _moments(structure: Structure, cells: Cells, rule: Rule) -> tuple[np.ndarray
     loadings = effect_loadings(structure, cells, [outer])
     llm_loadings = effect_loadings(structure, cells, inner) if inner else np.zeros((cells.n_cells, 0))
     _, base = fixed_part(structure, cells)
+    phis = cell_parameters(structure, cells).phi[:, 0]
     mean, within, between = np.empty((3, cells.n_cells))
     for family in range(cells.n_families):
         where = slice(cells.bounds[family], cells.bounds[family + 1])
@@ -231,7 +233,7 @@ def _moments(structure: Structure, cells: Cells, rule: Rule) -> tuple[np.ndarray
         eta = base[where, None] + loadings[where] @ posterior.alpha[family].T
         for cell in range(where.start, where.stop) if inner else ():
             eta[cell - where.start] += posterior.by_llm[int(cells.row[cell])] @ llm_loadings[cell]
-        (mu, nu), phi = _locations(structure, eta, item), structure.precision[item, None]
+        (mu, nu), phi = _locations(structure, eta, item), phis[where, None]
         expected = cells.law.mean(mu, phi)
         mean[where] = expected @ weight
         between[where] = (expected - mean[where, None]) ** 2 @ weight
@@ -244,7 +246,7 @@ def _quantile(structure: Structure, cells: Cells, seed: int) -> CellResiduals:
     _, base = fixed_part(structure, cells)
     eta = base + _drawn_effects(structure, cells, seed)
     mu, nu = (values[:, 0] for values in _locations(structure, eta[:, None], cells.item))
-    phi = structure.precision[cells.item]
+    phi = cell_parameters(structure, cells).phi[:, 0]
     below, above = cells.law.log_tails(mu, nu, phi, cells.data)
     values = np.where(below <= above, special.ndtri_exp(below), -special.ndtri_exp(above))
     low, high = cells.state == 1, cells.state == 2

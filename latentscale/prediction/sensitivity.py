@@ -17,7 +17,7 @@ from scipy.special import logit
 
 from ..components.levels import levels_of
 from ..components.linear_predictor import fixed_part
-from ..components.response import cell_parameters, cell_terms, locations
+from ..components.response import cell_parameters, cell_terms, locations, precisions
 from ..likelihood.modes import posterior_modes
 from ..models.latent_skill import LatentSkillLaw
 from ..parameters.structure import Structure
@@ -41,8 +41,8 @@ class Sensitivities:
         Of the skills of the LLMs, in the axes of the fit.
     logit_mean : array (d, n, J)
         Of logit mu_ij, where mu_ij is the location of the law of a score.
-    log_precision : array (d, J)
-        Of log phi_j.
+    log_precision : array (d, n, J), or (d, 1, J)
+        Of log phi_ij, or of log phi_j where precisions do not depend on LLMs.
     """
 
     theta: np.ndarray
@@ -66,7 +66,8 @@ def sensitivities(
     modes = _Modes(law, model, request, conditioning)
     n, (j, k) = len(request), modes.centre.loadings.shape
     d = law.root.shape[1]
-    derivatives = Sensitivities(np.empty((d, n, k)), np.empty((d, n, j)), np.empty((d, j)))
+    rows = 1 if request.dispersion is None else n
+    derivatives = Sensitivities(np.empty((d, n, k)), np.empty((d, n, j)), np.empty((d, rows, j)))
     for number, direction in enumerate(law.root.T):
         up, down = (law.structure(law.centre + sign * _STEP * direction) for sign in (1.0, -1.0))
         change = modes.change(up, down)
@@ -168,4 +169,4 @@ class _Modes:
         eta = theta @ structure.loadings.T + structure.intercepts + beside
         # nearer to 0 or 1 the logit of a double is too coarse or infinite
         location = np.clip(locations(structure, eta), 1e-12, 1.0 - 1e-12)
-        return theta, logit(location), np.log(structure.precision)
+        return theta, logit(location), np.log(precisions(structure, self.request.dispersion))

@@ -14,6 +14,7 @@ from pandas.api import types
 from ..checks import check_seed, check_several_of, check_whole
 from ..components.cells import Cells
 from ..components.levels import Level, levels_of
+from ..components.response import precisions
 from ..errors import DataError
 from ..models.latent_skill import LatentSkillLaw
 from ..models.new_llms import read_new_llms
@@ -46,6 +47,8 @@ class Request:
         Covariates of random slopes, minus their means over the LLMs of the fit.
     scores : array (n, J) or None
         Scores to condition on, NaN where missing.
+    dispersion : array (n, q) or None
+        Covariates of the precisions, where the model has such.
     residuals : bool
         Whether residual skills of LLMs are included, where the model has them; without them a prediction is for the
         average LLM of a family with these covariates.
@@ -56,6 +59,7 @@ class Request:
     x: np.ndarray
     random: np.ndarray
     scores: np.ndarray | None = None
+    dispersion: np.ndarray | None = None
     residuals: bool = True
 
     def __len__(self) -> int:
@@ -74,9 +78,10 @@ def read_request(model: LatentSkillLaw, data: IntoFrame | None = None, observed:
     """
     if data is None:
         families = tuple(model.families[model.family_codes])
-        return Request(model.llms, families, model.design.x, model.random_design)
+        return Request(model.llms, families, model.design.x, model.random_design, dispersion=model.dispersion)
     index, names, x = read_new_llms(model, data)
-    warn_beyond(model, read_table(data).set_index(index))
+    indexed = read_table(data).set_index(index)
+    warn_beyond(model, indexed)
     scores = None
     if observed:
         table = read_table(data)
@@ -89,7 +94,9 @@ def read_request(model: LatentSkillLaw, data: IntoFrame | None = None, observed:
         scores = np.full((len(table), len(model.benchmarks)), np.nan)
         columns = [model.benchmarks.index(name) for name in present]
         scores[:, columns] = read_scores(table, present, [str(name) for name in index])
-    return Request(index, tuple(names or ()), x, model.random_covariates(x), scores)
+    return Request(
+        index, tuple(names or ()), x, model.random_covariates(x), scores, model.dispersion_of(indexed)
+    )
 
 
 def warn_beyond(model: LatentSkillLaw, table: pd.DataFrame) -> None:
@@ -210,7 +217,10 @@ class JointDraws:
         self.fit, self.request = fit, request
         self.size, self.seed = check_whole("size", size, 2), check_seed(seed)
         model = fit.model
-        self.conditioning = gather_conditioning_scores(model, request.llms, request.families, request.x, request.scores)
+        self.conditioning = gather_conditioning_scores(
+            model, request.llms, request.families, request.x, request.scores,
+            request.dispersion,
+        )
         self.structure, self.structures = fit.structure, self._structures(sources)
         if len(self.structures) > 1:
             proposals = 2 * proposals // len(self.structures)
@@ -255,6 +265,11 @@ class JointDraws:
             theta = np.broadcast_to(theta.mean(axis=0), theta.shape)
             beside = np.mean(beside, axis=0)
         return theta @ self.structure.loadings.T + self.structure.intercepts + beside
+
+    @property
+    def log_precision(self) -> np.ndarray:
+        """Logarithms of the precisions at the estimate, (1, n, J), or (1, 1, J) if they are those of the benchmarks."""
+        return np.log(precisions(self.structure, self.request.dispersion))[None]
 
     @cached_property
     def _drawn(self) -> tuple[np.ndarray, np.ndarray | float]:

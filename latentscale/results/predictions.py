@@ -17,6 +17,7 @@ from ..planning.next_evaluation import next_evaluation
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
 from ..prediction.predictive import predictive_draws
 from ..prediction.residuals import fitted_scores, residual_tests, residuals
+from ..tables import read_table
 from .estimates import Estimates
 from .family_posterior import FamilyPosteriors, contrast_families
 from .prediction_results import PredictionResults
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from ..downstream.results import DownstreamResults
     from ..planning.next_evaluation import NextEvaluation
-    from ..prediction.posterior import FamilyPosterior
+    from ..tables import read_table
+from ..prediction.posterior import FamilyPosterior
 
 
 class Predictions(Estimates):
@@ -132,12 +134,15 @@ class Predictions(Estimates):
         model = self.model
         if data is None:
             index, codes, x = model.llms, model.family_codes, model.design.x
-            rows = np.arange(len(index))
+            rows, dispersion = np.arange(len(index)), model.dispersion
         else:
             index, codes, x, rows = self._read_new(data)
+            dispersion = model.dispersion_of(read_table(data).set_index(index))
         prior = prior_nodes(self.structure, self.estimate.rule)
         random = model.random_covariates(x)
-        means = expected_scores(model.score_law, self.structure, x, codes, self._posterior, prior, random, rows)
+        means = expected_scores(
+            model.score_law, self.structure, x, codes, self._posterior, prior, random, rows, dispersion
+        )
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
 
     def get_prediction(

@@ -26,6 +26,12 @@ COMBINATIONS = {
     "benchmarks, slopes": {"benchmark_effects": True, "random_slopes": SLOPE},
     "equal benchmarks, two slopes": {"benchmark_effects": "equal", "random_slopes": True},
     "diagonal, slopes": {"llm_effects": "diagonal", "random_slopes": SLOPE},
+    "precision": {"precision": "log(params_b) + log(tokens_t)"},
+    "own precision": {"precision": "log(params_b)", "own_precision_slopes": True, "benchmark_effects": True},
+    "precision, diagonal, slopes": {"precision": "log(tokens_t)", "llm_effects": "diagonal", "random_slopes": SLOPE},
+    "precision, asymptotes": {
+        "precision": "log(tokens_t)", "own_precision_slopes": True, "asymptotes": "both", "benchmark_effects": "equal",
+    },
     "all": {"benchmark_effects": True, "llm_effects": "diagonal", "random_slopes": SLOPE},
     "all, asymptotes": {
         "benchmark_effects": True, "llm_effects": True, "random_slopes": SLOPE, "asymptotes": "both",
@@ -53,7 +59,7 @@ def _point(model, seed=1):
     rng = np.random.default_rng(seed)
     middle = {
         "loading": 0.6, "intercept": -0.6, "slope": 0.3, "corr": 0.3, "precision": 50.0, "lower": 0.1, "upper": 0.95,
-        "slope_sd": 0.3, "llm_sd": 0.4, "benchmark_sd": 0.4,
+        "slope_sd": 0.3, "llm_sd": 0.4, "benchmark_sd": 0.4, "precision_slope": 0.3,
     }  # fmt: skip
     values = np.array([middle[name.split("[")[0]] for name in model.param_names])
     return pd.Series(values * rng.uniform(0.95, 1.04, len(values)), index=model.param_names)
@@ -117,7 +123,8 @@ def test_quadrature_agrees_with_laplace_where_families_have_many_scores():
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_scales_of_zero_are_the_model_without(table, name):
     options = COMBINATIONS[name]
-    kept = {key: value for key, value in options.items() if key in ("asymptotes", "precision_sd")}
+    of_effects = ("benchmark_effects", "llm_effects", "random_slopes")
+    kept = {key: value for key, value in options.items() if key not in of_effects}
     model, without = _model(table, **options), _model(table, **kept)
     point = _point(model)
     scales = [label for label in point.index if "_sd" in label]

@@ -1,7 +1,8 @@
 """Levels of effects against glmmTMB (tests/reference/glmm_levels_and_laws.R): one skill, equal loadings, no guessing.
 
 The reference has an intercept for every benchmark, three slopes, log precisions, and logarithms of the standard
-deviations of families, of LLMs and of pairs of family and benchmark, as far as it has such effects.
+deviations of families, of LLMs and of pairs of family and benchmark, as far as it has such effects; a slope of log
+precisions comes after these.
 """
 
 import json
@@ -21,6 +22,7 @@ MODELS = {
     "llm": {"llm_effects": True},
     "spec": {"benchmark_effects": "equal"},
     "both": {"llm_effects": True, "benchmark_effects": "equal"},
+    "both_disp": {"llm_effects": True, "benchmark_effects": "equal", "precision": "logs"},
 }
 
 
@@ -60,8 +62,13 @@ def _as_in_r(fit):
         add(p[name], **{name: 1.0})
     for name in slopes:
         add(loading * p[name], **{name: loading, "loading[arc,g]": p[name]})
+    slope = "precision_slope[logs]"
+    centre = -fit.model.precision_centre[0] if slope in names else 0.0  # R does not take the mean from the covariate
     for name in precisions:
-        add(np.log(p[name]), **{name: 1.0 / p[name]})
+        derivatives = {name: 1.0 / p[name]} | ({slope: centre} if slope in names else {})
+        add(np.log(p[name]) + (centre * p[slope] if slope in names else 0.0), **derivatives)
+    if "precision_slope[logs]" in names:
+        add(p["precision_slope[logs]"], **{"precision_slope[logs]": 1.0})
     add(np.log(loading), **{"loading[arc,g]": 1.0 / loading})
     if "llm_sd" in names:
         kappa = p["llm_sd"]

@@ -43,6 +43,8 @@ OTHERS = {
     "avoid_zero_sd": True,
     "benchmark_effects": "equal",
     "precision_sd": 2.0,
+    "precision": "log(params_b)",
+    "own_precision_slopes": True,
 }
 """A value other than the default for every option of LatentSkillModel."""
 SLOTH_OTHERS = {
@@ -186,11 +188,11 @@ def test_words_are_said_of_options_off_their_defaults(models, panel):
         "asymptotes' s.d. 1.5", "random slopes of log(params_b)", "monotone link", "links' s.d. 0.25",
         "shrunken effects (0.5) slopes (1)", "outliers 0.1", "residual skills of LLMs (diagonal)",
         "family covariates instruct", "standard deviations kept off zero", "benchmark effects (equal)",
-        "precisions' s.d. 2",
+        "precisions' s.d. 2", "precision log(params_b)", "own precision slopes",
     ]  # fmt: skip
     assert described.said_of(model, "row") == [
         "monotone, s.d. 0.25", "effects 0.5, slopes 1", "0.1 of the scores", "instruct", "avoided by a penalty",
-        "penalised, s.d. 2",
+        "penalised, s.d. 2", "log(params_b)",
     ]
     assert described.said_of(model, "penalty")[2].startswith(
         "Penalised: loadings (s.d. 0.5) and slopes (s.d. 1) are shrunk towards zero. Standard errors"
