@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from ..components.levels import levels_in
 from ..errors import DataError
 from ..likelihood.modes import Modes
 from ..likelihood.objective import Evaluation, Objective
@@ -82,15 +81,13 @@ class Maximum:
 def laplace_information(objective: Objective, u: np.ndarray, modes: Modes) -> np.ndarray:
     """Return minus the Hessian of the Laplace objective in u, array (P, P), with NaN where there is none.
 
-    It is computed exactly if families are the only units with effects. If there are effects of units within families,
-    or a family's curvature at its mode is not positive definite, it comes from fourth-order differences of the exact
-    gradient. Close to a point where a family's posterior begins to have two modes there may be no Laplace approximation
-    a step away from u; smaller steps are then tried.
+    It is computed exactly; where a family's curvature at its mode is not positive definite, by fourth-order differences
+    of the exact gradient. Close to a point where a family's posterior begins to have two modes there may be no Laplace
+    approximation a step away from u; smaller steps are then tried.
     """
-    if len(levels_in(objective.space.layout)) == 1:
-        hessian = objective.laplace_hessian(u, modes)
-        if np.isfinite(hessian).all():
-            return -symmetrise(hessian)
+    hessian = objective.laplace_hessian(u, modes)
+    if np.isfinite(hessian).all():
+        return -symmetrise(hessian)
     nowhere = np.full(len(u), np.nan)
 
     def gradient(point: np.ndarray) -> np.ndarray:
@@ -112,10 +109,7 @@ def polish_laplace(
     Close to the maximum the values that a line search compares differ by less than their rounding errors. A Newton step
     needs no such comparison, and the information is exact here.
     """
-    # by differences an information costs hundreds of passes; where it is cheap, one more round gives the last digits
-    costly = len(levels_in(objective.space.layout)) > 1
-    goal = tolerance if costly else min(tolerance, _LAST_DIGITS)
-    near = 0.1 * tolerance if costly else max(0.1 * tolerance, _NEWTON_WITHIN)
+    goal, near = min(tolerance, _LAST_DIGITS), max(0.1 * tolerance, _NEWTON_WITHIN)
     evaluations, before = 0, np.inf
     for rounds in range(1, max_rounds + 1):
         evaluation, modes = objective.laplace(u)

@@ -15,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..checks import check_one_of, check_seed, check_whole
-from ..components.levels import levels_in
+from ..components.levels import levels_in, too_many_for_nodes
 from ..errors import DataError
 from ..estimation.polish import rule_information
 from ..estimation.progress import Progress
@@ -247,7 +247,8 @@ def _again(objective: Objective, rule: Rule, v: np.ndarray) -> Refit:
 
     For Laplace's rule the information is computed on a modest grid where there is one.
     """
-    nodal = rule.finer() if rule.kind == "laplace" and len(levels_in(objective.space.layout)) == 1 else rule
+    few = not too_many_for_nodes(levels_in(objective.space.layout))
+    nodal = rule.finer() if rule.kind == "laplace" and few else rule
     information = rule_information(objective, nodal, v)
     return refit(objective, rule, v, information if np.isfinite(information).all() else np.eye(len(v)))
 

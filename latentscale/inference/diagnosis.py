@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import DataError
 from ..models.latent_skill import LatentSkillLaw
-from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, UPPER
+from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, SLOPE, UPPER
 from ..tables import counted, some
 from .findings import Finding, Findings
 from .fit_problems import boundary_parameters
+from .goodness_of_fit import GoodnessOfFit
 from .identification import (
     benchmarks_together,
     design_within_families,
@@ -33,7 +35,10 @@ _TOGETHER = 0.95  # a correlation of two estimates above this is reported
 _SHARE = 0.5  # parameters that change by more than this, in standard errors, are named in a weak direction
 _PENALTY_SHARE = 0.5  # a share of the information above this that comes from a penalty is reported
 _SCORES_PER_PARAMETER = 5  # fewer scores of a benchmark are reported
+_SMALL_SHARE = 0.1  # a share of a term's variance within families below this is reported
+_ENOUGH_FAMILIES = 30
 _TOLD = 3  # directions and parameters that are reported
+TABLES = 139  # simulated tables; seven aspects can then be rejected at 5% after Holm's adjustment
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +63,20 @@ class Diagnosis(Findings):
         return f"<{self.title}>"
 
 
-def diagnose(fit: "LatentSkillResults") -> Diagnosis:
+def diagnose(fit: "LatentSkillResults", goodness_of_fit: GoodnessOfFit | bool = True) -> Diagnosis:
     """Look for what is weak in a fit.
 
     Parameters
     ----------
     fit : LatentSkillResults
+    goodness_of_fit : GoodnessOfFit or bool
+        What ``fit.goodness_of_fit()`` found. True computes it, with ``TABLES`` simulated tables; False leaves open
+        whether the model fits the data, and says so.
 
     Returns
     -------
     Diagnosis
-        Convergence, starts, integration error, observed information and its weak directions, rank of the
+        Fit or misfit, convergence, starts, integration error, observed information and its weak directions, rank of the
         information at the estimate, boundaries, asymptotes and links that rest on their penalties, shrinkage, design
         and data.
 
@@ -78,15 +86,31 @@ def diagnose(fit: "LatentSkillResults") -> Diagnosis:
     >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
     >>> fit = ls.LatentSkillModel(panel, skills=1).fit(integration="laplace", starts=3)
     >>> [problem.check for problem in diagnose(fit).problems]
-    ['integration']
+    ['fit to the data', 'integration']
     """
     fit = getattr(fit, "source", fit)  # a rotation leaves the law, and what is weak in it, as it was
     model = fit.model
-    checks: list[Finding | None] = [_convergence(fit), _starts(fit), _integration(fit), _information(fit), *_weak(fit)]
+    checks: list[Finding | None] = [_misfit(fit, goodness_of_fit), _convergence(fit), _starts(fit), _integration(fit)]
+    checks += [_information(fit), *_weak(fit)]
     checks += [_rank(fit), *_boundary(fit), _asymptotes(fit), _links(fit), _shrinkage(fit)]
-    checks += [design_within_families(model), enough_families(model)]
+    checks += [_within(model), _families(model)]
     checks += [_single(model), benchmarks_together(model), _few_scores(model), _restrictions(fit)]
     return Diagnosis(tuple(check for check in checks if check is not None))
+
+
+def _misfit(fit: "LatentSkillResults", found: GoodnessOfFit | bool) -> Finding:
+    """Say whether the data reject the model."""
+    check = "fit to the data"
+    if found is False:
+        message = "Whether the model fits the data was not examined: fit.goodness_of_fit() does."
+        return Finding(check, "note", message)
+    if found is True:
+        try:
+            found = fit.goodness_of_fit(TABLES)
+        except DataError as error:
+            return Finding(check, "problem", f"Whether the model fits could not be examined. {error}")
+    numbers = {"least adjusted p": float(found.table["p_holm"].min()), "tables": found.n}
+    return Finding(check, "ok" if found.fits else "problem", found.sentence, (), numbers)
 
 
 # --- the optimum -------------------------------------------------------------------------------------------------
@@ -121,9 +145,10 @@ def _starts(fit: "LatentSkillResults") -> Finding:
     if count < _FEW_STARTS:
         message += " So few starts cannot show whether there are other optima: fit with starts=10 or more."
         return Finding("starts", "note", message, (), numbers)
-    if best < min(_FEW_STARTS, count) and best <= 0.2 * count:
+    if best < _FEW_STARTS:
+        outcome = "problem" if best <= 0.2 * count else "note"
         message += " A better optimum may have been missed: fit with more starts, and with another seed."
-        return Finding("starts", "problem", message, (), numbers)
+        return Finding("starts", outcome, message, (), numbers)
     return Finding("starts", "ok", message, (), numbers)
 
 
@@ -331,6 +356,40 @@ def _shrinkage(fit: "LatentSkillResults") -> Finding | None:
 
 
 # --- data --------------------------------------------------------------------------------------------------------
+
+
+def _within(model: LatentSkillLaw) -> Finding:
+    """Check which slopes rest on differences between families, wholly or mostly."""
+    finding = design_within_families(model)
+    if finding.outcome != "ok":
+        return finding
+    x, code = model.design.x, model.family_codes
+    means = np.column_stack([np.bincount(code, column) for column in x.T]) / np.bincount(code)[:, None]
+    shares = dict(zip(model.terms, ((x - means[code]) ** 2).mean(axis=0) / x.var(axis=0), strict=True))
+    numbers = {**finding.numbers, **{f"share within families: {term}": float(one) for term, one in shares.items()}}
+    small = [term for term, share in shares.items() if share < _SMALL_SHARE]
+    if not small:
+        return Finding(finding.check, "ok", finding.message, (), numbers)
+    listed = ", ".join(f"{term} {shares[term]:.1%}" for term in small)
+    message = (
+        f"{finding.message} Little of the variance of some lies within families ({listed}): their slopes rest mostly "
+        "on differences between families, and so on efficiencies being unrelated to them."
+    )
+    names = tuple(SLOPE.name_of(term, skill) for term in small for skill in model.skills)
+    return Finding(finding.check, "note", message, names, numbers)
+
+
+def _families(model: LatentSkillLaw) -> Finding:
+    """Check that there are enough families for what is estimated of their effects."""
+    finding = enough_families(model)
+    count, k = model.n_families, len(model.skills)
+    if finding.outcome != "ok" or count >= max(_ENOUGH_FAMILIES, 5 * k):
+        return finding
+    message = (
+        f"{count} families for {k} skills. So few hardly determine the covariance of their effects, and standard "
+        "errors and tests, which assume many families, are too optimistic: compare with bootstrap."
+    )
+    return Finding(finding.check, "note", message, (), finding.numbers)
 
 
 def _single(model: LatentSkillLaw) -> Finding:

@@ -13,6 +13,7 @@ from .laplace import laplace_by_family
 from .laplace_hessian import laplace_hessian
 from .marginal import adapted_nodes, marginal
 from .modes import Modes, posterior_modes
+from .nested_hessian import family_hessians
 from .objective import Objective
 from .rules import Rule, require_laplace
 
@@ -60,8 +61,8 @@ def family_information(objective: Objective, v: np.ndarray, rule: Rule) -> np.nd
     """Return minus the Hessian of each family's log-likelihood, an array (L, d, d).
 
     On nodes it is Louis's identity with the nodes held fixed; a grid takes the place of draws where possible
-    (``Rule.for_information``). For Laplace it is the closed form; where LLMs have effects, or a family's curvature at
-    its mode is not positive definite, it is found by fourth-order differences of the exact scores.
+    (``Rule.for_information``). For Laplace it is the closed form; where a family's curvature at its mode is not
+    positive definite, it is found by fourth-order differences of the exact scores.
     """
     nodal = rule.for_information()
     rule = rule if nodal.kind == "laplace" else nodal
@@ -70,8 +71,7 @@ def family_information(objective: Objective, v: np.ndarray, rule: Rule) -> np.nd
     require_laplace(levels_in(space.layout), rule.kind)
     modes = posterior_modes(structure, cells)
     if rule.kind == "laplace":
-        closed = modes.exact.all() and len(modes.levels) == 1
-        return (_closed_information if closed else _difference_information)(objective, v, modes)
+        return (_closed_information if modes.exact.all() else _difference_information)(objective, v, modes)
     nodes = adapted_nodes(rule.standard(cells.n_families), modes)
     hessians = marginal(structure, cells, nodes, 2, objective.shapes, by_family=True).hessian
     basis = space.jacobian(v)
@@ -97,6 +97,10 @@ def _closed_information(objective: Objective, v: np.ndarray, modes: Modes) -> np
     curvature = jacobian(lambda point: space.pull_back_rows(point, scores).ravel(), v, step)
     out = curvature.reshape(cells.n_families, len(v), len(v))
     basis = space.jacobian(v)[entries]
+    if len(modes.levels) > 1:
+        for family, hessian in enumerate(family_hessians(structure, cells, modes, objective.shapes)):
+            out[family] += basis.T @ hessian[np.ix_(entries, entries)] @ basis
+        return -symmetrise(out)
     for family in range(cells.n_families):
         batch, mode = cells.of_families(family, family + 1), modes.of_families(cells, family, family + 1)
         out[family] += basis.T @ laplace_hessian(structure, batch, mode, objective.shapes, entries=entries) @ basis

@@ -179,7 +179,7 @@ class _FamilyBatch:
         self.w = effect_loadings(structure, cells, [self.level])
         eta = base + np.einsum("cd,cd->c", self.w, alpha[cells.family])
         self.letters = "p" + shapes
-        self.h, self.weight = _cell_derivatives(structure, cells, eta, self.letters, expected)
+        self.h, self.weight = cell_derivatives(structure, cells, eta, self.letters, expected)
         h, weight, family = self.h, self.weight, cells.family
         self.families = cells.units("family")
         self.minus_g_aa = weighted_outer(self.w, -h["ee"], self.families) + self.prior.precision
@@ -332,7 +332,7 @@ class _FamilyBatch:
         return out
 
 
-def _cell_derivatives(
+def cell_derivatives(
     structure: Structure, cells: Cells, eta: np.ndarray, letters: str, expected: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the derivatives of h and of the weight W at the cells, by name, arrays (C,).

@@ -198,11 +198,11 @@ def _cell_blocks(
             if name in sums:
                 out[:, width + a, width + b] = out[:, width + b, width + a] = sums[name][where, 0]
     if len(structure.precision_slopes):
-        _add_precision_slopes(out, width, structure, cells, where, sums["p"][where, 0])
+        add_precision_slopes(out, width, structure, cells, where, sums["p"][where, 0])
     return out
 
 
-def _add_precision_slopes(
+def add_precision_slopes(
     out: np.ndarray, precision: int, structure: Structure, cells: Cells, where: slice, first: np.ndarray
 ) -> None:
     """Fill in the last rows and columns of blocks (C, W, W) of cells, which belong to slopes of log precisions.

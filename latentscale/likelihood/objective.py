@@ -12,8 +12,8 @@ import numpy as np
 
 from ..components.cells import Cells
 from ..components.effects_prior import EffectsPrior
-from ..components.levels import Term, effect_loadings, levels_of
-from ..components.linear_predictor import fixed_part, layout_of
+from ..components.levels import effect_loadings, levels_of
+from ..components.linear_predictor import fixed_part
 from ..components.penalty import Penalty
 from ..components.response import cell_parameters, cell_terms, derivative_names
 from ..components.score_laws import NOT_COMPUTED
@@ -28,6 +28,7 @@ from .laplace_hessian import HessianContribution, HessianTotal, hessian_contribu
 from .louis import add_blocks, add_covariance, chain_blocks
 from .marginal import Nodes, adapted_nodes, marginal
 from .modes import MODE_TOLERANCE, Modes, posterior_modes
+from .nested_hessian import complete_hessian, family_hessians
 from .rules import require_laplace
 
 
@@ -109,11 +110,12 @@ class Objective:
     def laplace_hessian(self, u: np.ndarray, modes: Modes | None = None) -> np.ndarray:
         """Return the Hessian in u of the penalised Laplace log-likelihood, NaN where it is not defined.
 
-        Only for models whose effects are all those of families.
         """
         s = self.space.structural(u)
         options = self._laplace_options()
         structure = self.space.layout.unflatten(s)
+        if len(levels_of(structure)) > 1:
+            return self._nested_hessian(u, s, structure, modes)
         function = partial(_hessian_contributions, structure, options=options, entries=self.entries)
         whole, score = HessianTotal(self.space.layout, self.entries), 0.0
         for batch_score, contributions in over_batches(function, self.cells, modes, large=True):
@@ -123,6 +125,17 @@ class Objective:
             for contribution in contributions:
                 whole.add(contribution)
         return self._in_u(u, s, score + self.penalty.terms(s)[1], whole.hessian())
+
+    def _nested_hessian(
+        self, u: np.ndarray, s: np.ndarray, structure: Structure, modes: Modes | None
+    ) -> np.ndarray:
+        """Return the Hessian in u where units within families have effects."""
+        _, score, modes = laplace(structure, self.cells, modes, **self._laplace_options())
+        if not modes.exact.all():
+            return np.full((self.space.size, self.space.size), np.nan)
+        hessian = sum(family_hessians(structure, self.cells, modes, self.shapes, self.expected))
+        hessian = np.asarray(hessian)[np.ix_(self.entries, self.entries)]
+        return self._in_u(u, s, score + self.penalty.terms(s)[1], hessian)
 
     @property
     def entries(self) -> np.ndarray:
@@ -213,8 +226,7 @@ class Objective:
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
         if len(modes.levels) > 1:
-            with_inner = partial(_complete_with_inner_levels, structure, shapes=self.shapes)
-            (hessian,) = total(over_batches(with_inner, self.cells, modes))
+            hessian = complete_hessian(structure, self.cells, modes, self.shapes)
             hessian = hessian[np.ix_(self.entries, self.entries)]
         else:
             function = partial(_complete_blocks, structure, shapes=self.shapes)
@@ -272,49 +284,3 @@ def _complete_blocks(structure: Structure, cells: Cells, modes: Modes, shapes: s
     prior = EffectsPrior(structure.skill_cov, effects.shape[1])
     cov = prior.hessian(modes.alpha.T @ modes.alpha, len(modes.alpha))
     return chain_blocks(structure, cells, mean_skill, sums), cov
-
-
-def _complete_with_inner_levels(structure: Structure, cells: Cells, modes: Modes, shapes: str) -> tuple[np.ndarray]:
-    """Return the complete-data Hessian in s of a batch whose LLMs have effects too, in a tuple.
-
-    Given effects of LLMs are covariates, and their scales are the slopes on them. The derivatives of the prior of these
-    effects in Sigma are left out; the metric of optimisers, for which this is, does not need them.
-    """
-    nodes = Nodes(modes.alpha[:, None, :], np.zeros((len(modes.alpha), 1)), None)
-    design, slopes, kept = _held_as_covariates(structure, cells, modes)
-    inner = {term.block for level in levels_of(structure)[1:] for term in level.terms}
-    outer = {name: values for name, values in structure.scales.items() if name not in inner}
-    wider = replace(structure, slopes=np.vstack([structure.slopes, *slopes]), scales=outer)
-    cells = cells.with_design(np.hstack([cells.design, *design]))
-    hessian = marginal(wider, cells, nodes, 2, shapes, np.ones(nodes.log_weight.shape)).hessian
-    layout, large = layout_of(structure), layout_of(wider)
-    k, p = layout.n_skills, layout.n_covariates
-    carry = np.zeros((large.size, layout.size))
-    for name in layout.slices:
-        if name not in inner:
-            where = large.index(name)[:p] if name == "slopes" else large.index(name)
-            carry[where.ravel(), layout.index(name).ravel()] = 1.0
-    for number, term in enumerate(kept):
-        block = large.index("slopes")[p + k * number : p + k * (number + 1)]
-        scale = layout.index(term.block or "")
-        carry[np.diag(block), scale if term.row is None else scale[term.row]] = 1.0
-    return (carry.T @ hessian @ carry,)
-
-
-def _held_as_covariates(
-    structure: Structure, cells: Cells, modes: Modes
-) -> tuple[list[np.ndarray], list[np.ndarray], list[Term]]:
-    """Return, for each term of inner levels, its effects as covariates (N, K), their slopes diag(s), and the term."""
-    design, slopes, terms, k = [], [], [], len(structure.skill_cov)
-    first = cells.units("llm").starts
-    for level, effects in zip(levels_of(structure)[1:], modes.effects[1:], strict=True):
-        of_llm = effects[cells.units(level.name).of_cell[first]]
-        for term, where in level.slices:
-            held = np.zeros((len(cells.design), k))
-            held[cells.llm_rows] = of_llm[:, where]
-            if term.covariate is not None:
-                held *= np.asarray(cells.random)[:, term.covariate, None]
-            design.append(held)
-            slopes.append(term.scale(structure) * np.eye(k))
-            terms.append(term)
-    return design, slopes, terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, IdentificationError
+from ..inference.diagnosis import TABLES
 from ..parameters.kinds import INTERCEPT, LOADING, LOWER, PRECISION, SLOPE, UPPER
 from .cells import ABSENT, Cell, Table, bracketed, cell, format_p, frame_table
 from .recipe import call, fingerprint, versions
@@ -16,6 +18,7 @@ from .words import ALPHA, boundary_sentence, default_question, model_sentences, 
 
 if TYPE_CHECKING:
     from ..inference.diagnosis import Diagnosis
+    from ..inference.goodness_of_fit import GoodnessOfFit
     from ..inference.identification import IdentificationReport
     from ..models.latent_skill import LatentSkillLaw
     from ..results.latent_skill import LatentSkillResults
@@ -55,7 +58,8 @@ def content(
 ) -> dict[str, Any]:
     """Return all variables of the template except the pictures; arguments as for ``LatentSkillResults.report``."""
     model = fit.model
-    diagnosis = fit.diagnose()
+    found = examined(fit)
+    diagnosis = fit.diagnose(True if found is None else found)
     parameters = fit.parameter_table(alpha)
     estimates = wald_tables(fit, parameters)
     tests = tuple(slope_test(fit, name) for name in TESTS)
@@ -72,7 +76,9 @@ def content(
         "dropped": dropped_table(model),
         "benchmarks_data": benchmarks_data(model),
         "sentences": model_sentences(fit),
-        "summary": fit.summary(alpha).as_html(),
+        "summary": fit.summary(alpha, found).as_html(),
+        "goodness_of_fit": found,
+        "misfit": None if found is None else misfit_table(found),
         "level": f"{100.0 * (1.0 - alpha):g}%",
         "loadings": loadings_table(fit),
         "slopes": estimates.pop(SLOPE.word),
@@ -225,6 +231,28 @@ def slope_test(fit: LatentSkillResults, name: str) -> Tested:
         key, title, note, frame.set_index("part"), ("method", "statistic", "degrees of freedom", "p"), "part", _P
     )
     return Tested(title, test.sentence, table, tuple(test.notes))
+
+
+# --- fit ----------------------------------------------------------------------------------------------------------
+
+
+def examined(fit: LatentSkillResults) -> GoodnessOfFit | None:
+    """Return the goodness of fit, None where it cannot be examined; the diagnosis then says why."""
+    try:
+        return getattr(fit, "source", fit).goodness_of_fit(TABLES)
+    except DataError:
+        return None
+
+
+def misfit_table(found: GoodnessOfFit) -> Table:
+    """Return the table of goodness of fit, aspect by aspect."""
+    note = (
+        f"Statistics of residuals beside those of {found.n} tables simulated from the fit. A p-value is at least "
+        f"{1.0 / (found.n + 1):.2g}; the adjusted ones are Holm's."
+    )
+    head = ("statistic", "simulated mean", "95% point", "p", "adjusted p", "where", "what answers it")
+    styles: dict[str, Callable[[Any], str]] = {"p": format_p, "p_holm": format_p, "where": str, "answer": str}
+    return frame_table("goodness-of-fit", "Aspects of fit", note, found.table, head, "aspect", styles)
 
 
 # --- checks --------------------------------------------------------------------------------------------------------

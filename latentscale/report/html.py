@@ -71,7 +71,7 @@ def render(
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    drawn = draw_all(fit, pictures(fit, alpha, shown.pop("predicted")))
+    drawn = draw_all(fit, pictures(fit, alpha, shown.pop("predicted"), shown["goodness_of_fit"]))
     template = _environment().get_template("report.html")
     return template.render(**shown, pictures=drawn, style=style, script=script, policy=policy)
 

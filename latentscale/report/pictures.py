@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ..inference.goodness_of_fit import GoodnessOfFit
     from ..models.latent_skill import LatentSkillLaw
     from ..results.latent_skill import LatentSkillResults
 
@@ -27,7 +28,7 @@ DPI = 120
 CURVE_DRAWS, CURVE_POINTS = 400, 20
 # numbers of skills for which scaling and families are drawn; a picture takes half a second, and a report may take ten
 CURVE_SKILLS, FAMILY_SKILLS = 1, 2
-SECTIONS = ("estimates", "scaling", "checks", "families", "predictions")
+SECTIONS = ("fit", "estimates", "scaling", "checks", "families", "predictions")
 STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
     "font.size": 9.0,
@@ -77,7 +78,10 @@ class Drawn:
 
 
 def pictures(
-    fit: LatentSkillResults, alpha: float = 0.05, predicted: pd.DataFrame | None = None
+    fit: LatentSkillResults,
+    alpha: float = 0.05,
+    predicted: pd.DataFrame | None = None,
+    goodness_of_fit: GoodnessOfFit | None = None,
 ) -> tuple[Picture, ...]:
     """Return the list of pictures for a fit.
 
@@ -88,13 +92,24 @@ def pictures(
         One minus the level of intervals.
     predicted : DataFrame, optional
         The result of ``fit.prediction_table()``, if it has been computed already.
+    goodness_of_fit : GoodnessOfFit, optional
+        What it found, if it was examined.
 
     Returns
     -------
     tuple of Picture
         In the order of the page.
     """
-    return (*_estimates(alpha), *_scaling(fit, alpha), *_checks(fit, alpha), *_families(fit, alpha, predicted))
+    fits = () if goodness_of_fit is None else (_misfit(goodness_of_fit),)
+    return (*fits, *_estimates(alpha), *_scaling(fit, alpha), *_checks(fit, alpha), *_families(fit, alpha, predicted))
+
+
+def _misfit(found: GoodnessOfFit) -> Picture:
+    return Picture(
+        "goodness-of-fit-picture", "fit", "Aspects of fit beside tables from the model",
+        "Each statistic of the residuals (diamond) on the law that it has over tables simulated from the fit (dots).",
+        "goodness_of_fit().plot", lambda fit: found.plot(),
+    )  # fmt: skip
 
 
 def _estimates(alpha: float) -> tuple[Picture, ...]:

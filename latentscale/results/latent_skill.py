@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..inference.covariance import Observed
     from ..inference.diagnosis import Diagnosis
     from ..inference.fit_problems import Problem
+    from ..inference.goodness_of_fit import GoodnessOfFit
     from ..model import LatentSkillModel
     from ..numerics.rotation import Rotation
     from ..parameters.table import ParameterTable
@@ -89,12 +90,18 @@ class LatentSkillResults(Uncertainty, Tests, Predictions, ParameterPlots, Predic
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
-    def summary(self, alpha: float = 0.05) -> SkillSummary:
+    def summary(self, alpha: float = 0.05, goodness_of_fit: GoodnessOfFit | None = None) -> SkillSummary:
         """Return a statsmodels Summary with ``as_text``, ``as_html``, ``as_latex``, ``as_csv``.
 
-        ``alpha`` is one minus the level of its intervals.
+        Parameters
+        ----------
+        alpha : float
+            One minus the level of its intervals.
+        goodness_of_fit : GoodnessOfFit, optional
+            What ``fit.goodness_of_fit()`` found. The summary says on its first lines whether the data reject the model,
+            or that this was not examined.
         """
-        return summarise(self, alpha)
+        return summarise(self, alpha, goodness_of_fit)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fit to one file that ``latentscale.load`` reads; see ``latentscale.loading``."""
@@ -257,6 +264,6 @@ class RotatedResults(LatentSkillResults):
         """Refuse with a DataError: call it on ``source``."""
         self._refuse("test_shared_slopes")
 
-    def diagnose(self) -> Diagnosis:
+    def diagnose(self, goodness_of_fit: GoodnessOfFit | bool = True) -> Diagnosis:
         """Return the Diagnosis of the fit."""
-        return self.source.diagnose()
+        return self.source.diagnose(goodness_of_fit)

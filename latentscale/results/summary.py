@@ -14,25 +14,28 @@ from .summary_tables import MATRIX, SkillSummary, coefficient_tables, format_num
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..inference.goodness_of_fit import GoodnessOfFit
     from ..parameters.kinds import Kind
     from .latent_skill import LatentSkillResults
 
 
-def summarise(fit: LatentSkillResults, alpha: float = 0.05) -> SkillSummary:
+def summarise(
+    fit: LatentSkillResults, alpha: float = 0.05, goodness_of_fit: GoodnessOfFit | None = None
+) -> SkillSummary:
     """Return the summary of a fit; see ``LatentSkillResults.summary``."""
     summary = SkillSummary()
-    summary.tables.append(_header(fit))
+    summary.tables.append(_header(fit, goodness_of_fit))
     table = fit.parameter_table(alpha)
     summary.tables.append(_loadings(fit, table))
     summary.tables += coefficient_tables(fit, table, alpha)
     summary.tables.append(_benchmarks(fit, table))
     if fit.model.link != "logistic":
         summary.tables.append(_links(fit))
-    summary.add_extra_txt(_notes(fit))
+    summary.add_extra_txt(_notes(fit, goodness_of_fit))
     return summary
 
 
-def _header(fit: LatentSkillResults) -> SimpleTable:
+def _header(fit: LatentSkillResults, goodness_of_fit: GoodnessOfFit | None) -> SimpleTable:
     model, estimate = fit.model, fit.estimate
     starts = estimate.starts
     error = f" (MC s.e. {fit.llf_se:.3f})" if np.isfinite(fit.llf_se) else ""
@@ -56,6 +59,7 @@ def _header(fit: LatentSkillResults) -> SimpleTable:
         ("BIC (n = families):", f"{fit.bic:.2f}"),
         ("Starts at best:", f"{int(starts['reached_best'].sum())} of {len(starts)}"),
         ("Converged:", "yes" if fit.converged else "NO"),
+        ("Fit to the data:", _verdict(goodness_of_fit)),
         (
             "Distance to optimum:",
             f"{estimate.distance:.1e} s.e." if np.isfinite(estimate.distance) else "unknown",
@@ -63,6 +67,7 @@ def _header(fit: LatentSkillResults) -> SimpleTable:
     ]
     left += [(one.words.label, one.said(model, "row")) for one in model.OPTIONS if one.said(model, "row")]
     right += [("", "")] * (len(left) - len(right))
+    left += [("", "")] * (len(right) - len(left))
     return paired_table(left, right, "Latent skill scaling model")
 
 
@@ -117,10 +122,21 @@ def _links(fit: LatentSkillResults) -> SimpleTable:
     return SimpleTable(rows, header, list(fit.links.index), title=title, txt_fmt=MATRIX)
 
 
-def _notes(fit: LatentSkillResults) -> list[str]:
+def _verdict(goodness_of_fit: GoodnessOfFit | None) -> str:
+    """Return in a word or two whether the data reject the model."""
+    if goodness_of_fit is None:
+        return "not examined"
+    return "not rejected" if goodness_of_fit.fits else "REJECTED"
+
+
+def _notes(fit: LatentSkillResults, goodness_of_fit: GoodnessOfFit | None = None) -> list[str]:
     """Return the lines of the numbered notes: warnings, integration, dropped LLMs, standard errors, penalties."""
     model, rows = fit.model, fit.model.rows
     notes = [f"WARNING: {problem.message}" for problem in fit.problems]
+    if goodness_of_fit is None:
+        notes.append("Whether the model fits the data was not examined: fit.goodness_of_fit() does.")
+    else:
+        notes.append(("" if goodness_of_fit.fits else "WARNING: ") + goodness_of_fit.sentence)
     notes.append(f"Integration: {fit.estimate.rule}; seed {fit.estimate.options['seed']}.")
     dropped = len(rows.no_covariate) + len(rows.no_score)
     notes.append(

@@ -9,15 +9,18 @@ from ..inference.bootstrap import bootstrap
 from ..inference.covariance import robust_covariance
 from ..inference.delta import delta
 from ..inference.diagnosis import diagnose
+from ..inference.goodness_of_fit import goodness_of_fit
 from ..inference.profile import profile
 from .estimates import Estimates
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     from ..inference.bootstrap_results import BootstrapResults
     from ..inference.delta import DeltaResult, ParameterView
     from ..inference.diagnosis import Diagnosis
+    from ..inference.goodness_of_fit import GoodnessOfFit
     from ..inference.profile import Profile
     from .latent_skill import LatentSkillResults
 
@@ -110,6 +113,56 @@ class Uncertainty(Estimates):
         """
         return delta(function, self.params, self.cov_params(), self.model.table)
 
-    def diagnose(self) -> Diagnosis:
-        """Return a printable Diagnosis: what is weak in this fit, and what to do about it."""
-        return diagnose(self._results)
+    def goodness_of_fit(
+        self,
+        n: int = 200,
+        seed: int = 0,
+        statistic: Callable[[pd.DataFrame], float] | None = None,
+        alpha: float = 0.05,
+        n_jobs: int | None = None,
+    ) -> GoodnessOfFit:
+        """Compare residuals with those of tables that are simulated from the fit: does the model fit the data?
+
+        Parameters
+        ----------
+        n : int
+            Simulated tables, at least 19. The least p-value is 1 / (n + 1).
+        seed : int
+        statistic : callable, optional
+            A statistic of your own: a function of a table of scores that returns a number.
+        alpha : float
+            Level at which p-values, adjusted by Holm's method, are judged.
+        n_jobs : int, optional
+            Tables at one time.
+
+        Returns
+        -------
+        GoodnessOfFit
+            It prints what was found, with the worst offenders by name and the term of the model that answers it, and
+            has ``table``, ``parts``, ``rejected``, ``sentence`` and ``plot()``.
+
+        Raises
+        ------
+        DataError
+            If the fit is too weak for simulated tables to be fitted again, or ``statistic`` returns no finite number.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard(), benchmarks=["mmlu", "arc", "bbh"])
+        >>> fit = ls.LatentSkillModel(panel, "log(params_b)", skills=1).fit(integration="laplace", starts=1)
+        >>> fit.goodness_of_fit(n=139).rejected[0]
+        'slopes that vary between families'
+        """
+        return goodness_of_fit(self._results, n, seed, statistic, alpha, n_jobs)
+
+    def diagnose(self, goodness_of_fit: GoodnessOfFit | bool = True) -> Diagnosis:
+        """Return a printable Diagnosis: what is weak in this fit, and what to do about it.
+
+        Parameters
+        ----------
+        goodness_of_fit : GoodnessOfFit or bool
+            What ``fit.goodness_of_fit()`` found; True computes it from 139 simulated tables, which takes seconds, False
+            leaves open whether the model fits the data.
+        """
+        return diagnose(self._results, goodness_of_fit)

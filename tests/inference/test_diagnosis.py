@@ -54,24 +54,44 @@ def changed(fit, **values):
 
 
 def found(fit, check):
-    return [finding for finding in diagnose(fit).checks if finding.check == check]
+    return [finding for finding in diagnose(fit, goodness_of_fit=False).checks if finding.check == check]
 
 
 def test_nothing_to_remark_on_a_good_fit(fit):
-    diagnosis = diagnose(fit)
-    assert diagnosis.problems == diagnosis.notes == ()
-    assert str(diagnosis).startswith("Diagnosis: nothing to remark\n")
-    assert str(fit.diagnose()) == str(diagnosis)
-    assert repr(diagnosis) == "<Diagnosis: nothing to remark>"
+    diagnosis = fit.diagnose()  # the world that the table is from is the model's
+    assert diagnosis.problems == ()
+    assert [finding.check for finding in diagnosis.notes] == ["families"]  # there are twelve
+    assert str(diagnosis).startswith("Diagnosis: 1 note\nok      fit to the data: The data do not reject the model")
+    assert str(diagnose(fit)) == str(diagnosis)
+    assert repr(diagnosis) == "<Diagnosis: 1 note>"
+
+
+def test_misfit_comes_first_and_by_name():
+    """Residual skills of LLMs that the model lacks are found, and the term that answers it is named."""
+    world = worlds.simulated(
+        40, 4, [[0.8], [0.7], [0.6], [0.6], [0.5]], [[0.4], [0.2]], {"params_b": (-1.0, 3.0), "tokens_t": (-1.0, 3.0)},
+        precision=200.0, llm_sd=0.8,
+    )  # fmt: skip
+    fit = fitted(world, {"one": "a"}, **QUICK)
+    first = fit.diagnose().checks[0]
+    assert (first.check, first.outcome) == ("fit to the data", "problem")
+    assert "benchmarks within an LLM" in first.message
+    assert "llm_effects=True" in first.message
+    given = fit.goodness_of_fit(n=139, seed=3)
+    assert fit.diagnose(given).checks[0].message == given.sentence
+    unasked = fit.diagnose(goodness_of_fit=False).checks[0]
+    assert (unasked.outcome, "was not examined" in unasked.message) == ("note", True)
+    better = fitted(world, {"one": "a"}, {"llm_effects": True}, **QUICK).diagnose().checks[0]
+    assert better.outcome == "ok"
 
 
 def test_table_and_html(fit):
-    diagnosis = diagnose(fit)
+    diagnosis = diagnose(fit, goodness_of_fit=False)
     assert list(diagnosis.table["check"]) == [finding.check for finding in diagnosis.checks]
     assert {"outcome", "message", "parameters"} < set(diagnosis.table.columns)
     skills = ls.Anchored({"<b>one": "a", "two": "b"})
     short = fitted(simulated(), skills, integration="quadrature", points=5, starts=1, max_iterations=3, max_rounds=1)
-    html = diagnose(short)._repr_html_()  # what was not reached names parameters
+    html = diagnose(short, goodness_of_fit=False)._repr_html_()  # what was not reached names parameters
     assert "<b>" not in html
     assert "&lt;b&gt;one" in html
 
@@ -88,7 +108,7 @@ class TestOptimum:
 
     @pytest.mark.parametrize(
         ("count", "best", "outcome"), [(1, 1, "note"), (2, 1, "note"), (10, 1, "problem"), (10, 2, "problem"),
-                                       (10, 3, "ok"), (4, 2, "ok"), (30, 3, "ok")]
+                                       (10, 3, "ok"), (4, 2, "note"), (3, 1, "note"), (30, 3, "ok")]
     )  # fmt: skip
     def test_starts(self, fit, count, best, outcome):
         starts = pd.concat([fit.starts.iloc[:1]] * count, ignore_index=True)
@@ -120,7 +140,7 @@ class TestInformation:
     def test_flat(self, table):
         free = ls.Confirmatory(pd.DataFrame(np.nan, index=["a"], columns=["one", "two"]))
         flat = fitted(table, free, **QUICK, allow_unidentified=True)
-        diagnosis = diagnose(flat)
+        diagnosis = diagnose(flat, goodness_of_fit=False)
         assert {problem.check for problem in diagnosis.problems} == {"information", "local rank"}
         rank = found(flat, "local rank")[0]
         assert rank.numbers["needed"] - rank.numbers["rank"] == 2

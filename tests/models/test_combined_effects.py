@@ -7,6 +7,10 @@ import worlds
 from numpy.testing import assert_allclose
 
 import latentscale as ls
+from latentscale.components.levels import effect_loadings
+from latentscale.components.linear_predictor import fixed_part
+from latentscale.components.response import cell_parameters, cell_terms
+from latentscale.likelihood.nested_hessian import complete_hessian
 from latentscale.numerics.differences import jacobian
 
 ANCHORS = {"first": "a", "second": "b"}
@@ -86,6 +90,47 @@ def test_scores_are_exact(table, name):
     wanted = jacobian(lambda x: np.atleast_1d(model.loglike(x, "laplace")), point.to_numpy(), step)[0]
     # relative to the largest entry of the score
     assert_allclose(model.score(point, "laplace"), wanted, rtol=0, atol=1e-7 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_hessians_in_closed_form_are_derivatives_of_gradients(table, name):
+    """In coordinates that are parameters as they are; in others second derivatives of s(u) are left out."""
+    model = _model(table, **COMBINATIONS[name])
+    structure = model.recoding.internal(model.table.structure(_point(model).to_numpy()))
+    objective, u = model.objective, model.space.free_vector(structure)
+    _, modes = objective.laplace(u)
+    found = objective.laplace_hessian(u, modes)
+    wanted = jacobian(lambda v: objective.laplace(v, modes)[0].gradient, u, 1e-3 * np.maximum(1.0, np.abs(u)))
+    plain = np.arange(len(model.space._linear))
+    # relative to the largest entry; fourth-order differences
+    assert_allclose(found[:, plain][plain], wanted[:, plain][plain], rtol=0, atol=1e-8 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", [name for name, options in COMBINATIONS.items() if "llm_effects" in options])
+def test_complete_hessians_are_derivatives_at_fixed_effects(table, name):
+    """With all effects held at their modes the log-likelihood is a sum over cells, whose Hessian is the metric."""
+    model = _model(table, **COMBINATIONS[name])
+    structure = model.recoding.internal(model.table.structure(_point(model).to_numpy()))
+    objective, u = model.objective, model.space.free_vector(structure)
+    cells, layout = objective.cells, model.space.layout
+    _, modes = objective.laplace(u)
+
+    def of_cells(s):
+        at = layout.unflatten(s)
+        _, base = fixed_part(at, cells)
+        eta = base + np.einsum("cd,cd->c", effect_loadings(at, cells), modes.by_cell(cells))
+        return cell_terms(eta[:, None], cell_parameters(at, cells), cells, slice(None), 0)["f"].sum()
+
+    s = objective.space.structural(u)
+    rng = np.random.default_rng(3)
+    free = np.zeros(len(s))
+    free[objective.entries] = s[objective.entries] * rng.standard_normal(len(objective.entries))
+    free[layout.slices["skill_cov"]] = 0.0  # the prior of the effects is not a sum over cells
+    found = free @ complete_hessian(structure, cells, modes, objective.shapes) @ free
+    step = 1e-3
+    values = [of_cells(s + shift * step * free) for shift in (-2, -1, 0, 1, 2)]
+    wanted = np.dot([-1, 16, -30, 16, -1], values) / (12.0 * step**2)
+    assert_allclose(found, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", COMBINATIONS)

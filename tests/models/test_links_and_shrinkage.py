@@ -223,7 +223,7 @@ def test_a_fit_without_information_says_so(bare):
     text = bare.summary().as_text()
     assert "no covariance, as the fit was made with information=False" in text
     assert "yes" in text.split("Converged:")[1].split("\n")[0]
-    diagnosis = bare.diagnose()
+    diagnosis = bare.diagnose(goodness_of_fit=False)
     assert diagnosis.problems == ()
     assert "nan" not in str(diagnosis)
     assert "information=True" in str(diagnosis)
@@ -256,7 +256,7 @@ def test_a_fit_that_stops_early_warns_without_information(four):
     assert "0.3 standard errors" in problem.message
     assert "nan" not in problem.message
     assert not short.converged
-    assert [finding.check for finding in short.diagnose().problems] == ["convergence"]
+    assert [finding.check for finding in short.diagnose(goodness_of_fit=False).problems] == ["convergence"]
 
 
 def test_flat_directions_do_not_matter_without_information(four):
