@@ -98,6 +98,10 @@ class LatentSkillModel(LatentSkillLaw):
         average LLM. The slopes gamma are called ``precision_slope[term]``.
     own_precision_slopes : bool
         Whether each benchmark has slopes gamma of its own, ``precision_slope[term,benchmark]``.
+    nested : bool
+        Whether families are nested in the panel's groups, such as base families: the efficiency of a family is then
+        sqrt(rho) a_g + sqrt(1 - rho) v_l, where a_g is its group's and both have the covariance Sigma. ``group_share``
+        is rho. Scores of different groups are independent, and standard errors by clusters take groups as these.
 
     Raises
     ------

@@ -16,6 +16,7 @@ from .tables import (
     check_variation,
     counted,
     read_families,
+    read_groups,
     read_llms,
     read_scores,
     read_table,
@@ -58,6 +59,10 @@ class BenchmarkPanel:
         Unit to which scores were rounded, in (0, 1), as used by ``censor``. For a benchmark without one it is the
         largest of 0.1, 0.01, ..., 1e-6 of which all of its scores are multiples (to 1e-9), else 1e-6.
 
+    groups : str, optional
+        Column in which families are nested, such as the base family of instruction-tuned variants. All LLMs of a family
+        must be of one group.
+
     Raises
     ------
     DataError
@@ -77,6 +82,8 @@ class BenchmarkPanel:
         "_chance",
         "_families",
         "_family",
+        "_group",
+        "_groups",
         "_llm",
         "_llms",
         "_rounding",
@@ -93,6 +100,7 @@ class BenchmarkPanel:
         chance: Mapping[str, float] | pd.Series | None = None,
         boundary: str = "squeeze",
         rounding: float | Mapping[str, float] | pd.Series | None = None,
+        groups: str | None = None,
     ) -> None:
         table = read_table(data)
         self._boundary = check_one_of("boundary", boundary, BOUNDARIES)
@@ -102,6 +110,8 @@ class BenchmarkPanel:
         require_columns(table, [self._llm], "LLM column")
         self._llms = read_llms(table[self._llm])
         self._families = tuple(read_families(table, self._family))
+        self._group = None if groups is None else str(groups)
+        self._groups = None if groups is None else read_groups(table, str(groups), self._families)
         self._scores = read_scores(table, self._benchmarks, self._llms)
         self._scores.flags.writeable = False
         check_variation(self._scores, self._benchmarks)
@@ -124,6 +134,7 @@ class BenchmarkPanel:
         chance: Mapping[str, float] | pd.Series | None = None,
         boundary: str = "squeeze",
         rounding: float | Mapping[str, float] | pd.Series | None = None,
+        groups: str | None = None,
     ) -> "BenchmarkPanel":
         """Make a panel of a long table, one row per LLM and benchmark.
 
@@ -137,7 +148,7 @@ class BenchmarkPanel:
         benchmarks : sequence of str, optional
             Benchmarks to use; by default all that are present, in order of appearance. Benchmarks that are not
             used become columns of `table`.
-        llm, family, chance, boundary, rounding
+        llm, family, chance, boundary, rounding, groups
             As for `BenchmarkPanel`.
 
         Returns
@@ -168,7 +179,7 @@ class BenchmarkPanel:
         require_columns(table, roles, "column")
         wide, present = widen(table, roles[1], roles[2], roles[0])
         chosen = present if benchmarks is None else benchmarks
-        return cls(wide, chosen, family, llm, chance, boundary, rounding)
+        return cls(wide, chosen, family, llm, chance, boundary, rounding, groups)
 
     def __repr__(self) -> str:
         missing = np.isnan(self._scores).mean()
@@ -199,6 +210,11 @@ class BenchmarkPanel:
     def families(self) -> pd.Series:
         """Family name of each LLM (a copy)."""
         return pd.Series(self._families, index=self.llms, name="family")
+
+    @property
+    def groups(self) -> pd.Series | None:
+        """Group of each LLM's family, such as the base family (a copy); None if the panel has no groups."""
+        return None if self._groups is None else pd.Series(self._groups, index=self.llms, name="group")
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
@@ -243,6 +259,7 @@ class BenchmarkPanel:
             "chance": self.chance.to_dict(),
             "boundary": self._boundary,
             "rounding": self.rounding.to_dict(),
+            **({} if self._group is None else {"groups": self._group}),
         }
 
     @property

@@ -243,6 +243,24 @@ def read_llms(column: pd.Series) -> tuple[str, ...]:
     return tuple(names)
 
 
+def read_groups(table: pd.DataFrame, groups: str, families: Sequence[str]) -> tuple[str, ...]:
+    """Read the group of each LLM's family from a column.
+
+    Raises
+    ------
+    DataError
+        If the column or a cell is missing, or LLMs of one family are of several groups.
+    """
+    require_columns(table, [groups], "column of groups")
+    names = read_names(table[groups], "name of a group")
+    of_family = pd.Series(names).groupby(list(families), sort=False).unique()
+    mixed = of_family[of_family.map(len) > 1]
+    if len(mixed):
+        described = some([f"{family} ({', '.join(map(str, found))})" for family, found in mixed.items()])
+        raise DataError(f"A family lies within one group; by the column {groups!r} these do not: {described}.")
+    return tuple(names)
+
+
 def read_families(table: pd.DataFrame, family: str | Sequence[str]) -> list[str]:
     """Read each LLM's family from one column, or from the combination of several.
 

@@ -92,6 +92,9 @@ class Cells:
         Covariates of the random slopes, less their means.
     dispersion : array (N, q) or None
         Covariates w of the precisions, less their means.
+    nested : int array (C,) or None
+        Family of each cell where families are nested in groups; ``family`` is then the group, and so are all "families"
+        below: what is independent of the rest.
     """
 
     row: np.ndarray
@@ -106,6 +109,7 @@ class Cells:
     n_families: int
     random: np.ndarray | None = None
     dispersion: np.ndarray | None = None
+    nested: np.ndarray | None = None
 
     @classmethod
     def from_tables(
@@ -118,18 +122,23 @@ class Cells:
         design: np.ndarray,
         random: np.ndarray | None = None,
         dispersion: np.ndarray | None = None,
+        nested: np.ndarray | None = None,
     ) -> Self:
         """Return the cells of a table of scores, states (N, J) and families (N,).
 
-        ``family`` holds codes 0, ..., L - 1; every family has a score.
+        ``family`` holds codes 0, ..., L - 1; every family has a score. With ``nested``, codes of families (N,), these
+        are the groups that families are nested in.
         """
         row, item = np.nonzero(state >= 0)
         order = np.argsort(family[row], kind="stable")
+        if nested is not None:
+            order = np.lexsort((row, nested[row], family[row]))
         row, item = row[order], item[order]
         score = y[row, item]
         return cls(
             row, item, family[row], law, law.data(score), state[row, item], edge[item],
             np.ascontiguousarray(design, dtype=float), y.shape[1], int(family.max()) + 1, random, dispersion,
+            None if nested is None else nested[row],
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,8 +166,12 @@ class Cells:
         return np.append(self.starts, self.n_cells)
 
     def units(self, level: str) -> Units:
-        """Return the units of a level, ``"family"`` or ``"llm"``, that have cells, in the order of their cells."""
-        units: Units = getattr(self, {"family": "_families", "llm": "_llms"}[level])
+        """Return the units of a level, ``"group"``, ``"family"`` or ``"llm"``, in the order of their cells.
+
+        Units without cells are left out.
+        """
+        families = "_families" if self.nested is None else "_nested_families"
+        units: Units = getattr(self, {"group": "_families", "family": families, "llm": "_llms"}[level])
         return units
 
     @cached_property
@@ -166,11 +179,20 @@ class Cells:
         return Units(self.family, self.starts, None, np.arange(self.n_families))
 
     @cached_property
+    def _nested_families(self) -> Units:
+        assert self.nested is not None
+        starts = np.flatnonzero(np.diff(self.nested, prepend=-1))
+        return self._units_from(starts, self.family[starts])
+
+    @cached_property
     def _llms(self) -> Units:
         starts = np.flatnonzero(np.diff(self.row, prepend=-1))
+        return self._units_from(starts, self.units("family").of_cell[starts])
+
+    def _units_from(self, starts: np.ndarray, parent: np.ndarray) -> Units:
+        """Return the units that begin at some cells, given the unit that each lies in."""
         of_cell = np.repeat(np.arange(len(starts)), np.diff(starts, append=self.n_cells))
-        family = self.family[starts]
-        return Units(of_cell, starts, family, family)
+        return Units(of_cell, starts, parent, self.family[starts])
 
     @cached_property
     def llm_rows(self) -> np.ndarray:
@@ -253,7 +275,8 @@ class Cells:
 
     def _at(self, where: slice | np.ndarray) -> dict[str, Any]:
         """Return the fields of some of the cells, without the family."""
-        values = {name: getattr(self, name)[where] for name in ("row", "item", "state", "edge")}
+        names = ("row", "item", "state", "edge", *(["nested"] if self.nested is not None else []))
+        values = {name: getattr(self, name)[where] for name in names}
         return values | {"data": tuple(column[where] for column in self.data)}
 
     @cached_property

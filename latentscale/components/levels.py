@@ -1,4 +1,4 @@
-"""Levels of random effects: families, and the LLMs within them.
+"""Levels of random effects: groups of families if there are such, families, and the LLMs within them.
 
 The linear predictor of LLM i of family l on benchmark j is
 
@@ -24,8 +24,11 @@ A *level* holds all terms of its units. The effects of a family are (alpha_l, z_
 e_i; levels stand in the order from the outermost one, families, to the innermost. Likelihood, simulation, posterior
 draws and storage all go through levels and their terms, so that a new term of one of these forms is one more function
 in ``components.random_effects``, with its line in ``SCALINGS``, the kind of its scales in ``parameters.kinds`` and
-its name in ``LatentSkillLaw.effects``. A level above families needs its name in ``NAMES``, its units in
-``components.cells``, its codes in ``simulated_predictors``, and a ``family_effects`` that looks for families by name.
+its name in ``LatentSkillLaw.effects``.
+
+Where families are nested in groups, the efficiency of a family is sqrt(rho) a_g + sqrt(1 - rho) v_l, with a_g and v_l
+both N(0, Sigma): the group's term has the scale sqrt(rho), the family's sqrt(1 - rho), and rho is the share of
+efficiency that families of one group have in common.
 """
 
 
@@ -39,11 +42,12 @@ from typing import Any
 
 import numpy as np
 
-from ..parameters.kinds import BENCHMARK_SD, EQUAL_BENCHMARK_SD, LLM_SD, LLM_SKILL_SD, SLOPE_SD
+from ..parameters.kinds import BENCHMARK_SD, EQUAL_BENCHMARK_SD, GROUP_SHARE, LLM_SD, LLM_SKILL_SD, SLOPE_SD
 from ..parameters.structure import Layout, Structure
 from .cells import Cells
 
-NAMES = ("family", "llm")
+_LEAST_SHARE = 1e-14  # stands for a share of zero, where derivatives of its root are infinite
+NAMES = ("group", "family", "llm")
 """Levels, outermost first: every unit of one lies within one unit of the level before it."""
 
 
@@ -65,6 +69,8 @@ class Term:
         Column of the covariates of random slopes that multiplies them; None where they are multiplied by one.
     particular : bool
         Whether each effect touches one benchmark, rather than all benchmarks through their loadings.
+    share : {"between", "within"} or None
+        Whether the scale is the root of the block's number, or of one minus that.
     """
 
     width: int
@@ -73,15 +79,26 @@ class Term:
     row: int | None = None
     covariate: int | None = None
     particular: bool = False
+    share: str | None = None
 
     def scale(self, structure: Structure) -> Any:
         """Return the scale s of the term: an array (K,), or (J,) if it is particular; a number; or None for one."""
         if self.block is None:
             return None
         values = structure.scales[self.block]
+        if self.share is not None:
+            share = np.clip(values[0], _LEAST_SHARE, 1.0 - _LEAST_SHARE)
+            return np.sqrt(share if self.share == "between" else 1.0 - share)
         if self.particular:
             return np.broadcast_to(values, (self.width,))
         return values[self.row or 0]
+
+    def scale_derivatives(self, structure: Structure) -> tuple[float, float]:
+        """Return the first and second derivative of the scale in the number that stands in the block."""
+        if self.share is None:
+            return 1.0, 0.0
+        scale, sign = float(self.scale(structure)), 1.0 if self.share == "between" else -1.0
+        return 0.5 * sign / scale, -0.25 / scale**3
 
     def loadings(self, structure: Structure, item: np.ndarray, random: np.ndarray) -> np.ndarray:
         """Return the derivatives of eta in f, (m, width), for m cells; arguments as for ``Level.loadings``."""
@@ -114,7 +131,7 @@ class Level:
 
     Attributes
     ----------
-    name : {"family", "llm"}
+    name : {"group", "family", "llm"}
     terms : tuple of Term
         In the order of the unit's vector of effects.
     """
@@ -182,7 +199,12 @@ class Level:
 
 
 def simulated_predictors(
-    rng: np.random.Generator, structure: Structure, family_codes: np.ndarray, mean: np.ndarray, random: np.ndarray
+    rng: np.random.Generator,
+    structure: Structure,
+    family_codes: np.ndarray,
+    mean: np.ndarray,
+    random: np.ndarray,
+    group_codes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the linear predictors of n LLMs with simulated effects of all levels, an array (n, J).
 
@@ -196,8 +218,12 @@ def simulated_predictors(
         B' x_i.
     random : array (n, r)
         Covariates of random slopes.
+    group_codes : int array (n,), optional
+        Groups, where families are nested in such.
     """
     codes, skill = {"family": family_codes, "llm": np.arange(len(family_codes))}, mean
+    if group_codes is not None:
+        codes["group"] = group_codes
     beside: Any = 0.0
     for level in levels_of(structure):
         of_llm = codes[level.name]
@@ -226,19 +252,23 @@ class Scaling:
         Whether row q of the block belongs to the q-th covariate of random slopes.
     particular : bool
         Whether the effects touch single benchmarks.
+    shared : bool
+        Whether the block is the share of families' efficiency that is their group's.
     """
 
     level: str
     correlated: bool = False
     covariates: bool = False
     particular: bool = False
+    shared: bool = False
 
     def terms(self, block: str, rows: int, n_items: int, n_skills: int) -> list[Term]:
         """Return the terms of a block with some number of rows."""
         if self.covariates:
             return [Term(n_skills, self.correlated, block, row, row) for row in range(rows)]
         width = n_items if self.particular else n_skills
-        return [Term(width, self.correlated, block, particular=self.particular)]
+        share = "between" if self.shared else None
+        return [Term(width, self.correlated, block, particular=self.particular, share=share)]
 
 
 SCALINGS = {
@@ -247,6 +277,7 @@ SCALINGS = {
     LLM_SKILL_SD.name: Scaling("llm"),
     BENCHMARK_SD.name: Scaling("family", particular=True),
     EQUAL_BENCHMARK_SD.name: Scaling("family", particular=True),
+    GROUP_SHARE.name: Scaling("group", correlated=True, shared=True),
 }
 """The kind of terms that each block of standard deviations scales, by the name of the block."""
 
@@ -262,7 +293,7 @@ def levels_of(structure: Structure) -> tuple[Level, ...]:
 
 
 def _is_present(block: str, values: np.ndarray) -> bool:
-    return SCALINGS[block].level == NAMES[0] or values.shape != (1,) or values[0] != 0.0
+    return SCALINGS[block].level != NAMES[-1] or values.shape != (1,) or values[0] != 0.0
 
 
 def levels_in(layout: Layout) -> tuple[Level, ...]:
@@ -272,13 +303,13 @@ def levels_in(layout: Layout) -> tuple[Level, ...]:
 
 
 def family_blocks(layout: Layout) -> list[str]:
-    """Return the names of the blocks that scale effects of families, in the order of these effects."""
-    terms = levels_in(layout)[0].terms[1:]
+    """Return the names of the blocks that scale effects of families beyond their efficiency, in their order."""
+    (terms,) = (level.terms[1:] for level in levels_in(layout) if level.name == "family")
     return list(dict.fromkeys(term.block for term in terms if term.block is not None))
 
 
 def family_effects(layout: Layout) -> int:
-    """Return D, the number of effects of a family."""
+    """Return D, the number of effects of a family, or of a group where families are nested in such."""
     return levels_in(layout)[0].size
 
 
@@ -290,6 +321,8 @@ def too_many_for_nodes(levels: Sequence[Level]) -> bool:
 @lru_cache
 def _levels(sizes: tuple[int, int], blocks: tuple[tuple[str, int], ...]) -> tuple[Level, ...]:
     terms = {"family": [Term(sizes[1])]}
+    if GROUP_SHARE.name in dict(blocks):
+        terms["family"] = [Term(sizes[1], block=GROUP_SHARE.name, share="within")]
     for name, rows in blocks:
         terms.setdefault(SCALINGS[name].level, []).extend(SCALINGS[name].terms(name, rows, *sizes))
     # particular terms come last, where those of other terms are slices of K effects each

@@ -154,6 +154,8 @@ def _through_effects(
             continue
         by_skill = structure.scales[term.block].ndim == 2
         in_scale = in_term * loadings if by_skill else np.einsum("ck,ck->c", in_term, loadings)[:, None]
+        if term.share is not None:  # two terms have roots of one number
+            in_scale = in_scale * term.scale_derivatives(structure)[0] + sum(scales.pop(term.block, []))
         scales.setdefault(term.block, []).append(in_scale)
     return in_loadings, scales
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..parameters.kinds import BENCHMARK_SD, EQUAL_BENCHMARK_SD, LLM_SD, LLM_SKILL_SD, SLOPE_SD, Kind
+from ..parameters.kinds import BENCHMARK_SD, EQUAL_BENCHMARK_SD, GROUP_SHARE, LLM_SD, LLM_SKILL_SD, SLOPE_SD, Kind
 from ..parameters.structure import ScaleBlock, Structure
 
 _EQUAL = {BENCHMARK_SD.name: EQUAL_BENCHMARK_SD.name}
@@ -26,7 +26,7 @@ class RandomEffects:
     ----------
     kind : Kind
         Kind of the standard deviations; its name is also that of their block in the structural vector.
-    level : {"family", "llm"}
+    level : {"group", "family", "llm"}
     rotates : bool
         Whether the effects keep their law when skills are rotated: they have covariance Sigma, or do not touch skills.
     rows : tuple of str or None
@@ -139,6 +139,18 @@ def benchmark_effects(benchmarks: Sequence[str], equal: bool = False) -> RandomE
         note="Families have effects on single benchmarks, on the scale of linear predictors, whose standard deviations "
         "are benchmark_sd. Zero lies on the edge of their space: z is no test, lr_test against the fit without "
         "benchmark_effects is.",
+    )  # fmt: skip
+
+
+def nested_families() -> RandomEffects:
+    """Return the efficiency that families of one group have in common, whose share rho is a single parameter."""
+    return RandomEffects(
+        GROUP_SHARE, "group", rotates=True, rows=None, spreads=np.ones(1), start=0.3, in_search=True,
+        option="nested", words="groups of families",
+        sentence="Families of one group, such as a base family, share a part of their efficiency: group_share is its "
+        "share of the covariance Σ.",
+        note="Families are nested in groups: group_share is the share of efficiency that those of one group have in "
+        "common. Zero lies on the edge of its space: its z is no test, lr_test against the fit without nested is.",
     )  # fmt: skip
 
 

@@ -46,16 +46,14 @@ def data_start(
     intercepts, slopes = _coefficients(z, cells.design)
     residual = z - intercepts - cells.design @ slopes
     # a family's mean residual is shrunk as if one more residual, of zero, had been observed
-    seen = np.isfinite(residual)
-    of_family = sparse.csr_array(
-        (np.ones(len(seen)), (family_of_llm, np.arange(len(seen)))), (cells.n_families, len(seen))
-    )
+    seen, families = np.isfinite(residual), int(family_of_llm.max()) + 1
+    of_family = sparse.csr_array((np.ones(len(seen)), (family_of_llm, np.arange(len(seen)))), (families, len(seen)))
     effects = (of_family @ np.where(seen, residual, 0.0)) / (of_family @ seen.astype(float) + 1.0)
-    stacked = np.vstack([effects, np.sqrt(cells.n_families) * slopes])
+    stacked = np.vstack([effects, np.sqrt(families) * slopes])
     _, singular, right = np.linalg.svd(stacked, full_matrices=False)
     used = min(n_skills, len(singular))
     loadings = np.full((cells.n_items, n_skills), 0.05)
-    size = np.maximum(singular[:used] / np.sqrt(cells.n_families), 0.05)
+    size = np.maximum(singular[:used] / np.sqrt(families), 0.05)
     loadings[:, :used] = right[:used].T * size
     skill_slopes = np.linalg.lstsq(loadings, slopes.T, rcond=None)[0].T
     return _structure(cells.law, loadings, intercepts, skill_slopes, chance, n_link)

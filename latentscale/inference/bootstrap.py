@@ -286,7 +286,7 @@ def _influence(fit: "LatentSkillResults", world: _World) -> np.ndarray:
     """
     observed = fit.observed
     if not np.isfinite(observed.free).all():
-        return np.full((fit.model.n_families, len(observed.matrix)), np.nan)
+        return np.full((fit.model.n_groups, len(observed.matrix)), np.nan)
     scores = family_scores(world.estimate.objective(fit.model), world.start, world.rule)
     return scores @ observed.free @ observed.jacobian.T
 

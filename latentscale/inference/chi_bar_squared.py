@@ -132,7 +132,7 @@ def variance_scores(
     length = np.maximum(np.linalg.norm(in_others, axis=0), _SMALLEST)
     coefficients = np.linalg.lstsq(in_others / length, in_variances, rcond=1e-8)[0] / length[:, None]
     efficient = in_variances - in_others @ coefficients
-    information = efficient.T @ efficient * (model.n_families / (len(efficient) - in_others.shape[1]))
+    information = efficient.T @ efficient * (model.n_groups / (len(efficient) - in_others.shape[1]))
     return VarianceScores(information, coefficients, efficient.reshape(tables, -1, q).sum(axis=1))
 
 

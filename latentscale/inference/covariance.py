@@ -163,7 +163,7 @@ def robust_covariance(fit: "LatentSkillResults", cov_type: str, **options: Any) 
         return (fit.bootstrap(**options) if results is None else results).covariance()
     objective, v = estimate.objective(model), estimate.coordinates
     if cov_type == "cluster":
-        return cluster_covariance(objective, v, estimate.rule, observed, model.families, **options)
+        return cluster_covariance(objective, v, estimate.rule, observed, model.groups, **options)
     return opg_covariance(objective, v, estimate.rule, observed)
 
 
@@ -177,7 +177,7 @@ def expected_covariance(fit: "LatentSkillResults") -> Covariance:
     information = expected_information(model, fit.structure, model.table, EXPECTED_TABLES)
     curvature = model.natural_penalty.hessian(model.table.layout.flatten(fit.structure))
     free = model.table.free
-    count = EXPECTED_TABLES * model.n_families
+    count = EXPECTED_TABLES * model.n_groups
     information = information * count / (count - len(information) - 1.0) - curvature[np.ix_(free, free)]
     basis = np.eye(len(information))
     if fit.estimate.restriction is not None:

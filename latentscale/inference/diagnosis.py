@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..components.levels import levels_in, too_many_for_nodes
 from ..errors import DataError
 from ..models.latent_skill import LatentSkillLaw
 from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, SLOPE, UPPER
@@ -169,7 +170,9 @@ def _integration(fit: "LatentSkillResults") -> Finding:
         message += " Another seed would change digits that are reported: take more draws (draws=)."
         return Finding("integration", "problem", message, (name,), numbers)
     if not np.isfinite(error):
-        message = f"{rule}: no finer rule is within reach to judge it by. Compare with integration='monte_carlo'."
+        message = f"{rule}: no finer rule is within reach to judge it by."
+        if not too_many_for_nodes(levels_in(fit.model.table.layout)):
+            message += " Compare with integration='monte_carlo'."
         return Finding("integration", "note", message, (), numbers)
     message = f"A finer rule changes the log-likelihood of {rule} by {error:+.2g}."
     if abs(error) <= _LLF_ERROR:

@@ -24,6 +24,7 @@ from ..checks import check_alpha, check_seed, check_whole
 from ..errors import DataError
 from ..estimation.refit import refit
 from ..likelihood.family_scores import family_scores
+from ..likelihood.modes import Modes
 from ..likelihood.objective import Objective
 from ..likelihood.rules import Rule
 from ..models.latent_skill import LatentSkillLaw
@@ -249,7 +250,7 @@ class _World:
         out = aspects(
             ResidualTable(
                 standardised(residuals), expected, model.benchmarks, model.family_codes,
-                covariates_of(self.model.design.x, model.terms),
+                covariates_of(self.model.design.x, model.terms), *_efficiency(model, modes),
             )
         )  # fmt: skip
         if self.refits:
@@ -263,7 +264,7 @@ class _World:
         recoding: Recoding = self.model.recoding
         return recoding.internal(model.table.structure(self.params))
 
-    def _identity(self, objective: Objective, u: np.ndarray, modes: Any) -> Aspect:
+    def _identity(self, objective: Objective, u: np.ndarray, modes: Modes) -> Aspect:
         """Trace of the inverse information times the outer product of families' scores, over the parameters."""
         scores = family_scores(objective, u, Rule.build("laplace", 1), modes)
         assert self.information is not None
@@ -277,6 +278,16 @@ class _World:
         if not (isinstance(value, Real) and np.isfinite(float(value))):
             raise DataError(f"statistic must return a finite number for every table; it returned {value!r}.")
         return Aspect(YOURS, {"value": float(value)}, both_sides=True)
+
+
+def _efficiency(model: LatentSkillLaw, modes: Modes) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Return the families' efficiency by skill, and the groups of families that the model does not know of."""
+    if model.nested or model.panel.groups is None:
+        return {}, None
+    efficiency = standardised(modes.alpha[:, : len(model.skills)])
+    groups = model.panel.groups[model.rows.keep].to_numpy()
+    of_family = np.unique(groups, return_inverse=True)[1][np.unique(model.family_codes, return_index=True)[1]]
+    return dict(zip(model.skills, efficiency.T, strict=True)), of_family
 
 
 def _replicate(world: _World, u: np.ndarray, child: np.random.SeedSequence) -> list[Aspect] | None:
@@ -364,6 +375,7 @@ def _answer(model: LatentSkillLaw, aspect: str) -> str:
         "one benchmark within a family": own,
         "slopes that vary between families": "random_slopes on the term",
         "spread against covariates": "precision= with the covariate",
+        "families of one group": "nested=True",
         "shape of the law of a score": "asymptotes, link='monotone' or outliers",
         INFORMATION: "standard errors by clusters (get_robust), beside what else is rejected",
     }.get(aspect, "")

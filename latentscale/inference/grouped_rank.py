@@ -70,12 +70,12 @@ def full_rank_in_groups(
     rng : numpy.random.Generator
     """
     groups = _groups(model)
-    if isinstance(space, RestrictedSpace) or (len(groups) == 1 and model.n_families < _FAMILIES):
+    if isinstance(space, RestrictedSpace) or (len(groups) == 1 and model.n_groups < _FAMILIES):
         return None
     item = space.layout.items[space.entries]
     columns = [np.flatnonzero(np.isin(item, group) | (item < 0)) for group in groups]
     needed = ROWS_PER_PARAMETER * max(map(len, columns))
-    used = min(needed, model.n_families)
+    used = min(needed, model.n_groups)
     tables = []
     for _ in range(int(np.ceil(needed / used))):
         cells = simulated_cells(model, structure, rng)

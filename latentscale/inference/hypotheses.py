@@ -143,7 +143,7 @@ def score_statistic(fit: "LatentSkillResults", end: Refit) -> float:
     _, gradient = model.natural_penalty.terms(s)
     gradient = rule_score(model, params, fit.estimate.rule) + gradient[table.free]
     information = expected_information(model, structure, table, SCORE_TABLES)
-    count = SCORE_TABLES * model.n_families
+    count = SCORE_TABLES * model.n_groups
     information *= count / (count - table.size - 1.0)  # so that its inverse is unbiased (Hotelling)
     information -= model.natural_penalty.hessian(s)[np.ix_(table.free, table.free)]
     of_fit = fit.estimate.restriction

@@ -109,6 +109,8 @@ def _no_effects(absent: AbsentEffects) -> str:
     effects = absent.effects
     if effects.kind is SLOPE_SD:
         return f"The slopes on {', '.join(absent.names)} are the same in all families"
+    if effects.level == "group":
+        return "Families of one group are no more alike than others"
     if effects.level == "llm":
         return "LLMs of one family differ by no more than their covariates say"
     return "Families differ in single benchmarks by no more than their skills say"

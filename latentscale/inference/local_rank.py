@@ -186,7 +186,7 @@ def local_rank(
             names, loadings, structure, len(v), len(v), grouped.smallest, np.nan, no_directions, no_directions,
             np.empty(0, dtype=int), weakest, sizes, grouped.rows,
         )  # fmt: skip
-    copies = int(np.ceil(ROWS_PER_PARAMETER * len(v) / model.n_families))
+    copies = int(np.ceil(ROWS_PER_PARAMETER * len(v) / model.n_groups))
     triangle, rows, before = _known_links(model, space, len(v)), 0, -1
     for _ in range(_MOST_BATCHES):
         scores = np.vstack([_simulated_scores(model, space, v, structure, rng) for _ in range(copies)])

@@ -64,6 +64,10 @@ class ResidualTable:
     family : int array (n,)
     covariates : dict of str to array (n,)
         Numbers of the LLMs by name.
+    efficiency : dict of str to array (L,)
+        Modes of the families' efficiency by skill, of mean zero and variance one.
+    group : int array (L,) or None
+        Group of each family, where the table has groups that the model does not know of.
     """
 
     values: np.ndarray
@@ -71,6 +75,8 @@ class ResidualTable:
     benchmarks: tuple[str, ...]
     family: np.ndarray
     covariates: dict[str, np.ndarray]
+    efficiency: dict[str, np.ndarray]
+    group: np.ndarray | None = None
 
 
 def mode_residuals(
@@ -105,7 +111,8 @@ def standardised(values: np.ndarray) -> np.ndarray:
 
 def aspects(table: ResidualTable) -> list[Aspect]:
     """Return all aspects of a table of residuals."""
-    return [within_llm(table), within_family(table), varying_slopes(table), spread(table), shape(table)]
+    out = [within_llm(table), within_family(table), varying_slopes(table), spread(table), shape(table)]
+    return out if table.group is None else [*out, siblings(table, table.group)]
 
 
 def within_llm(table: ResidualTable) -> Aspect:
@@ -143,6 +150,20 @@ def _within(column: np.ndarray, group: np.ndarray) -> tuple[float, int]:
     totals = np.bincount(codes, values)
     counts = np.bincount(codes)
     return float(0.5 * (np.sum(totals**2) - np.sum(values**2))), int(np.sum(counts * (counts - 1)) // 2)
+
+
+def siblings(table: ResidualTable, group: np.ndarray) -> Aspect:
+    """Likeness of families of one group in their efficiency.
+
+    The part of a skill is the mean product of the efficiencies of two families of one group, times the root of the
+    number of such pairs.
+    """
+    parts = {}
+    for name, column in table.efficiency.items():
+        products, pairs = _within(column, group)
+        if pairs >= FEWEST:
+            parts[name] = products / np.sqrt(pairs)
+    return Aspect("families of one group", parts)
 
 
 def varying_slopes(table: ResidualTable) -> Aspect:

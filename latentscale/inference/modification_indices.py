@@ -60,7 +60,7 @@ def modification_indices(fit: "LatentSkillResults") -> pd.DataFrame:
     _, slope = model.natural_penalty.terms(s)
     gradient = gradient + slope[freed.free]
     information = expected_information(model, fit.structure, freed, SCORE_TABLES)
-    count = SCORE_TABLES * model.n_families
+    count = SCORE_TABLES * model.n_groups
     information *= count / (count - freed.size - 1.0)  # so that its inverse has no bias
     information -= model.natural_penalty.hessian(s)[np.ix_(freed.free, freed.free)]
     tested = np.flatnonzero(candidates[freed.free])

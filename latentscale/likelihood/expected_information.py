@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 def simulated_cells(model: LatentSkillLaw, structure: Structure, rng: np.random.Generator) -> Cells:
     """Cells with scores simulated at a Structure in users' covariates, without censoring."""
     mean = model.design.x @ structure.slopes
-    eta = simulated_predictors(rng, structure, model.family_codes, mean, model.random_design)
+    eta = simulated_predictors(rng, structure, model.family_codes, mean, model.random_design, model.group_codes)
     drawn = simulate_scores(model.score_law, rng, structure, eta, model.dispersion)
     y = inside(drawn, np.finfo(float).eps)  # a draw may round to 0 or 1
     state = np.where(model.prepared.state >= 0, 0, -1).astype(np.int8)
-    edge, codes = model.prepared.edge, model.family_codes
+    edge, codes = model.prepared.edge, model.group_codes
     return Cells.from_tables(
-        model.score_law, y, state, edge, codes, model.design.x, model.random_design, model.dispersion
-    )
+        model.score_law, y, state, edge, codes, model.design.x, model.random_design, model.dispersion,
+        model.family_codes if model.nested else None,
+    )  # fmt: skip
 
 
 def expected_information(

@@ -123,7 +123,7 @@ class _Local:
             if term.particular:
                 out[:, column, 1 + where.start] = 1.0
                 continue
-            of_scale = self._varying(term)[:, None] * lambdas
+            of_scale = term.scale_derivatives(structure)[0] * self._varying(term)[:, None] * lambdas
             rows = column + skill if self._by_skill(term) else np.full(k, column)
             out[:, rows, 1 + where.start + skill] = of_scale
         return out
@@ -156,11 +156,17 @@ class _Local:
             pairs = [(k + 1 + np.arange(by_covariate.shape[1]) * k + skill, by_covariate)]
             for term, where, column in self._scales:  # d2 eta / d lambda_jk d t_k = v f_k
                 if not term.particular:
-                    mixed = self._varying(term) * first[:, 1 + where.start + skill]
+                    slope = term.scale_derivatives(self.structure)[0]
+                    mixed = slope * self._varying(term) * first[:, 1 + where.start + skill]
                     pairs.append((np.array([column + skill if self._by_skill(term) else column]), mixed[:, None]))
             for columns, values in pairs:
                 out[:, skill, columns] += values
                 out[:, columns, skill] += values
+        lambdas = self.structure.loadings[cells.item]
+        for term, where, column in self._scales:
+            if term.share is not None:  # whose scale bends
+                bend = np.einsum("ck,ck->c", lambdas, first[:, 1 + where.start : 1 + where.stop])
+                out[:, column, column] += term.scale_derivatives(self.structure)[1] * bend
         for place, name in enumerate(names, width):
             if "e" + name in shapes:
                 column = np.einsum("cwd,cd->cw", design, shapes["e" + name])

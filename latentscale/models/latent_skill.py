@@ -29,6 +29,7 @@ from ..components.random_effects import (
     RandomEffects,
     benchmark_effects,
     independent_residual_skills,
+    nested_families,
     random_slopes,
     residual_skills,
 )
@@ -39,6 +40,7 @@ from ..errors import DataError
 from ..likelihood.natural_scale import natural_hessian, natural_loglike, natural_score
 from ..likelihood.objective import Objective
 from ..panel import BenchmarkPanel, require_panel
+from ..parameters.kinds import GROUP_SHARE
 from ..parameters.recoding import Recoding
 from ..parameters.space import ParameterSpace
 from ..parameters.structure import Layout
@@ -72,6 +74,11 @@ class LatentSkillLaw(PanelModel):
         Names of the families.
     family_codes : int array (n,)
         The family of each LLM, as its position in ``families``.
+    groups : array (G,)
+        Names of the groups in which families are nested; the families themselves without ``nested``. Scores of
+        different groups are independent.
+    group_codes : int array (n,)
+        The group of each LLM, as its position in ``groups``.
     precision_design : Design or None
         The covariates of the precisions.
     precision_centre : array (q,) or None
@@ -111,6 +118,7 @@ class LatentSkillLaw(PanelModel):
         precision_sd: float | None = None,
         precision: str | None = None,
         own_precision_slopes: bool = False,
+        nested: bool = False,
     ) -> None:
         options = checked_options(self.OPTIONS, locals())
         require_panel(panel, self)
@@ -135,6 +143,11 @@ class LatentSkillLaw(PanelModel):
         self.prepared = panel.prepare(keep)
         labels = panel.families[keep].to_numpy()
         self.families, self.family_codes = np.unique(labels, return_inverse=True)
+        self.groups, self.group_codes = self.families, self.family_codes
+        if self.nested:
+            if panel.groups is None:
+                raise DataError("nested=True needs the panel's groups: BenchmarkPanel(..., groups='base_family').")
+            self.groups, self.group_codes = np.unique(panel.groups[keep].to_numpy(), return_inverse=True)
         self.between_only = tuple(within_family_constants(self.design.x, self.terms, self.family_codes))
         if self.family_terms:
             check_family_terms(self.design, self.family_terms, self.families, self.family_codes)
@@ -159,6 +172,11 @@ class LatentSkillLaw(PanelModel):
     def n_llms(self) -> int:
         """Number n of LLMs in the likelihood."""
         return int(self.rows.keep.sum())
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups of families, whose scores are independent; that of families without ``nested``."""
+        return len(self.groups)
 
     @property
     def nobs(self) -> int:
@@ -228,7 +246,7 @@ class LatentSkillLaw(PanelModel):
         structure = self.table.structure(self.table.read(params))
         rng = np.random.default_rng(seed if isinstance(seed, np.random.SeedSequence) else check_seed(seed))
         mean = self.design.x @ structure.slopes
-        eta = simulated_predictors(rng, structure, self.family_codes, mean, self.random_design)
+        eta = simulated_predictors(rng, structure, self.family_codes, mean, self.random_design, self.group_codes)
         y = simulate_scores(self.score_law, rng, structure, eta, self.dispersion)
         out = self.panel.to_frame()[self.rows.keep].reset_index(drop=True)
         out[list(self.benchmarks)] = self.prepared.simulated(y)
@@ -251,8 +269,8 @@ class LatentSkillLaw(PanelModel):
         """The observed scores as the likelihood takes them, with the covariates that users write."""
         prepared = self.prepared
         return Cells.from_tables(
-            self.score_law, prepared.y, prepared.state, prepared.edge, self.family_codes, self.design.x,
-            self.random_design, self.dispersion,
+            self.score_law, prepared.y, prepared.state, prepared.edge, self.group_codes, self.design.x,
+            self.random_design, self.dispersion, self.family_codes if self.nested else None,
         )  # fmt: skip
 
     @cached_property
@@ -300,6 +318,8 @@ class LatentSkillLaw(PanelModel):
             out.append(independent_residual_skills(k))
         if self.benchmark_effects:
             out.append(benchmark_effects(self.benchmarks, self.benchmark_effects == "equal"))
+        if self.nested:
+            out.append(nested_families())
         return tuple(out)
 
     @property
@@ -369,7 +389,8 @@ class LatentSkillLaw(PanelModel):
 
     def _spread_penalty(self, layout: Layout) -> SpreadPenalty:
         """Return the penalty that keeps standard deviations of random effects away from zero."""
-        effects = [effect for effect in self.effects if effect.block in layout.slices]
+        present = [effect for effect in self.effects if effect.block in layout.slices]
+        effects = [effect for effect in present if effect.kind is not GROUP_SHARE]
         blocks = [(layout.index(effect.block), effect.spreads) for effect in effects]
         where, rates = ([pair[side].ravel() for pair in blocks] for side in (0, 1))
         return SpreadPenalty(np.concatenate([*where, np.zeros(0, dtype=int)]), np.concatenate([*rates, np.zeros(0)]))

@@ -228,5 +228,8 @@ LATENT_SKILL_OPTIONS = (
         "own_precision_slopes", Switch(), False, in_files_since=5, active=lambda model: model.precision is not None,
         words=Words(short=lambda model: "own precision slopes" if model.own_precision_slopes else ""),
     ),
+    Option(
+        "nested", Switch(), False, in_files_since=5, words=Words(short="families nested in groups"),
+    ),
 )  # fmt: skip
 """In the order of the constructor's signature."""

@@ -121,6 +121,8 @@ def resampled(model: LawType, families: np.ndarray) -> LawType:
     IdentificationError
         If there are no more different families than skills, or the drawn LLMs do not identify slopes or random slopes.
     """
+    if model.nested:
+        raise DataError("Families nested in groups are not drawn by themselves: take the parametric bootstrap.")
     codes = np.asarray(families)
     whole = codes.ndim == 1 and len(codes) > 0 and codes.dtype.kind in "iu"
     if not (whole and np.isin(codes, np.arange(model.n_families)).all()):

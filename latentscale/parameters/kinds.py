@@ -206,6 +206,13 @@ EQUAL_BENCHMARK_SD = Kind(
     edge_advice="families differ in single benchmarks no more than their skills say: leave benchmark_effects out",
 )  # fmt: skip
 
+GROUP_SHARE = Kind(
+    "group_share", (), "Share of families' efficiency that families of one group have in common", scale=LOGIT,
+    space=_FRACTION, zero=EDGE, usual=(-np.inf, 1.0 - 1e-4),
+    edge_advice="families of one group are no more alike than others: leave nested out; or, near one, all alike: take "
+    "groups as families",
+)  # fmt: skip
+
 # any function of parameters, under the label that the user gave it
 FUNCTION = Kind("function", ("function",), phrase="{function}")
 

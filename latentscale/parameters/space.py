@@ -11,6 +11,7 @@ where there are none. Every vector u of P real numbers therefore stands for admi
   where a variance is free. The correlation matrix is R = C C', where row k of C is proportional to
   (u_1, ..., u_{k-1}, 1) and has length 1: every u gives a positive definite R with unit diagonal, and every such R
   comes from exactly one u.
+- The share of groups is sin(u)^2, so that zero is an inner point here too.
 - Standard deviations of random effects are entries of u with either sign. The law depends on their squares only, so
   that zero, the edge of their natural space, is an inner point for the optimiser.
 """
@@ -27,6 +28,7 @@ from scipy import sparse
 from scipy.special import expit, logit
 
 from ..numerics.linalg import congruence
+from .kinds import GROUP_SHARE
 from .named import Parameters
 from .structure import Layout, Structure
 from .table import ParameterTable
@@ -49,17 +51,23 @@ class ParameterSpace:
     def _linear(self) -> np.ndarray:
         """Positions in s of the free entries that u holds as they are, int array."""
         plain = np.zeros(self.layout.size, dtype=bool)
-        scales = (name for name, _ in self.layout.scales)
+        scales = (name for name, _ in self.layout.scales if name != GROUP_SHARE.name)
         for block in ("loadings", "intercepts", "slopes", "link", *scales, "precision_slopes"):
             plain[self.layout.slices[block]] = True
         return np.flatnonzero(plain & self.table.free)
+
+    @cached_property
+    def _share(self) -> np.ndarray:
+        """Position in s of the share of groups if it is free, an int array with one entry or none."""
+        where = self.layout.slices.get(GROUP_SHARE.name, slice(0, 0))
+        return np.arange(where.start, where.stop)[self.table.free[where]]
 
     @cached_property
     def _blocks(self) -> dict[str, slice]:
         """Where each block lies in u, dict of slices.
 
         In this order: entries taken as they are, log precisions, lower and upper asymptotes, the rows that make the
-        correlation matrix R, and log standard deviations of the families' effects.
+        correlation matrix R, log standard deviations of the families' effects, and the share of groups.
         """
         free, layout = self.table.free, self.layout
         rows, columns = layout.triangle
@@ -71,6 +79,7 @@ class ParameterSpace:
             "upper": int(free[layout.slices["upper"]].sum()),
             "rows": int((in_cov & (rows != columns)).sum()),
             "log_sd": int((in_cov & (rows == columns)).sum()),
+            "share": len(self._share),
         }
         ends = np.cumsum(list(sizes.values()))
         spans = zip(sizes, sizes.values(), ends, strict=True)
@@ -98,7 +107,7 @@ class ParameterSpace:
         cov = np.arange(layout.slices["skill_cov"].start, layout.slices["skill_cov"].stop)
         positions = [self._linear]
         positions += [layout.index(block)[self._free_items(block)] for block in ("precision", "lower", "upper")]
-        positions += [cov[free[cov] & (rows != columns)], cov[free[cov] & (rows == columns)]]
+        positions += [cov[free[cov] & (rows != columns)], cov[free[cov] & (rows == columns)], self._share]
         return np.concatenate(positions)
 
     @cached_property
@@ -153,6 +162,7 @@ class ParameterSpace:
         where = layout.slices["skill_cov"]
         free = self.table.free[where]
         s[np.arange(where.start, where.stop)[free]] = cov[layout.triangle][free]
+        s[self._share] = np.sin(u[blocks["share"]]) ** 2
         return s
 
     def structure(self, u: np.ndarray) -> Structure:
@@ -177,6 +187,7 @@ class ParameterSpace:
             u[blocks["rows"]] = raw[np.tril_indices(len(sd), -1)]
         _, free_sd = self._sd(np.zeros(self.size))
         u[blocks["log_sd"]] = np.log(sd[free_sd])
+        u[blocks["share"]] = np.arcsin(np.sqrt(s[self._share]))
         return u
 
     def jacobian(self, u: np.ndarray) -> np.ndarray:
@@ -206,6 +217,7 @@ class ParameterSpace:
             (lower[bottom], position[blocks["lower"]], slope_of_c),
             (upper[top], position[blocks["upper"]], (1.0 - c[top]) * share * (1.0 - share)),
             (upper[both], position[blocks["lower"]][of_lower], (1.0 - share[of_upper]) * slope_of_c[of_lower]),
+            (self._share, position[blocks["share"]], np.sin(2.0 * u[blocks["share"]])),
             *self._covariance_entries(u),
         ]
         return tuple(np.concatenate(blockwise) for blockwise in zip(*entries, strict=True))

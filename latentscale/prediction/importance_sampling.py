@@ -20,6 +20,7 @@ from ..components.cells import Cells
 from ..components.levels import levels_of
 from ..components.linear_predictor import fixed_part
 from ..components.response import CellParameters, cell_parameters, cell_terms
+from ..errors import DataError
 from ..likelihood.modes import posterior_modes
 from ..numerics.linalg import cholesky_or_none
 from ..parameters.structure import Structure
@@ -98,7 +99,18 @@ def effect_draws(
 
 
 def family_targets(structure: Structure, cells: Cells) -> "Iterator[FamilyTarget]":
-    """Yield the log posterior of every family's effects as a FamilyTarget, in the order of the families."""
+    """Yield the log posterior of every family's effects as a FamilyTarget, in the order of the families.
+
+    Raises
+    ------
+    DataError
+        If families are nested in groups.
+    """
+    if cells.nested is not None:
+        raise DataError(
+            "Effects of families nested in groups cannot be drawn, so that a fit with nested=True has no predictions, "
+            "skills and quantile residuals: fit with nested=False for these."
+        )
     outer, *inner = levels_of(structure)
     _, base = fixed_part(structure, cells)
     parameters = cell_parameters(structure, cells)

@@ -156,9 +156,9 @@ def _expected_law(fit: "LatentSkillResults") -> ParameterLaw:
     information = expected_information(model, user, space.table, EXPECTED_TABLES, expected=True)
     # The information is a mean over simulated families, and the inverse of such a mean is too large on average: for a
     # Wishart matrix of d dimensions with n degrees of freedom by the factor n / (n - d - 1).
-    count = EXPECTED_TABLES * model.n_families
+    count = EXPECTED_TABLES * model.n_groups
     if count <= len(u) + 1:
-        raise DataError(f"{model.n_families} families are too few for the uncertainty of {len(u)} parameters.")
+        raise DataError(f"{model.n_groups} families are too few for the uncertainty of {len(u)} parameters.")
     natural_by_free, penalty = natural_jacobian(space, model.recoding, u), model.penalty_on(space.table)
     information = natural_by_free.T @ information @ natural_by_free * count / (count - len(u) - 1.0)
 

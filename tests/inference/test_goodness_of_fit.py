@@ -59,6 +59,21 @@ def test_what_is_absent_is_named(effects, aspect, where, answer):
     assert "REJECTED " + aspect in str(found)
 
 
+def test_families_of_one_group_are_found_alike():
+    """Families of a base family share their efficiency, which the model does not know of."""
+    base = np.repeat(np.arange(20), 3)
+    shift = np.random.default_rng(5).standard_normal((20, 1))[base] * 1.5
+    table = _world(families=60, each=3, shift=shift)
+    table["base"] = [f"b{base[int(name[1:])]}" for name in table["family"]]
+    panel = ls.BenchmarkPanel(table, benchmarks=list("abcde"), chance={}, groups="base")
+    found = ls.LatentSkillModel(panel, SCALING, {"one": "a"}).fit(**FIT).goodness_of_fit(n=159)
+    assert found.rejected == ("families of one group",)
+    assert "nested=True" in found.sentence
+    nested = ls.LatentSkillModel(panel, SCALING, {"one": "a"}, nested=True).fit(**FIT)
+    assert nested.params["group_share"] > 0.4
+    assert nested.goodness_of_fit(n=139).fits
+
+
 def test_a_statistic_of_ones_own():
     fit = _fit(_world())
     found = fit.goodness_of_fit(n=159, statistic=lambda table: table["a"].std())
@@ -110,8 +125,10 @@ def test_tables_pictures_and_html(right):
 def _residuals(rng, n=400, j=4):
     values = rng.standard_normal((n, j))
     family = np.repeat(np.arange(n // 4), 4)
+    efficiency = {"one": np.zeros(n // 4)}
     x = {"size": rng.standard_normal(n), "type": np.repeat(rng.standard_normal(n // 4), 4)}
-    return misfit.ResidualTable(misfit.standardised(values), rng.uniform(size=(n, j)), tuple("abcd")[:j], family, x)
+    fitted = rng.uniform(size=(n, j))
+    return misfit.ResidualTable(misfit.standardised(values), fitted, tuple("abcd")[:j], family, x, efficiency)
 
 
 def test_parts_are_about_standard_for_independent_residuals():

@@ -36,6 +36,9 @@ COMBINATIONS = {
     "precision, asymptotes": {
         "precision": "log(tokens_t)", "own_precision_slopes": True, "asymptotes": "both", "benchmark_effects": "equal",
     },
+    "nested": {"nested": True},
+    "nested, slopes, benchmarks": {"nested": True, "random_slopes": SLOPE, "benchmark_effects": True},
+    "nested, proportional, precision": {"nested": True, "llm_effects": True, "precision": "log(tokens_t)"},
     "all": {"benchmark_effects": True, "llm_effects": "diagonal", "random_slopes": SLOPE},
     "all, asymptotes": {
         "benchmark_effects": True, "llm_effects": True, "random_slopes": SLOPE, "asymptotes": "both",
@@ -47,15 +50,17 @@ COMBINATIONS = {
 def _table(families=24, per_family=3, seed=0, **options):
     """Scores of a two-skill world with all effects, some missing."""
     sizes = {"llm_sd": 0.5, "slope_sd": 0.3, "benchmark_sd": BENCHMARK_SD, "skill_cov": [[1.0, 0.4], [0.4, 1.0]]}
-    return worlds.simulated(
+    table = worlds.simulated(
         families, per_family, LOADINGS, SLOPES, {"params_b": (-1.0, 3.0), "tokens_t": (-1.0, 2.0)}, intercepts=-0.8,
         precision=60.0, missing=0.1, model="llm{:04d}", family="f{:03d}", seed=seed, **sizes | options,
     )  # fmt: skip
+    return table.assign(base=table["family"].map(lambda name: f"base{int(name[1:]) // 3}"))
 
 
 def _model(table, **options):
     options = {"skills": ls.Anchored(ANCHORS), "scaling": SCALING} | options
-    return ls.LatentSkillModel(ls.BenchmarkPanel(table, benchmarks=list("abcdef"), chance={"a": 0.0}), **options)
+    panel = ls.BenchmarkPanel(table, benchmarks=list("abcdef"), chance={"a": 0.0}, groups="base")
+    return ls.LatentSkillModel(panel, **options)
 
 
 def _point(model, seed=1):
@@ -63,7 +68,7 @@ def _point(model, seed=1):
     rng = np.random.default_rng(seed)
     middle = {
         "loading": 0.6, "intercept": -0.6, "slope": 0.3, "corr": 0.3, "precision": 50.0, "lower": 0.1, "upper": 0.95,
-        "slope_sd": 0.3, "llm_sd": 0.4, "benchmark_sd": 0.4, "precision_slope": 0.3,
+        "slope_sd": 0.3, "llm_sd": 0.4, "benchmark_sd": 0.4, "precision_slope": 0.3, "group_share": 0.4,
     }  # fmt: skip
     values = np.array([middle[name.split("[")[0]] for name in model.param_names])
     return pd.Series(values * rng.uniform(0.95, 1.04, len(values)), index=model.param_names)
@@ -106,7 +111,7 @@ def test_hessians_in_closed_form_are_derivatives_of_gradients(table, name):
     assert_allclose(found[:, plain][plain], wanted[:, plain][plain], rtol=0, atol=1e-8 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("name", [name for name, options in COMBINATIONS.items() if "llm_effects" in options])
+@pytest.mark.parametrize("name", [key for key, one in COMBINATIONS.items() if {"llm_effects", "nested"} & one.keys()])
 def test_complete_hessians_are_derivatives_at_fixed_effects(table, name):
     """With all effects held at their modes the log-likelihood is a sum over cells, whose Hessian is the metric."""
     model = _model(table, **COMBINATIONS[name])
@@ -168,14 +173,36 @@ def test_quadrature_agrees_with_laplace_where_families_have_many_scores():
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_scales_of_zero_are_the_model_without(table, name):
     options = COMBINATIONS[name]
-    of_effects = ("benchmark_effects", "llm_effects", "random_slopes")
+    of_effects = ("benchmark_effects", "llm_effects", "random_slopes", "nested")
     kept = {key: value for key, value in options.items() if key not in of_effects}
     model, without = _model(table, **options), _model(table, **kept)
     point = _point(model)
-    scales = [label for label in point.index if "_sd" in label]
+    scales = [label for label in point.index if "_sd" in label or label == "group_share"]
     point[scales] = 0.0
-    assert_allclose(model.loglike(point, "laplace"), without.loglike(point.drop(scales), "laplace"), rtol=1e-12)
-    assert_allclose(model.score(point, "laplace")[scales], 0.0, atol=1e-7)
+    assert_allclose(model.loglike(point, "laplace"), without.loglike(point.drop(scales), "laplace"), rtol=1e-11)
+    even = [label for label in scales if label != "group_share"]  # of a variance, not its root
+    assert_allclose(model.score(point, "laplace")[even], 0.0, atol=1e-7)
+
+
+def test_the_score_of_a_share_of_zero_is_that_of_a_variance(table):
+    """Half the sum over groups of (sum of families' scores in efficiency)^2 less their information, by differences."""
+    model = _model(table, nested=True)
+    point = _point(model)
+    point["group_share"] = 0.0
+    ends = [point.copy() for _ in range(2)]
+    for share, end in zip((1e-4, 2e-4), ends, strict=True):
+        end["group_share"] = share
+    at, first, second = (model.loglike(one, "laplace") for one in (point, *ends))
+    assert_allclose(model.score(point, "laplace")["group_share"], (-3 * at + 4 * first - second) / 2e-4, rtol=1e-3)
+
+
+def test_a_family_in_two_groups_is_refused(table):
+    mixed = table.assign(base=table["model"])
+    with pytest.raises(ls.DataError, match="A family lies within one group"):
+        ls.BenchmarkPanel(mixed, benchmarks=list("abcdef"), groups="base")
+    panel = ls.BenchmarkPanel(table, benchmarks=list("abcdef"), chance={"a": 0.0})
+    with pytest.raises(ls.DataError, match="needs the panel's groups"):
+        ls.LatentSkillModel(panel, SCALING, ls.Anchored(ANCHORS), nested=True)
 
 
 def test_order_of_rows_families_benchmarks_and_skills(table):

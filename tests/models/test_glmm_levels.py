@@ -22,6 +22,7 @@ MODELS = {
     "llm": {"llm_effects": True},
     "spec": {"benchmark_effects": "equal"},
     "both": {"llm_effects": True, "benchmark_effects": "equal"},
+    "nested": {"llm_effects": True, "benchmark_effects": "equal", "nested": True},
     "both_disp": {"llm_effects": True, "benchmark_effects": "equal", "precision": "logs"},
 }
 
@@ -34,7 +35,7 @@ def panel():
         values = np.log(table[column])
         table[short] = (values - values.mean()).round(10)
     table[BENCHMARKS] = table[BENCHMARKS].where(table[BENCHMARKS] > 0.0)
-    return ls.BenchmarkPanel(table, benchmarks=BENCHMARKS, chance=dict.fromkeys(BENCHMARKS, 0.0))
+    return ls.BenchmarkPanel(table, benchmarks=BENCHMARKS, chance=dict.fromkeys(BENCHMARKS, 0.0), groups="base_family")
 
 
 def _fit(panel, name, seed=0, starts=3):
@@ -69,7 +70,13 @@ def _as_in_r(fit):
         add(np.log(p[name]) + (centre * p[slope] if slope in names else 0.0), **derivatives)
     if "precision_slope[logs]" in names:
         add(p["precision_slope[logs]"], **{"precision_slope[logs]": 1.0})
-    add(np.log(loading), **{"loading[arc,g]": 1.0 / loading})
+    share = "group_share"
+    if share in names:  # standard deviations of families within base families, and of these
+        rho = p[share]
+        add(np.log(loading * np.sqrt(1.0 - rho)), **{"loading[arc,g]": 1.0 / loading, share: -0.5 / (1.0 - rho)})
+        add(np.log(loading * np.sqrt(rho)), **{"loading[arc,g]": 1.0 / loading, share: 0.5 / rho})
+    else:
+        add(np.log(loading), **{"loading[arc,g]": 1.0 / loading})
     if "llm_sd" in names:
         kappa = p["llm_sd"]
         add(np.log(kappa * loading), **{"llm_sd": 1.0 / kappa, "loading[arc,g]": 1.0 / loading})

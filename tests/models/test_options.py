@@ -45,6 +45,7 @@ OTHERS = {
     "precision_sd": 2.0,
     "precision": "log(params_b)",
     "own_precision_slopes": True,
+    "nested": True,
 }
 """A value other than the default for every option of LatentSkillModel."""
 SLOTH_OTHERS = {
@@ -61,7 +62,7 @@ SLOTH_OTHERS = {
 def panel():
     table = ls.load_leaderboard()
     table["instruct"] = table["family"].str.contains("instruct|chat")  # constant within families
-    return ls.BenchmarkPanel(table, benchmarks=BENCHMARKS)
+    return ls.BenchmarkPanel(table, benchmarks=BENCHMARKS, groups="base_family")
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +190,7 @@ def test_words_are_said_of_options_off_their_defaults(models, panel):
         "shrunken effects (0.5) slopes (1)", "outliers 0.1", "residual skills of LLMs (diagonal)",
         "family covariates instruct", "standard deviations kept off zero", "benchmark effects (equal)",
         "precisions' s.d. 2", "precision log(params_b)", "own precision slopes",
+        "families nested in groups",
     ]  # fmt: skip
     assert described.said_of(model, "row") == [
         "monotone, s.d. 0.25", "effects 0.5, slopes 1", "0.1 of the scores", "instruct", "avoided by a penalty",
