@@ -174,6 +174,12 @@ class Cells:
         units: Units = getattr(self, {"group": "_families", "family": families, "llm": "_llms"}[level])
         return units
 
+    def codes(self, level: str) -> np.ndarray:
+        """Return the code of each unit of a level: of the group, of the family, or the LLM's row of the design."""
+        starts = self.units(level).starts
+        families = self.family if self.nested is None else self.nested
+        return {"group": self.family, "family": families, "llm": self.row}[level][starts]
+
     @cached_property
     def _families(self) -> Units:
         return Units(self.family, self.starts, None, np.arange(self.n_families))

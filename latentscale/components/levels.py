@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -294,6 +294,11 @@ def levels_of(structure: Structure) -> tuple[Level, ...]:
 
 def _is_present(block: str, values: np.ndarray) -> bool:
     return SCALINGS[block].level != NAMES[-1] or values.shape != (1,) or values[0] != 0.0
+
+
+def ungrouped(structure: Structure) -> Structure:
+    """Return the law of a single family, for which it does not matter whether it is nested in a group."""
+    return replace(structure, scales={name: one for name, one in structure.scales.items() if name != GROUP_SHARE.name})
 
 
 def levels_in(layout: Layout) -> tuple[Level, ...]:

@@ -14,6 +14,7 @@ from scipy.linalg import block_diag
 from ..components.cells import Cells
 from ..components.free_curves import FreeCurves
 from ..components.linear_predictor import layout_of
+from ..errors import DataError
 from ..parameters.kinds import BENCHMARK_SD, EQUAL_BENCHMARK_SD
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ def target_cells(model: LatentSkillModel, target: Target, with_target: bool = Tr
     Cells
         With covariates as the user gave them.
     """
+    if model.nested:
+        raise DataError("Regressions on skills need families that are independent: fit with nested=False for these.")
     prepared, codes = model.prepared, model.family_codes
     rows = np.isin(codes, np.unique(codes[target.state >= 0]))
     y = np.column_stack([prepared.y, target.y])[rows]

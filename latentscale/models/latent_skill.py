@@ -307,6 +307,22 @@ class LatentSkillLaw(PanelModel):
             )
         return w - self.precision_centre
 
+    def groups_of(self, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
+        """Return the group of each LLM of a further table, as a position in ``groups``; -1 for an unseen one.
+
+        Parameters
+        ----------
+        table : DataFrame (m rows)
+            Unseen families have their group in the panel's column of groups; without it they are of unseen groups.
+        codes : int array (m,)
+            Position of each LLM's family in ``families``, -1 for an unseen one.
+        """
+        of_family = self.group_codes[np.unique(self.family_codes, return_index=True)[1]]
+        known = {group: code for code, group in enumerate(self.groups)}
+        column = self.panel.options.get("groups")
+        named = [known.get(str(name), -1) for name in table[column]] if column in table.columns else [-1] * len(table)
+        return np.where(codes >= 0, of_family[codes], named)
+
     @cached_property
     def effects(self) -> tuple[RandomEffects, ...]:
         """Random effects beside the families' effects on skills: tuple of ``components.levels.RandomEffects``."""

@@ -141,6 +141,8 @@ def resampled(model: LawType, families: np.ndarray) -> LawType:
         prepared=resampled_scores(model.prepared, panel.scores.to_numpy(), rows),
         families=names,
         family_codes=draws,
+        groups=names,
+        group_codes=draws,
         between_only=constant,
     )
 

@@ -24,19 +24,22 @@ from scipy import special
 from ..components.cells import Cells
 from ..components.curve import mean_score
 from ..components.free_curves import FreeCurves
-from ..components.levels import levels_of, too_many_for_nodes
+from ..components.levels import levels_of, too_many_for_nodes, ungrouped
 from ..components.score_laws import ScoreLaw
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..likelihood.rules import Rule
 from ..models.latent_skill import LatentSkillLaw
 from ..parameters.structure import Structure
+from ..prediction.importance_sampling import effect_draws
 
 if TYPE_CHECKING:
     from ..sloth.reported_skills import SlothArrays
 
 NODES = 21  # nodes of a one-dimensional average over families
 _MOST_ENTRIES = 4_000_000  # numbers in an array of linear predictors; draws are taken in slices of at most this size
+
+_DRAWS = 1024  # weighted draws of the effects of a family that is nested in a group
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,22 @@ class Effects:
 
 def unseen_effects(structures: Sequence[Structure]) -> Effects:
     """Return the distribution of the effects of a family that was never seen, for each Structure."""
-    cov = np.stack([levels_of(structure)[0].covariance(structure) for structure in structures])
+    cov = np.stack([levels_of(ungrouped(structure))[0].covariance(structure) for structure in structures])
     return Effects(np.zeros(cov.shape[:2]), cov)
 
 
 def family_cells(model: LatentSkillLaw, code: int) -> Cells:
-    """Return the cells of one family of a LatentSkillModel, with covariates in users' units."""
-    rows, prepared = model.family_codes == code, model.prepared
+    """Return the cells of one family of a LatentSkillModel, or of its group, with covariates in users' units.
+
+    In the cells of a group the family has the code 0.
+    """
+    (group,) = np.unique(model.group_codes[model.family_codes == code])
+    rows, prepared = model.group_codes == group, model.prepared
+    families = np.unique(np.where(model.family_codes[rows] == code, -1, model.family_codes[rows]), return_inverse=True)
     return Cells.from_tables(
         model.score_law, prepared.y[rows], prepared.state[rows], prepared.edge, np.zeros(int(rows.sum()), dtype=int),
         model.design.x[rows], model.random_design[rows], None if model.dispersion is None else model.dispersion[rows],
+        families[1] if model.nested else None,
     )  # fmt: skip
 
 
@@ -72,13 +81,13 @@ def known_effects(structures: Sequence[Structure], cells: Cells, rule: Rule) -> 
     """Return mean and covariance of the posterior of one family's effects, for each of S Structures.
 
     Where LLMs have effects of their own, these are the mode and the inverse curvature of the family's effects there,
-    with the LLMs' effects profiled out.
+    with the LLMs' effects profiled out; where it is nested in a group, those of weighted draws.
 
     Parameters
     ----------
     structures : list of S Structures
     cells : Cells
-        The cells of that family only.
+        The cells of that family only, or of its group (``family_cells``).
     rule : Rule
         Integration rule of the fit; beyond four dimensions 512 Sobol draws are taken instead.
     """
@@ -88,6 +97,12 @@ def known_effects(structures: Sequence[Structure], cells: Cells, rule: Rule) -> 
     standard, start = rule.standard(1), None
     means, covs = [], []
     for structure in structures:
+        if cells.nested is not None:
+            drawn = effect_draws(structure, cells, range(len(cells.units("family"))), _DRAWS)[0]
+            means.append(drawn.weight @ drawn.alpha)
+            centred = drawn.alpha - means[-1]
+            covs.append((drawn.weight[:, None] * centred).T @ centred)
+            continue
         modes = posterior_modes(structure, cells, start)
         # all parameters are near the estimate, so the first modes are good starts for all others
         start = modes if start is None else start
@@ -252,6 +267,7 @@ def make_target(
     def stack(name: str) -> np.ndarray:
         return np.stack([getattr(structure, name) for structure in structures])
 
+    structures = [ungrouped(structure) for structure in structures]
     slopes, levels = stack("slopes"), [levels_of(structure) for structure in structures]
     count, k = len(structures), slopes.shape[2]
     # standard deviations of random slopes, term by term (S, r, K)

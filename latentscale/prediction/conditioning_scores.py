@@ -36,6 +36,7 @@ def gather_conditioning_scores(
     x: np.ndarray,
     scores: np.ndarray | None = None,
     dispersion: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> ConditioningScores:
     """Return the scores of the fit's LLMs of some families, together with new scores of LLMs of these families.
 
@@ -51,6 +52,9 @@ def gather_conditioning_scores(
         given scores again, only the new ones count.
     dispersion : array (n, q), optional
         Covariates of their precisions, where the model has such.
+    groups : int array (n,), optional
+        Their groups, as positions in ``model.groups``, where families are nested in such; -1 for unseen ones. All
+        families of a group are conditioned on.
 
     Returns
     -------
@@ -60,7 +64,10 @@ def gather_conditioning_scores(
     has_scores = np.zeros(len(asked), dtype=bool) if scores is None else np.isfinite(scores).any(axis=1)
     given_again = {key for key, has in zip(asked, has_scores, strict=True) if has}
     fitted = list(zip(model.families[model.family_codes], model.llms, strict=True))
-    kept = [row for row, key in enumerate(fitted) if key[0] in wanted and key not in given_again]
+    in_group = np.isin(model.group_codes, groups) if groups is not None else np.zeros(len(fitted), dtype=bool)
+    kept = [
+        row for row, key in enumerate(fitted) if (key[0] in wanted or in_group[row]) and key not in given_again
+    ]
     prepared = model.prepared
     y, state, design = prepared.y[kept], prepared.state[kept], model.design.x[kept]
     known = None if model.dispersion is None else model.dispersion[kept]
@@ -76,5 +83,16 @@ def gather_conditioning_scores(
         return ConditioningScores((), None, {})
     names, codes = np.unique([family for family, _ in rows], return_inverse=True)
     random = model.random_covariates(design)
-    cells = Cells.from_tables(model.score_law, y, state, prepared.edge, codes, design, random, known)
+    outermost, nested = codes, None
+    if groups is not None:
+        of_row = [f"group {code}" for code in model.group_codes[kept]]
+        # families of unseen groups are groups of their own
+        of_row += [
+            f"group {groups[row]}" if groups[row] >= 0 else f"family {asked[row][0]}"
+            for row in np.flatnonzero(has_scores)
+        ]
+        outermost, nested = np.unique(of_row, return_inverse=True)[1], codes
+    cells = Cells.from_tables(
+        model.score_law, y, state, prepared.edge, outermost, design, random, known, nested
+    )
     return ConditioningScores(tuple(names.tolist()), cells, {key: row for row, key in enumerate(rows)})

@@ -1,26 +1,30 @@
 """Weighted draws from the posterior of a family's effects: self-normalised importance sampling about the mode.
 
 The vector v holds all effects of a family: first its own (alpha_l, and with random slopes z_l), then those of every
-unit within it, such as the residual skills e_i of its LLMs. Proposals are scrambled Sobol points carried to a normal or
-t distribution at the mode of p(v | y_l), with the curvature there, and get importance weights.
+unit within it, such as the residual skills e_i of its LLMs. Where families are nested in groups, it holds those of a
+group. Proposals are scrambled Sobol points carried to a normal or t distribution at the mode of p(v | y_l), with the
+curvature there, and get importance weights.
 
 If the weights are so uneven that few draws count, draws are resampled and then moved by elliptical slice sampling
 (Murray, Adams and MacKay 2010), with the normal distribution at the mode in the role of the prior (Nishihara, Murray
 and Adams 2014). These steps leave p(v | y_l) invariant.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
+from scipy.linalg import block_diag
 from scipy.stats import qmc
 
 from ..components.cells import Cells
 from ..components.levels import levels_of
 from ..components.linear_predictor import fixed_part
 from ..components.response import CellParameters, cell_parameters, cell_terms
-from ..errors import DataError
 from ..likelihood.modes import posterior_modes
 from ..numerics.linalg import cholesky_or_none
 from ..parameters.structure import Structure
@@ -36,21 +40,23 @@ _NEWTON = 60  # most steps to the mode
 
 @dataclass(frozen=True)
 class EffectDraws:
-    """Weighted draws of a family's effects given its scores.
+    """Weighted draws of a family's effects given its scores, and those of its group where it is nested in one.
 
     Attributes
     ----------
     alpha : array (M, D)
-        Effects of the family itself.
+        Effects of the family itself; of a nested one its whole efficiency, with its group's part.
     by_llm : dict of int to array (M, D')
         Effects of each LLM with scores, by its row of the design; empty where LLMs have no effects.
     weight : array (M,)
-        Importance weights, which sum to one.
+        Importance weights, which sum to one; the same for all families of a group.
     ess : float
         Effective sample size: 1 / sum w^2 for importance sampling; after slice sampling, that of draws with the
         correlation that is left between draws before and after.
     slice_sampled : bool
         Whether draws were moved by slice sampling, and so have equal weights.
+    of_group : array (M, K) or None
+        The group's part of the efficiency, which a further family of the group has too.
     """
 
     alpha: np.ndarray
@@ -58,6 +64,7 @@ class EffectDraws:
     weight: np.ndarray
     ess: float
     slice_sampled: bool
+    of_group: np.ndarray | None = None
 
     def resampled(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """Return indices (size,) of draws of equal weight, by systematic resampling, in random order."""
@@ -77,69 +84,104 @@ def generator(seed: int, name: object) -> np.random.Generator:
 def effect_draws(
     structure: Structure, cells: Cells, names: Iterable[object], draws: int = DRAWS, seed: int = 0
 ) -> list[EffectDraws]:
-    """Return weighted draws of the effects of every family of some cells, a list of L EffectDraws.
+    """Return weighted draws of the effects of every family of some cells, a list of EffectDraws by families' codes.
 
     Parameters
     ----------
     structure : Structure
     cells : Cells
         With covariates in the same units as ``structure``.
-    names : sequence of L names
-        Names of the families, on which their random generators depend.
+    names : sequence of names
+        Names of the families, in the order of their codes, on which their random generators depend; where families are
+        nested in groups, that of a group depends on the name of its first family.
     draws : int
         Weighted draws of each family, a power of two.
     seed : int
     """
+    names = list(names)
     start = posterior_modes(structure, cells).alpha
-    targets = family_targets(structure, cells)
-    return [
-        _draw(target, target.climb(alpha), draws, generator(seed, name))
-        for target, alpha, name in zip(targets, start, names, strict=True)
-    ]
+    out: dict[int, EffectDraws] = {}
+    for target, outer in zip(family_targets(structure, cells), start, strict=True):
+        families = [block.code for block in target.blocks if block.level == "family"]
+        drawn = _draw(target, target.climb(outer), draws, generator(seed, names[min(families)]))
+        out |= _by_family(structure, target, drawn)
+    return [out[code] for code in range(len(names))]
 
 
-def family_targets(structure: Structure, cells: Cells) -> "Iterator[FamilyTarget]":
-    """Yield the log posterior of every family's effects as a FamilyTarget, in the order of the families.
+def _by_family(structure: Structure, target: FamilyTarget, drawn: tuple[Any, ...]) -> dict[int, EffectDraws]:
+    """Return the draws of each family of a target, by its code, from draws of all effects (M, V)."""
+    v, weight, ess, slice_sampled = drawn
+    levels = {level.name: level for level in levels_of(structure)}
+    of_group = None
+    if "group" in levels:
+        (where,) = (block.where for block in target.blocks if block.level == "group")
+        of_group = levels["group"].added(structure, v[:, where], np.zeros(0))
+    out = {}
+    for block in target.blocks:
+        if block.level != "family":
+            continue
+        alpha = v[:, block.where]
+        if of_group is not None:
+            efficiency, *_ = levels["family"].terms
+            own = efficiency.multiplied(structure, alpha[:, : efficiency.width], np.zeros(0))
+            alpha = np.hstack([of_group + own, alpha[:, efficiency.width :]])
+        by_llm = {one.code: v[:, one.where] for one in target.blocks if one.level == "llm" and one.family == block.code}
+        out[block.code] = EffectDraws(alpha, by_llm, weight, ess, slice_sampled, of_group)
+    return out
 
-    Raises
-    ------
-    DataError
-        If families are nested in groups.
+
+def family_targets(structure: Structure, cells: Cells) -> Iterator[FamilyTarget]:
+    """Yield the log posterior of the effects of every family, or of every group of families, as a FamilyTarget.
+
+    They come in the order of the outermost units of ``cells``.
     """
-    if cells.nested is not None:
-        raise DataError(
-            "Effects of families nested in groups cannot be drawn, so that a fit with nested=True has no predictions, "
-            "skills and quantile residuals: fit with nested=False for these."
-        )
-    outer, *inner = levels_of(structure)
+    outer, *inner = levels = levels_of(structure)
     _, base = fixed_part(structure, cells)
     parameters = cell_parameters(structure, cells)
-    by_level = [level.loadings(structure, cells.item, cells.random_cells) for level in (outer, *inner)]
-    priors = [np.linalg.inv(level.covariance(structure)) for level in (outer, *inner)]
-    d = len(priors[0])
-    for family in range(cells.n_families):
-        where = slice(cells.bounds[family], cells.bounds[family + 1])
-        spans = [cells.span(level.name, family, family + 1) for level in inner]
-        sizes = [len(prior) * (span.stop - span.start) for prior, span in zip(priors[1:], spans, strict=True)]
-        loadings = np.zeros((where.stop - where.start, d + sum(sizes)))
-        loadings[:, :d] = by_level[0][where]
-        prior = np.zeros((loadings.shape[1],) * 2)
-        prior[:d, :d] = priors[0]
-        first = d
-        for level, span, level_loadings, level_prior in zip(inner, spans, by_level[1:], priors[1:], strict=True):
-            units = cells.units(level.name)
+    by_level = [level.loadings(structure, cells.item, cells.random_cells) for level in levels]
+    priors = [np.linalg.inv(level.covariance(structure)) for level in levels]
+    family_of_cell = cells.codes("family")[cells.units("family").of_cell]
+    for number in range(cells.n_families):
+        where = slice(cells.bounds[number], cells.bounds[number + 1])
+        blocks = [Block(outer.name, int(cells.codes(outer.name)[number]), slice(0, outer.size), number)]
+        loadings, matrices = [by_level[0][where]], [priors[0]]
+        for level, level_loadings, level_prior in zip(inner, by_level[1:], priors[1:], strict=True):
+            units, span = cells.units(level.name), cells.span(level.name, number, number + 1)
             for unit in range(span.start, span.stop):
-                block, of_unit = slice(first, first + len(level_prior)), units.of_cell[where] == unit
-                loadings[of_unit, block] = level_loadings[where][of_unit]
-                prior[block, block] = level_prior
-                first = block.stop
-        rows = cells.llm_rows[spans[-1]] if spans else np.zeros(0, dtype=int)
-        yield FamilyTarget(cells, where, parameters.at(where), base[where], loadings, prior, rows, d)
+                of_unit = (units.of_cell[where] == unit)[:, None]
+                first = blocks[-1].where.stop
+                family, code = family_of_cell[units.starts[unit]], cells.codes(level.name)[unit]
+                blocks.append(Block(level.name, int(code), slice(first, first + level.size), int(family)))
+                loadings.append(np.where(of_unit, level_loadings[where], 0.0))
+                matrices.append(level_prior)
+        prior = block_diag(*matrices)
+        yield FamilyTarget(cells, where, parameters.at(where), base[where], np.hstack(loadings), prior, tuple(blocks))
+
+
+@dataclass(frozen=True)
+class Block:
+    """The effects of one unit within the vector v of a FamilyTarget.
+
+    Attributes
+    ----------
+    level : {"group", "family", "llm"}
+    code : int
+        Code of the group or family, or the LLM's row of the design.
+    where : slice
+        Its entries of v.
+    family : int
+        Code of the family that it is or lies in; of a group, that of the group.
+    """
+
+    level: str
+    code: int
+    where: slice
+    family: int
 
 
 @dataclass(frozen=True)
 class FamilyTarget:
-    """The log posterior of one family's effects v up to a constant: log p(y_l | v) - v' P v / 2.
+    """The log posterior of the effects v of one family, or group, up to a constant: log p(y_l | v) - v' P v / 2.
 
     Attributes
     ----------
@@ -153,10 +195,8 @@ class FamilyTarget:
         Loadings of its cells on v.
     prior : array (V, V)
         P, the prior precision matrix of v.
-    rows : int array
-        Rows of the design of its LLMs, whose effects are the blocks of v after the first D; empty where LLMs have none.
-    n_shared : int
-        D, the number of effects of the family itself.
+    blocks : tuple of Block
+        Whose effects the entries of v are, the outermost unit first.
     """
 
     cells: Cells
@@ -165,8 +205,7 @@ class FamilyTarget:
     base: np.ndarray
     loadings: np.ndarray
     prior: np.ndarray
-    rows: np.ndarray
-    n_shared: int
+    blocks: tuple[Block, ...]
 
     def terms(self, v: np.ndarray, order: int) -> dict[str, np.ndarray]:
         """Return the log-density of every cell and its derivatives at draws v (M, V), arrays (C, M)."""
@@ -196,7 +235,7 @@ class FamilyTarget:
     def climb(self, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mode of v (V,) and the curvature there (V, V), by Newton's method with step halving.
 
-        It starts from family effects ``alpha`` (D,) and effects of zero for all LLMs.
+        It starts from effects ``alpha`` (D,) of the outermost unit and effects of zero for all units within it.
         """
         v = np.append(alpha, np.zeros(len(self.prior) - len(alpha)))
         value = self.log_joint(v[None])[0]
@@ -218,8 +257,11 @@ class FamilyTarget:
 
 def _draw(
     target: FamilyTarget, at_mode: tuple[np.ndarray, np.ndarray], draws: int, rng: np.random.Generator
-) -> EffectDraws:
-    """Return the draws of one family, given its mode and the curvature there."""
+) -> tuple[np.ndarray, np.ndarray, float, bool]:
+    """Return draws of v (M, V), weights, effective sample size, and whether draws were moved by slice sampling.
+
+    ``at_mode`` is the mode with the curvature there.
+    """
     mode, curvature = at_mode
     root = np.linalg.inv(np.linalg.cholesky(curvature)).T
     best: tuple[np.ndarray, np.ndarray, float] | None = None
@@ -239,10 +281,7 @@ def _draw(
     if slice_sampled:
         z, ess = _slice_steps(target, mode, root, z, weight, ess, rng)
         weight = np.full(draws, 1.0 / draws)
-    v, d = mode + z @ root.T, target.n_shared
-    k = (v.shape[1] - d) // max(len(target.rows), 1)
-    by_llm = {int(row): v[:, d + k * number : d + k * (number + 1)] for number, row in enumerate(target.rows)}
-    return EffectDraws(v[:, :d], by_llm, weight, float(ess), slice_sampled)
+    return mode + z @ root.T, weight, float(ess), slice_sampled
 
 
 def _proposals(draws: int, size: int, t_df: float | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..components.cells import Cells
-from ..components.levels import Level, levels_of, too_many_for_nodes
+from ..components.levels import Level, levels_of, too_many_for_nodes, ungrouped
 from ..components.response import expected_score, precisions
 from ..components.score_laws import ScoreLaw
 from ..likelihood.marginal import adapted_nodes, marginal
 from ..likelihood.modes import posterior_modes
 from ..likelihood.rules import Rule
 from ..numerics.nodes import gauss_hermite, normal_log_density
+from ..parameters.kinds import GROUP_SHARE
 from ..parameters.structure import Structure
 from .importance_sampling import effect_draws
 
@@ -35,11 +36,14 @@ class FamilyPosterior:
         Weights of the nodes; rows sum to one.
     by_llm : dict of int to array (M, D')
         Effects of each LLM with scores at its family's nodes, by its row of the design; empty where LLMs have none.
+    by_group : dict of int to (array (M, K), array (M,))
+        Where families are nested in groups, the part of the efficiency that families of each group share, and weights.
     """
 
     alpha: np.ndarray
     weight: np.ndarray
     by_llm: dict[int, np.ndarray] = field(default_factory=dict)
+    by_group: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @property
     def mean(self) -> np.ndarray:
@@ -69,10 +73,16 @@ def family_posterior(structure: Structure, cells: Cells, rule: Rule) -> FamilyPo
     The Laplace rule has no nodes; the quadrature grid by which its error is judged takes its place.
     """
     if too_many_for_nodes(levels_of(structure)):
-        families = effect_draws(structure, cells, range(cells.n_families), DRAWS, rule.seed)
+        units = cells.units("family")
+        families = effect_draws(structure, cells, range(len(units)), DRAWS, rule.seed)
         by_llm = {row: draws for family in families for row, draws in family.by_llm.items()}
         alpha, weight = (np.stack([getattr(family, name) for family in families]) for name in ("alpha", "weight"))
-        return FamilyPosterior(alpha, weight, by_llm)
+        by_group = {}
+        for code, group in zip(cells.codes("family"), units.family, strict=True):
+            of_group = families[code].of_group
+            if of_group is not None:
+                by_group[int(group)] = of_group, families[code].weight
+        return FamilyPosterior(alpha, weight, by_llm, by_group)
     rule = rule.finer() if rule.kind == "laplace" else rule
     nodes = adapted_nodes(rule.standard(cells.n_families), posterior_modes(structure, cells))
     return FamilyPosterior(nodes.alpha, marginal(structure, cells, nodes, order=0).posterior)
@@ -80,7 +90,7 @@ def family_posterior(structure: Structure, cells: Cells, rule: Rule) -> FamilyPo
 
 def prior_nodes(structure: Structure, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """Return nodes (M, D) and weights (M,) of the distribution of families' effects on skills, for unseen families."""
-    shared = _on_skills(levels_of(structure)[0])
+    shared = _on_skills(levels_of(ungrouped(structure))[0])
     rule = replace(rule, n_skills=shared.size)
     rule = rule.finer() if rule.kind == "laplace" else rule
     standard = rule.standard(1)
@@ -105,6 +115,7 @@ def expected_scores(
     random: np.ndarray,
     places: np.ndarray | None = None,
     dispersion: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the posterior means E[Y_ij | data] of scores for LLMs with covariates x, array (n, J).
 
@@ -124,31 +135,54 @@ def expected_scores(
         Rows of the design of LLMs with scores, -1 for new LLMs, whose own effects are averaged over their distribution.
     dispersion : array (n, q), optional
         Covariates of the precisions, where the model has such.
+    groups : int array (n,), optional
+        Group of each LLM where families are nested in groups, -1 for an unseen one.
     """
+    rest = 1.0 - structure.scales.get(GROUP_SHARE.name, np.zeros(1))[0]
+    structure = ungrouped(structure)
     outer, *inner = levels_of(structure)
     shared = _on_skills(outer)
     unknown = sum(np.square(term.scale(structure)) for term in outer.terms if term.particular)
     means = np.empty((len(x), len(structure.intercepts)))
     phi = np.broadcast_to(precisions(structure, dispersion), means.shape)
     fixed, items = x @ structure.slopes @ structure.loadings.T + structure.intercepts, np.arange(means.shape[1])
-    for code in np.unique(codes):
-        rows = np.flatnonzero(codes == code)
-        alpha, weight = prior if code < 0 else (posterior.alpha[code], posterior.weight[code])
-        for row in rows:
-            varying = np.tile(random[row], (len(structure.loadings), 1))
-            of_family = shared if code < 0 else outer
-            eta = fixed[row] + alpha @ of_family.loadings(structure, items, varying).T  # (M, J)
-            variance = unknown if code < 0 else 0.0
-            by_level = [level.loadings(structure, items, varying) for level in inner]
-            llm_effects = None if places is None else posterior.by_llm.get(int(places[row]))
-            if llm_effects is None:
-                for level, loadings in zip(inner, by_level, strict=True):
-                    variance = variance + np.sum(loadings @ level.covariance(structure) * loadings, axis=1)
-            else:
-                eta = eta + llm_effects @ by_level[-1].T
-            of_llm = replace(structure, precision=phi[row])
-            means[row] = weight @ _mean_scores(law, of_llm, eta, np.sqrt(variance) if np.any(variance) else None)
+    groups = np.full(len(x), -1) if groups is None else groups
+    for row, code in enumerate(codes):
+        varying = np.tile(random[row], (len(structure.loadings), 1))
+        if code >= 0:
+            weight, variance = posterior.weight[code], np.zeros(len(items))
+            added = posterior.alpha[code] @ outer.loadings(structure, items, varying).T  # (M, J)
+        elif groups[row] >= 0:
+            of_group, weight = posterior.by_group[int(groups[row])]
+            added = of_group @ structure.loadings.T
+            variance = unknown + _own_variance(shared, structure, items, varying, rest)
+        else:
+            added, weight = prior[0] @ shared.loadings(structure, items, varying).T, prior[1]
+            variance = unknown + np.zeros(len(items))
+        by_level = [level.loadings(structure, items, varying) for level in inner]
+        llm_effects = None if places is None else posterior.by_llm.get(int(places[row]))
+        if llm_effects is not None:
+            added = added + llm_effects @ by_level[-1].T
+        else:
+            for level, loadings in zip(inner, by_level, strict=True):
+                variance = variance + np.sum(loadings @ level.covariance(structure) * loadings, axis=1)
+        of_llm = replace(structure, precision=phi[row])
+        sd = np.sqrt(variance) if np.any(variance) else None
+        means[row] = weight @ _mean_scores(law, of_llm, fixed[row] + added, sd)
     return means
+
+
+def _own_variance(
+    shared: Level, structure: Structure, items: np.ndarray, varying: np.ndarray, rest: float
+) -> np.ndarray:
+    """Return the variance that an unseen family of a known group adds to linear predictors, (J,), beside its group's.
+
+    ``rest`` is one minus the share of the group in the family's efficiency.
+    """
+    loadings, k = shared.loadings(structure, items, varying), len(structure.skill_cov)
+    cov = shared.covariance(structure)
+    cov[:k, :k] *= rest
+    return np.sum(loadings @ cov * loadings, axis=1)
 
 
 def _mean_scores(law: ScoreLaw, structure: Structure, eta: np.ndarray, sd: np.ndarray | None) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy import special, stats
 from ..checks import check_one_of, check_seed, check_whole
 from ..components.cells import Cells
 from ..components.curve import Curve
-from ..components.levels import effect_loadings, levels_of
+from ..components.levels import effect_loadings, levels_of, too_many_for_nodes, ungrouped
 from ..components.linear_predictor import fixed_part
 from ..components.response import cell_parameters
 from ..errors import DataError
@@ -221,14 +221,17 @@ def _locations(structure: Structure, eta: np.ndarray, item: np.ndarray) -> tuple
 def _moments(structure: Structure, cells: Cells, rule: Rule) -> tuple[np.ndarray, np.ndarray]:
     """Return E[Y | data] and Var(Y | data) of every cell, (C,), computed on the nodes of the posterior."""
     posterior = family_posterior(structure, cells, rule)
+    structure = ungrouped(structure)
     outer, *inner = levels_of(structure)
     loadings = effect_loadings(structure, cells, [outer])
     llm_loadings = effect_loadings(structure, cells, inner) if inner else np.zeros((cells.n_cells, 0))
     _, base = fixed_part(structure, cells)
     phis = cell_parameters(structure, cells).phi[:, 0]
     mean, within, between = np.empty((3, cells.n_cells))
-    for family in range(cells.n_families):
-        where = slice(cells.bounds[family], cells.bounds[family + 1])
+    families = cells.units("family")
+    bounds = np.append(families.starts, cells.n_cells)
+    for unit, family in enumerate(cells.codes("family")):
+        where = slice(bounds[unit], bounds[unit + 1])
         item, weight = cells.item[where], posterior.weight[family]
         eta = base[where, None] + loadings[where] @ posterior.alpha[family].T
         for cell in range(where.start, where.stop) if inner else ():
@@ -259,22 +262,28 @@ def _quantile(structure: Structure, cells: Cells, seed: int) -> CellResiduals:
 
 def _drawn_effects(structure: Structure, cells: Cells, seed: int) -> np.ndarray:
     """Return what one posterior draw of all effects adds to the linear predictor of every cell, (C,)."""
-    outer, *inner = levels_of(structure)
-    loadings = effect_loadings(structure, cells, [outer])
-    if not inner:
+    if not too_many_for_nodes(levels_of(structure)):
+        loadings = effect_loadings(structure, cells)
         alpha = posterior_draws(structure, cells, 1, seed)[:, 0]
         return np.einsum("cd,cd->c", loadings, alpha[cells.family])
+    units, codes = cells.units("family"), cells.codes("family")
     rngs = [np.random.default_rng(child) for child in _children(seed, cells.n_families)]
-    families = effect_draws(structure, cells, range(cells.n_families), ROUND_DRAWS, seed)
-    chosen = [family.resampled(1, rng)[0] for family, rng in zip(families, rngs, strict=True)]
-    alpha = np.stack([family.alpha[draw] for family, draw in zip(families, chosen, strict=True)])
-    llm_loadings = effect_loadings(structure, cells, inner)
-    llm_effects = np.zeros((len(cells.design), llm_loadings.shape[1]))
-    for family, draw in zip(families, chosen, strict=True):
+    families = effect_draws(structure, cells, range(len(units)), ROUND_DRAWS, seed)
+    outer, *inner = levels_of(ungrouped(structure))
+    alpha, chosen = np.zeros((len(units), outer.size)), np.full(cells.n_families, -1)
+    llm_effects = np.zeros((len(cells.design), sum(level.size for level in inner)))
+    for code, group in zip(codes, units.family, strict=True):
+        family = families[code]
+        if chosen[group] < 0:  # one draw of a group is one draw of all its families
+            chosen[group] = family.resampled(1, rngs[group])[0]
+        alpha[code] = family.alpha[chosen[group]]
         for row, draws in family.by_llm.items():
-            llm_effects[row] = draws[draw]
-    shared = np.einsum("cd,cd->c", loadings, alpha[cells.family])
-    return shared + np.einsum("ck,ck->c", llm_loadings, llm_effects[cells.row])
+            llm_effects[row] = draws[chosen[group]]
+    structure = ungrouped(structure)
+    added = np.einsum("cd,cd->c", effect_loadings(structure, cells, [outer]), alpha[codes[units.of_cell]])
+    if inner:
+        added = added + np.einsum("ck,ck->c", effect_loadings(structure, cells, inner), llm_effects[cells.row])
+    return added
 
 
 def _censoring_uniforms(cells: Cells, seed: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from pandas.api import types
 from scipy.spatial import ConvexHull, QhullError
 
 from ..checks import check_alpha, check_names, check_whole
-from ..components.levels import levels_of
+from ..components.levels import levels_of, ungrouped
 from ..errors import DataError
 from ..models.latent_skill import LatentSkillLaw
 from ..tables import some
@@ -448,5 +448,5 @@ def _skill_means(fit: "LatentSkillResults", table: pd.DataFrame) -> np.ndarray:
     effects = np.vstack([fit._posterior.mean, np.zeros(fit._posterior.mean.shape[1])])[
         codes
     ]  # the code -1 of unseen families picks the row of zeros
-    families = levels_of(fit.structure)[0]
+    families = levels_of(ungrouped(fit.structure))[0]
     return families.added(fit.structure, effects, fit.model.random_covariates(x)) + x @ fit.structure.slopes

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logit
 
+from ..components.cells import Cells
 from ..components.levels import levels_of
 from ..components.linear_predictor import fixed_part
 from ..components.response import cell_parameters, cell_terms, locations, precisions
@@ -94,36 +95,40 @@ class _Modes:
         codes = {family: code for code, family in enumerate(conditioning.families)}
         rows = [conditioning.rows.get(key, -1) for key in zip(request.families, request.llms, strict=True)]
         places = {"family": [codes.get(family, -1) for family in request.families], "llm": rows}
-        llms = 0 if conditioning.cells is None else len(conditioning.cells.design)
+        llms = 0 if self.cells is None else len(self.cells.design)
         counts = {"family": len(conditioning.families), "llm": llms}
+        if self.cells is not None and request.groups is not None:
+            places["group"], counts["group"] = _groups(model, request, conditioning, self.cells), self.cells.n_families
+        elif request.groups is not None:
+            places["group"], counts["group"] = [-1] * len(request), 0
         self.places = [np.array(places[level.name]) for level in self.levels]
         self.effects = [np.zeros((counts[level.name] + 1, level.size)) for level in self.levels]
         self.curvatures: list[np.ndarray] = []
-        self.members: list[np.ndarray] = []
+        self.blocks: list[list[tuple[int, int, slice]]] = []
         if self.cells is None:
             return
-        start = posterior_modes(self.centre, self.cells).alpha
-        for family, target in enumerate(family_targets(self.centre, self.cells)):
-            v, curvature = target.climb(start[family])
-            self._place(self.effects, family, target.rows, v)
+        start, names = posterior_modes(self.centre, self.cells).alpha, [level.name for level in self.levels]
+        for alpha, target in zip(start, family_targets(self.centre, self.cells), strict=True):
+            v, curvature = target.climb(alpha)
+            blocks = [(names.index(block.level), block.code, block.where) for block in target.blocks]
+            self.blocks.append(blocks)
             self.curvatures.append(curvature)
-            self.members.append(target.rows)
+            self._place(self.effects, blocks, v)
 
-    def _place(self, effects: list[np.ndarray], family: int, rows: np.ndarray, v: np.ndarray) -> None:
-        """Write v, the effects of a family and then of its LLMs, to their rows of ``effects``."""
-        d = effects[0].shape[1]
-        effects[0][family] = v[:d]
-        for level_effects in effects[1:]:
-            level_effects[rows] = v[d:].reshape(len(rows), -1)
+    def _place(self, effects: list[np.ndarray], blocks: list[tuple[int, int, slice]], v: np.ndarray) -> None:
+        """Write v, the effects of one outermost unit and of all units within it, to their rows of ``effects``."""
+        for level, code, where in blocks:
+            effects[level][code] = v[where]
 
     def _gradient(self, structure: Structure) -> list[np.ndarray]:
         """Return the gradient of log p(y, v) in all effects at the modes, for other parameters than those of the modes.
 
-        It is a list of arrays, families (L, D) and LLMs (N, D').
+        It is a list of arrays, one for each level.
         """
         assert self.cells is not None
         cells = self.cells
-        of_cell = {"family": cells.family, "llm": cells.row}
+        families = cells.codes("family")[cells.units("family").of_cell]
+        of_cell = {"group": cells.family, "family": families, "llm": cells.row}
         by_level = [level.loadings(structure, cells.item, cells.random_cells) for level in self.levels]
         _, eta = fixed_part(structure, cells)
         for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
@@ -132,10 +137,7 @@ class _Modes:
         gradients = []
         for level, loadings, effects in zip(self.levels, by_level, self.effects, strict=True):
             gradient = -effects[:-1] @ np.linalg.inv(level.covariance(structure))
-            if level.name == "family":  # whose cells are consecutive
-                gradient += cells.sum_by_family(e * loadings)
-            else:
-                np.add.at(gradient, of_cell[level.name], e * loadings)
+            np.add.at(gradient, of_cell[level.name], e * loadings)
             gradients.append(gradient)
         return gradients
 
@@ -148,10 +150,10 @@ class _Modes:
         changes = [np.zeros_like(effects) for effects in self.effects]
         if self.cells is not None:
             ends = zip(self._gradient(up), self._gradient(down), strict=True)
-            shared, *inner = [above - below for above, below in ends]
-            for family, (curvature, rows) in enumerate(zip(self.curvatures, self.members, strict=True)):
-                right = np.concatenate([shared[family], *(difference[rows].ravel() for difference in inner)])
-                self._place(changes, family, rows, np.linalg.solve(curvature, right))
+            differences = [above - below for above, below in ends]
+            for curvature, blocks in zip(self.curvatures, self.blocks, strict=True):
+                right = np.concatenate([differences[level][code] for level, code, _ in blocks])
+                self._place(changes, blocks, np.linalg.solve(curvature, right))
         return changes
 
     def predicted(
@@ -170,3 +172,20 @@ class _Modes:
         # nearer to 0 or 1 the logit of a double is too coarse or infinite
         location = np.clip(locations(structure, eta), 1e-12, 1.0 - 1e-12)
         return theta, logit(location), np.log(precisions(structure, self.request.dispersion))
+
+
+def _groups(
+    model: LatentSkillLaw, request: "Request", conditioning: ConditioningScores, cells: Cells
+) -> list[int]:
+    """Return the row of each LLM's group among the outermost units of the conditioning scores, -1 for an unseen one."""
+    of_family = dict(zip(cells.codes("family").tolist(), cells.units("family").family.tolist(), strict=True))
+    by_group: dict[int, int] = {}
+    known = {family: code for code, family in enumerate(model.families)}
+    of_model = model.group_codes[np.unique(model.family_codes, return_index=True)[1]]
+    for code, family in enumerate(conditioning.families):
+        if family in known:
+            by_group[int(of_model[known[family]])] = of_family[code]
+    own = {family: of_family[code] for code, family in enumerate(conditioning.families)}
+    assert request.groups is not None
+    pairs = zip(request.families, request.groups, strict=True)
+    return [by_group.get(int(group), own.get(family, -1)) for family, group in pairs]

@@ -13,11 +13,12 @@ from pandas.api import types
 
 from ..checks import check_seed, check_several_of, check_whole
 from ..components.cells import Cells
-from ..components.levels import Level, levels_of
+from ..components.levels import Level, levels_of, ungrouped
 from ..components.response import precisions
 from ..errors import DataError
 from ..models.latent_skill import LatentSkillLaw
 from ..models.new_llms import read_new_llms
+from ..parameters.kinds import GROUP_SHARE
 from ..parameters.structure import Structure
 from ..tables import read_scores, read_table, some
 from .conditioning_scores import gather_conditioning_scores
@@ -49,6 +50,9 @@ class Request:
         Scores to condition on, NaN where missing.
     dispersion : array (n, q) or None
         Covariates of the precisions, where the model has such.
+    groups : int array (n,) or None
+        Groups of the LLMs' families, as positions in ``model.groups``, where families are nested in such; -1 for an
+        unseen group.
     residuals : bool
         Whether residual skills of LLMs are included, where the model has them; without them a prediction is for the
         average LLM of a family with these covariates.
@@ -60,6 +64,7 @@ class Request:
     random: np.ndarray
     scores: np.ndarray | None = None
     dispersion: np.ndarray | None = None
+    groups: np.ndarray | None = None
     residuals: bool = True
 
     def __len__(self) -> int:
@@ -78,7 +83,10 @@ def read_request(model: LatentSkillLaw, data: IntoFrame | None = None, observed:
     """
     if data is None:
         families = tuple(model.families[model.family_codes])
-        return Request(model.llms, families, model.design.x, model.random_design, dispersion=model.dispersion)
+        groups = model.group_codes if model.nested else None
+        return Request(
+            model.llms, families, model.design.x, model.random_design, dispersion=model.dispersion, groups=groups
+        )
     index, names, x = read_new_llms(model, data)
     indexed = read_table(data).set_index(index)
     warn_beyond(model, indexed)
@@ -94,9 +102,25 @@ def read_request(model: LatentSkillLaw, data: IntoFrame | None = None, observed:
         scores = np.full((len(table), len(model.benchmarks)), np.nan)
         columns = [model.benchmarks.index(name) for name in present]
         scores[:, columns] = read_scores(table, present, [str(name) for name in index])
+    families = tuple(names or ())
     return Request(
-        index, tuple(names or ()), x, model.random_covariates(x), scores, model.dispersion_of(indexed)
-    )
+        index, families, x, model.random_covariates(x), scores, model.dispersion_of(indexed),
+        groups_of(model, families, indexed),
+    )  # fmt: skip
+
+
+def groups_of(
+    model: LatentSkillLaw, families: Sequence[str], table: pd.DataFrame | None = None
+) -> np.ndarray | None:
+    """Return the groups of LLMs of some families, as positions in ``model.groups``, -1 for unseen ones.
+
+    None for models without groups. ``table`` may have the panel's column of groups.
+    """
+    if not model.nested:
+        return None
+    known = {family: code for code, family in enumerate(model.families)}
+    codes = np.array([known.get(family, -1) for family in families], dtype=int)
+    return model.groups_of(pd.DataFrame(index=range(len(codes))) if table is None else table, codes)
 
 
 def warn_beyond(model: LatentSkillLaw, table: pd.DataFrame) -> None:
@@ -219,8 +243,8 @@ class JointDraws:
         model = fit.model
         self.conditioning = gather_conditioning_scores(
             model, request.llms, request.families, request.x, request.scores,
-            request.dispersion,
-        )
+            request.dispersion, request.groups,
+        )  # fmt: skip
         self.structure, self.structures = fit.structure, self._structures(sources)
         if len(self.structures) > 1:
             proposals = 2 * proposals // len(self.structures)
@@ -276,7 +300,7 @@ class JointDraws:
         """Draws of skills, B' x plus what effects of all levels add, and of what they add beside skills."""
         request, slopes = self.request, self.structures[0].slopes
         theta = np.broadcast_to(request.x @ slopes, (self.size, len(request), slopes.shape[1])).copy()
-        families = levels_of(self.structure)[0]
+        families = levels_of(ungrouped(self.structure))[0]
         beside: np.ndarray | float = 0.0
         if any(term.particular for term in families.terms):
             beside = np.zeros((*theta.shape[:2], len(self.structure.loadings)))
@@ -284,11 +308,14 @@ class JointDraws:
         for family in dict.fromkeys(request.families):
             rng = generator(self.seed, f"draws {family}")
             places = np.flatnonzero([name == family for name in request.families])
-            for structure, by_family, share in zip(self.structures, self.weighted_draws, shares, strict=True):
+            for part, (nested, by_family, share) in enumerate(
+                zip(self.structures, self.weighted_draws, shares, strict=True)
+            ):
                 weighted = by_family.get(family)
-                alpha, chosen = _family_effects(structure, weighted, len(share), rng)
+                alpha, chosen = self._family_effects(part, family, int(places[0]), len(share), rng)
+                structure = ungrouped(nested)
+                outer, *inner = levels_of(structure)
                 for place in places:
-                    outer, *inner = levels_of(structure)
                     added = outer.added(structure, alpha, request.random[place])
                     for level in inner if request.residuals else ():
                         effects = self._unit_effects(
@@ -299,6 +326,42 @@ class JointDraws:
                     if isinstance(beside, np.ndarray):
                         beside[share, place] = outer.particular(structure, alpha)
         return theta, beside
+
+    def _family_effects(
+        self, part: int, family: str, place: int, size: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return equally weighted draws of a family's effects (size, D), and which of its weighted draws they are.
+
+        A family without weighted draws has them from the distribution of families, or of those of its group, and None
+        for the indices. One draw of a group is one draw of all its families. ``place`` is an LLM's of the family in the
+        request, ``part`` the number of the structure.
+        """
+        structure, by_family = self.structures[part], self.weighted_draws[part]
+        drawn, group = by_family.get(family), self._group_draws(part, place)
+        if drawn is not None:
+            if group is not None:
+                rng = generator(self.seed, f"draws of a group {self.request.groups[place]}")  # type: ignore[index]
+            chosen = drawn.resampled(size, rng)
+            return drawn.alpha[chosen], chosen
+        cov = levels_of(ungrouped(structure))[0].covariance(structure)
+        own = rng.standard_normal((size, len(cov))) @ np.linalg.cholesky(cov).T
+        if group is None or group.of_group is None:
+            return own, None
+        k = len(structure.skill_cov)
+        chosen = group.resampled(
+            size, generator(self.seed, f"draws of a group {self.request.groups[place]}")  # type: ignore[index]
+        )
+        own[:, :k] = group.of_group[chosen] + np.sqrt(1.0 - structure.scales[GROUP_SHARE.name][0]) * own[:, :k]
+        return own, None
+
+    def _group_draws(self, part: int, place: int) -> EffectDraws | None:
+        """Return the weighted draws of some family of an LLM's group, None where its group has no scores."""
+        model, groups = self.fit.model, self.request.groups
+        if groups is None or groups[place] < 0:
+            return None
+        members = model.families[np.unique(model.family_codes[model.group_codes == groups[place]])]
+        found = (self.weighted_draws[part].get(family) for family in members)
+        return next((one for one in found if one is not None), None)
 
     def _unit_effects(
         self,
@@ -340,17 +403,3 @@ class JointDraws:
         if "parameters" in sources:
             theta = theta + np.tensordot(self.deviates, self.sensitivities.theta, axes=1)
         return theta
-
-
-def _family_effects(
-    structure: Structure, drawn: EffectDraws | None, size: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return equally weighted draws of a family's effects (size, D), and which of its weighted draws they are (size,).
-
-    A family without weighted draws has them from the distribution of families, and None for the indices.
-    """
-    if drawn is not None:
-        chosen = drawn.resampled(size, rng)
-        return drawn.alpha[chosen], chosen
-    cov = levels_of(structure)[0].covariance(structure)
-    return rng.standard_normal((size, len(cov))) @ np.linalg.cholesky(cov).T, None

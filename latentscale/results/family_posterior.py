@@ -14,7 +14,7 @@ from ..immutable import Immutable
 from ..prediction.calibration import interval
 from ..prediction.importance_sampling import DRAWS, effect_draws, generator
 from ..prediction.predictive import expected_draws
-from ..prediction.skill_draws import JointDraws, Request, read_sources
+from ..prediction.skill_draws import JointDraws, Request, groups_of, read_sources
 from ..tables import read_table
 
 if TYPE_CHECKING:
@@ -157,7 +157,10 @@ def contrast_families(
     check_alpha(alpha)
     x = np.tile(model.design.x.mean(axis=0), (2, 1)) if at is None else _covariates(model, at)
     random = model.random_covariates(x)
-    request = Request(pd.Index(["first", "second"]), (first, second), x, random, residuals=False)
+    request = Request(
+        pd.Index(["first", "second"]), (first, second), x, random, groups=groups_of(model, (first, second)),
+        residuals=False,
+    )  # fmt: skip
     sources = read_sources(uncertainty)
     joint = JointDraws(fit, request, size, seed, sources=sources)
     theta = joint.skills(sources)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_whole
-from ..components.levels import levels_of
+from ..components.levels import levels_of, ungrouped
 from ..errors import DataError
 from ..models.new_llms import read_new_llms
 from ..planning.next_evaluation import next_evaluation
@@ -92,29 +92,34 @@ class Predictions(Estimates):
             If the model has no ``benchmark_effects``.
         """
         model, posterior = self.model, self._posterior
-        pairs = [(term, where) for term, where in levels_of(self.structure)[0].slices if term.particular]
+        families = levels_of(ungrouped(self.structure))[0]
+        pairs = [(term, where) for term, where in families.slices if term.particular]
         if not pairs:
             raise DataError("The model has no effects of families on single benchmarks (benchmark_effects=True).")
         term, where = pairs[0]
         scale = term.scale(self.structure)
-        seen = model.user_cells.by_family_item.sum(axis=1).reshape(model.n_families, -1)
+        cells = model.user_cells
+        codes = cells.codes("family")[cells.units("family").of_cell]
+        pairs_seen, count = codes * len(model.benchmarks) + cells.item, model.n_families * len(model.benchmarks)
+        seen = np.bincount(pairs_seen, minlength=count)
         names = [model.families, model.benchmarks]
         index = pd.MultiIndex.from_product(names, names=["family", "benchmark"])
         values = {
             "mean": (scale * posterior.mean[:, where]).ravel(),
             "sd": (scale * posterior.sd[:, where]).ravel(),
-            "n": np.asarray(seen, dtype=int).ravel(),
+            "n": seen,
         }
         return pd.DataFrame(values, index=index)
 
     def skills(self) -> pd.DataFrame:
         """Return the posterior means of skills theta_i, DataFrame (n, K), a row per LLM in the likelihood."""
-        model, (outer, *inner) = self.model, levels_of(self.structure)
+        model, structure = self.model, ungrouped(self.structure)
+        outer, *inner = levels_of(structure)
         mean = self._posterior.mean[model.family_codes]
-        theta = outer.added(self.structure, mean, model.random_design) + model.design.x @ self.structure.slopes
+        theta = outer.added(structure, mean, model.random_design) + model.design.x @ structure.slopes
         for level in inner:
             effects = self._posterior.llm_means(model.family_codes, level.size)
-            theta = theta + level.added(self.structure, effects, model.random_design)
+            theta = theta + level.added(structure, effects, model.random_design)
         return pd.DataFrame(theta, index=model.llms, columns=list(model.skills))
 
     def predict(self, data: IntoFrame | None = None) -> pd.DataFrame:
@@ -134,15 +139,17 @@ class Predictions(Estimates):
         model = self.model
         if data is None:
             index, codes, x = model.llms, model.family_codes, model.design.x
-            rows, dispersion = np.arange(len(index)), model.dispersion
+            rows, dispersion, groups = np.arange(len(index)), model.dispersion, model.group_codes
         else:
             index, codes, x, rows = self._read_new(data)
-            dispersion = model.dispersion_of(read_table(data).set_index(index))
+            table = read_table(data).set_index(index)
+            dispersion, groups = model.dispersion_of(table), model.groups_of(table, codes)
         prior = prior_nodes(self.structure, self.estimate.rule)
         random = model.random_covariates(x)
         means = expected_scores(
-            model.score_law, self.structure, x, codes, self._posterior, prior, random, rows, dispersion
-        )
+            model.score_law, self.structure, x, codes, self._posterior, prior, random, rows, dispersion,
+            groups if model.nested else None,
+        )  # fmt: skip
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
 
     def get_prediction(

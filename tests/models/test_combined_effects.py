@@ -10,8 +10,10 @@ import latentscale as ls
 from latentscale.components.levels import effect_loadings
 from latentscale.components.linear_predictor import fixed_part
 from latentscale.components.response import cell_parameters, cell_terms
+from latentscale.likelihood.modes import posterior_modes
 from latentscale.likelihood.nested_hessian import complete_hessian
 from latentscale.numerics.differences import jacobian
+from latentscale.prediction.importance_sampling import effect_draws
 
 ANCHORS = {"first": "a", "second": "b"}
 LOADINGS = np.array([[0.9, 0.0], [0.0, 0.8], [0.6, 0.4], [0.3, 0.7], [0.7, 0.3], [0.5, 0.6]])
@@ -376,3 +378,94 @@ class TestPredictions:
         family = fit.get_prediction(new, size=4000, uncertainty=("family",)).summary_frame()
         assert (both["mean_se"] > 0.95 * family["mean_se"]).all()
         assert both["mean_se"].sum() > family["mean_se"].sum()
+
+
+class TestNestedPredictions:
+    """Families nested in groups: an unseen variant of a known base family borrows from its siblings."""
+
+    @pytest.fixture(scope="class")
+    def nested(self):
+        shift = 1.5 * np.random.default_rng(8).standard_normal((15, 2))[np.repeat(np.arange(15), 3)]
+        table = _table(45, 3, seed=5, slope_sd=0.0, shift=shift)
+        model = _model(table, nested=True, llm_effects=True, benchmark_effects="equal", precision_sd=1.5)
+        fit = model.fit(**LAPLACE)
+        assert 0.4 < fit.params["group_share"] < 0.95
+        return fit
+
+    @pytest.fixture(scope="class")
+    def new(self):
+        row = {"params_b": 3.0, "tokens_t": 2.0}
+        rows = [("k", "f001", "base0"), ("s", "variant", "base0"), ("u", "new", "other")]
+        return pd.DataFrame([row | {"model": llm, "family": family, "base": base} for llm, family, base in rows])
+
+    def test_saved_and_loaded(self, nested, new, tmp_path):
+        nested.save(tmp_path / "fit.lscale")
+        again = ls.load(tmp_path / "fit.lscale")
+        assert again.model.nested
+        pd.testing.assert_frame_equal(again.predict(new), nested.predict(new))
+
+    def test_two_routes_to_expected_scores_agree(self, nested, new):
+        """Weighted draws with Gauss-Hermite nodes, and simulated draws, of known and unseen families."""
+        frame = nested.get_prediction(new, size=20_000, uncertainty=("family",)).summary_frame()
+        found = frame["mean"].to_numpy().reshape(3, 6)
+        assert_allclose(found, nested.predict(new).to_numpy(), rtol=0, atol=0.01)
+
+    def test_a_variant_is_nearer_to_its_base_family_than_a_stranger(self, nested, new):
+        frame = nested.get_prediction(new, size=8000, uncertainty=("family",)).summary_frame()
+        width = frame["mean_se"].to_numpy().reshape(3, 6).mean(axis=1)
+        assert width[0] < width[1] < width[2]
+        without = new.drop(columns="base")
+        predicted = nested.predict(without)
+        assert_allclose(predicted.iloc[1], predicted.iloc[2], rtol=1e-12)  # of unseen groups, both
+        assert_allclose(predicted.iloc[2], nested.predict(new).iloc[2], rtol=1e-12)
+
+    def test_families_of_a_group_share_its_part(self, nested):
+        structure, cells = nested.structure, nested.model.user_cells
+        drawn = effect_draws(structure, cells, nested.model.families, 2**13)
+        first = drawn[list(nested.model.families).index("f001")]
+        assert first.of_group is not None
+        sibling = drawn[list(nested.model.families).index("f002")]
+        assert_allclose(first.of_group, sibling.of_group)
+        mean = first.weight @ first.of_group
+        modes = posterior_modes(structure, cells)
+        group = nested.model.group_codes[list(nested.model.family_codes).index(1)]
+        share = structure.scales["group_share"][0]
+        # the mode and the mean of a nearly normal law
+        assert_allclose(mean, np.sqrt(share) * modes.effects[0][group], rtol=0, atol=0.1)
+
+    def test_the_optimum_of_a_budget_and_scaling_curves(self, nested):
+        plan = ls.compute_optimal(nested, 1e22, "first", family="f001", interval="none").summary_frame()
+        value = nested.predict(pd.DataFrame({
+            "model": ["o"], "family": ["f001"], "params_b": plan["size"], "tokens_t": plan["tokens"],
+        }))  # fmt: skip
+        other = ls.compute_optimal(nested, 1e22, "c", family="f001", interval="none").summary_frame()
+        assert np.isfinite(value.to_numpy()).all()
+        at = pd.DataFrame({
+            "model": ["o"], "family": ["f001"], "params_b": other["size"], "tokens_t": other["tokens"],
+        })  # fmt: skip
+        # moments of weighted draws with a normal law, and the draws themselves
+        assert_allclose(other["value"], nested.predict(at)["c"], rtol=0.02)
+        assert nested.plot_scaling("c") is not None
+
+    def test_regressions_on_skills_are_refused(self, nested):
+        table = nested.model.panel.to_frame().assign(task=0.5)
+        with pytest.raises(ls.DataError, match="nested=False"):
+            ls.DownstreamModel(nested, "task", table.assign(task=np.linspace(0.2, 0.8, len(table)))).fit()
+
+    def test_scores_of_a_variant_move_its_siblings(self, nested, new):
+        seen = new.iloc[[1]].assign(c=0.95, d=0.95, e=0.95)
+        both = pd.concat([new.iloc[[0]], seen])
+        plain = nested.get_prediction(new.iloc[[0]], size=8000, uncertainty=("family",)).summary_frame()["mean"]
+        given = nested.get_prediction(both, observed=True, size=8000, uncertainty=("family",)).summary_frame()
+        assert given["mean"].to_numpy()[:6].mean() > plain.mean() + 0.001
+
+    def test_skills_residuals_and_intervals(self, nested):
+        assert np.isfinite(nested.skills().to_numpy()).all()
+        residuals = nested.residuals(kind="quantile").to_numpy()
+        assert abs(np.nanstd(residuals) - 1.0) < 0.15
+        assert np.nanstd(nested.residuals(kind="pearson").to_numpy()) < 1.3
+        assert (nested.benchmark_effects()["sd"] > 0.0).all()
+        known = nested.get_prediction(size=1000).summary_frame()
+        scores = nested.model.panel.scores.to_numpy().ravel()
+        inside = (known["obs_ci_lower"].to_numpy() <= scores) & (scores <= known["obs_ci_upper"].to_numpy())
+        assert inside[np.isfinite(scores)].mean() > 0.9

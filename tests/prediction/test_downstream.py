@@ -346,7 +346,7 @@ def test_a_target_without_noise_in_its_law_is_plain_beta_regression():
     exact = type("Sharp", (), {})()
     exact.__dict__.update(
         prepared=replace(model.prepared, y=mu), family_codes=model.family_codes, design=model.design,
-        random_design=model.random_design, n_families=model.n_families, dispersion=None,
+        random_design=model.random_design, n_families=model.n_families, dispersion=None, nested=False,
     )  # fmt: skip
     y = table["task"].to_numpy()
     target = Target(y, np.zeros(len(y), dtype=np.int8), 1e-6, np.array([0]), 0.0, "chance", None, Beta())
