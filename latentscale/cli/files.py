@@ -13,6 +13,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ..inference.goodness_of_fit import GoodnessOfFit
     from ..results.latent_skill import LatentSkillResults
 
 FIT_FILE = "fit.lscale"
@@ -71,19 +72,19 @@ def check_out(out: Path, force: bool) -> None:
         raise DataError(f"--out {out}: {parent} cannot be written to.")
 
 
-def _write(fit: "LatentSkillResults", out: Path, report: bool) -> None:
+def _write(fit: "LatentSkillResults", out: Path, report: bool, found: "GoodnessOfFit | None") -> None:
     """Write all files of a run, or none: they are made in a folder beside ``out`` and moved when all are complete."""
     target = out.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{os.getpid()}.part"
     part.mkdir()
     try:
-        (part / "summary.txt").write_text(f"{fit.summary().as_text()}\n", encoding="utf-8")
+        (part / "summary.txt").write_text(f"{fit.summary(goodness_of_fit=found).as_text()}\n", encoding="utf-8")
         fit.parameter_table().to_csv(part / "parameters.csv")
         fit.predict().to_csv(part / "predictions.csv")
         fit.save(part / FIT_FILE)
         if report:
-            fit.report(part / REPORT_FILE)
+            fit.report(part / REPORT_FILE, goodness_of_fit=found)
         if target.exists():
             (target / REPORT_FILE).unlink(missing_ok=True)  # of an earlier run
             for name in os.listdir(part):
@@ -94,10 +95,15 @@ def _write(fit: "LatentSkillResults", out: Path, report: bool) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def finish(fit: "LatentSkillResults", out: Path, report: bool = False) -> None:
-    """Print the summary of a fit and write its files, with the report if it is wanted."""
-    typer.echo(fit.summary().as_text())
-    _write(fit, out, report)
+def finish(
+    fit: "LatentSkillResults", out: Path, report: bool = False, found: "GoodnessOfFit | None" = None
+) -> None:
+    """Print the summary of a fit and write its files, with the report if it is wanted.
+
+    ``found`` is what ``fit.goodness_of_fit()`` found, if it was asked for.
+    """
+    typer.echo(fit.summary(goodness_of_fit=found).as_text())
+    _write(fit, out, report, found)
     names = [*FILES, REPORT_FILE] if report else FILES
     Console(stderr=True, highlight=False).print(f"Wrote {', '.join(names)} to {escape(str(out))}", soft_wrap=True)
 

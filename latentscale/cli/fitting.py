@@ -14,6 +14,11 @@ from .options import FORCE, Boundary, names, read_chance, read_skills, single_na
 from .problems import problems_shown
 
 DEMO_SKILLS = "math=math_lvl_5,instruction=ifeval,commonsense=hellaswag,reasoning=bbh"
+EXTENDED: dict[str, Any] = {
+    "llm_effects": True, "benchmark_effects": True, "random_slopes": ["log(params_b)", "log(tokens_t)"],
+    "precision": "log(params_b) + log(tokens_t)", "own_precision_slopes": True, "precision_sd": 1.5,
+}  # fmt: skip
+"""What the demo's second model has beside the first one."""
 DEMO_OPTIONS = named(FIT_OPTIONS, "integration", "starts", "seed", "n_jobs", "progress")
 
 
@@ -79,7 +84,10 @@ def demo(
     how: dict[str, Any],
     force: Annotated[bool, FORCE] = False,
 ) -> None:
-    """Fit four skills to the shipped leaderboard of 197 LLMs; write what [bold]fit[/bold] and [bold]report[/bold] do.
+    """Fit four skills to the shipped leaderboard of 197 LLMs, see that the model does not fit, and fit one that does.
+
+    The first model is that of Cai et al. (2025). Its residuals say which effects it lacks; the second model has them.
+    The files of [bold]fit[/bold] and [bold]report[/bold] are written of the second one.
 
     Example:
 
@@ -89,6 +97,15 @@ def demo(
         import latentscale as ls
 
         check_out(out, force)
-        panel = ls.BenchmarkPanel(ls.load_leaderboard())
-        model = ls.LatentSkillModel(panel, skills=read_skills(DEMO_SKILLS))
-        finish(model.fit(**read_values(DEMO_OPTIONS, how)), out, report=True)
+        panel = ls.BenchmarkPanel(ls.load_leaderboard(), groups="base_family")
+        options, skills = read_values(DEMO_OPTIONS, how), read_skills(DEMO_SKILLS)
+        plain = ls.LatentSkillModel(panel, skills=skills).fit(**options)
+        typer.echo(plain.summary(goodness_of_fit=plain.goodness_of_fit()).as_text())
+        typer.echo(f"\nThe same with {', '.join(EXTENDED)}:\n")
+        # effects of LLMs and on benchmarks are integrated out by Laplace, whatever the rule of the first model
+        extended = ls.LatentSkillModel(panel, skills=skills, **EXTENDED).fit(**options | {"integration": "laplace"})
+        found = extended.goodness_of_fit()
+        finish(extended, out, report=True, found=found)
+        typer.echo(f"\n{found}\n\nSlopes of both models:\n")
+        fits = {"Cai et al.": plain, "extended": extended}
+        typer.echo(str(ls.compare_coefficients(fits, kinds="slope")))

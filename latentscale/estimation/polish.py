@@ -35,6 +35,8 @@ from .ascent import (
 
 _NEWTON_WITHIN = 1e-2  # standard errors from the maximum; further away a Newton step must raise the log-likelihood
 _NEARER = 0.2  # a step with an older information must shorten the distance to this fraction, or a new one is computed
+_SADDLE_DIRECTIONS = 3  # along which the search leaves a saddle
+_SADDLE_STEPS = (30.0, 10.0, 3.0, 1.0, 0.3)  # with all other parameters held, in standard errors
 _LAST_DIGITS = 1e-6  # standard errors from the maximum, where a driver stops if the information is cheap
 _SAME_MODES = 1e-2  # log-likelihood units by which values at modes searched afresh and at carried modes may differ
 _STEPS = (1e-3, 1e-4, 1e-5)  # relative step sizes of differences of the gradient, tried one after another
@@ -107,7 +109,8 @@ def polish_laplace(
     """Maximise the Laplace objective by Newton's steps where they succeed, and else by BFGS scaled by the information.
 
     Close to the maximum the values that a line search compares differ by less than their rounding errors. A Newton step
-    needs no such comparison, and the information is exact here.
+    needs no such comparison, and the information is exact here. Where the information is not positive definite, the
+    search first goes along the directions in which the objective bends upwards.
     """
     goal, near = min(tolerance, _LAST_DIGITS), max(0.1 * tolerance, _NEWTON_WITHIN)
     evaluations, before = 0, np.inf
@@ -131,13 +134,41 @@ def polish_laplace(
             if passes > 1:
                 u = end
                 continue
+        else:  # a saddle, or near one: gradients there are small, and a search by gradients would end
+            end, passes = _off_saddle(objective, u, evaluation, information)
+            evaluations += passes
         descent = LaplaceDescent(objective)
-        end, _ = scaled_ascent(descent, u, scale_from(information), near, 200, objective.space)
+        end, _ = scaled_ascent(descent, end, scale_from(information), near, 200, objective.space)
         evaluations += descent.evaluations
         if np.array_equal(end, u):
             break
         u = end
     return _maximum(u, evaluation, information, decrement, rounds, evaluations, tolerance, rule)
+
+
+def _off_saddle(
+    objective: Objective, u: np.ndarray, evaluation: Evaluation, information: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Return the best point along directions of negative information, and the passes over the data.
+
+    In units in which the information has a unit diagonal, steps of both signs are tried along each of the most negative
+    eigenvectors, one after the other.
+    """
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(information)), np.finfo(float).tiny))
+    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
+    best, highest, passes = u, evaluation.value, 0
+    for value, vector in zip(values[:_SADDLE_DIRECTIONS], vectors.T, strict=False):
+        if value >= 0.0:
+            break
+        start = best
+        for size in _SADDLE_STEPS:
+            for sign in (1.0, -1.0):
+                point = start + sign * size * scale * vector
+                trial = objective.laplace(point)[0]
+                passes += 1
+                if trial.gradient is not None and trial.value > highest:
+                    best, highest = point, trial.value
+    return best, passes
 
 
 def _newton(

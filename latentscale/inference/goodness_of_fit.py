@@ -186,11 +186,12 @@ def goodness_of_fit(
     observed = world.measured(fit.model, fit.estimate.coordinates)
     children = np.random.SeedSequence([check_seed(seed), 7]).spawn(n)
     found = list(run(_replicate, ((child,) for child in children), (world, fit.estimate.coordinates), n_jobs))
-    kept = [one for one in found if one is not None]
+    kept = [one for one in found if not isinstance(one, str)]
     if len(kept) < 0.9 * n:
+        reason = next(one for one in found if isinstance(one, str))
         raise DataError(
-            f"Only {len(kept)} of {n} tables simulated from the fit could be fitted again. The fit is too weak to be "
-            "judged by simulation: see fit.diagnose()."
+            f"Only {len(kept)} of {n} tables simulated from the fit could be fitted again ({reason}), so that it "
+            "cannot be judged by simulation: see fit.diagnose(goodness_of_fit=False)."
         )
     if len(observed) > alpha * (len(kept) + 1):
         warnings.warn(
@@ -290,15 +291,17 @@ def _efficiency(model: LatentSkillLaw, modes: Modes) -> tuple[dict[str, np.ndarr
     return dict(zip(model.skills, efficiency.T, strict=True)), of_family
 
 
-def _replicate(world: _World, u: np.ndarray, child: np.random.SeedSequence) -> list[Aspect] | None:
-    """Return the aspects of one simulated table, None where it cannot be fitted again."""
+def _replicate(world: _World, u: np.ndarray, child: np.random.SeedSequence) -> list[Aspect] | str:
+    """Return the aspects of one simulated table, or why it cannot be fitted again."""
     try:
         model = parametric_replicate(world.model, world.params, child)
         return world.measured(model, u, refitted=True)
-    except (np.linalg.LinAlgError, DataError):
+    except np.linalg.LinAlgError:
+        return "the covariance of families' efficiency is singular"
+    except DataError as error:
         if world.statistic is not None:
             raise
-        return None
+        return str(error)
 
 
 def _judged(

@@ -55,10 +55,11 @@ def content(
     alpha: float = 0.05,
     size: int = 1000,
     seed: int = 0,
+    goodness_of_fit: GoodnessOfFit | None = None,
 ) -> dict[str, Any]:
     """Return all variables of the template except the pictures; arguments as for ``LatentSkillResults.report``."""
     model = fit.model
-    found = examined(fit)
+    found = examined(fit) if goodness_of_fit is None else goodness_of_fit
     diagnosis = fit.diagnose(True if found is None else found)
     parameters = fit.parameter_table(alpha)
     estimates = wald_tables(fit, parameters)

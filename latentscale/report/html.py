@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import jinja2
 
+    from ..inference.goodness_of_fit import GoodnessOfFit
     from ..results.latent_skill import LatentSkillResults
 
 MIN_DRAWS = 100
@@ -36,6 +37,7 @@ def write_report(
     alpha: float = 0.05,
     size: int = 1000,
     seed: int = 0,
+    goodness_of_fit: GoodnessOfFit | None = None,
 ) -> Path:
     """Write the report of a fit to a file and return its path; see ``LatentSkillResults.report``."""
     path = Path(path)
@@ -44,7 +46,7 @@ def write_report(
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.touch()  # fails before the work if the folder cannot be written to
-        text = render(fit, title, question, alpha, size, seed)
+        text = render(fit, title, question, alpha, size, seed, goodness_of_fit)
         # names read from JSON may contain half of a surrogate pair, which cannot be encoded
         part.write_bytes(text.encode("utf-8", "replace"))
         os.replace(part, path)
@@ -60,13 +62,14 @@ def render(
     alpha: float = 0.05,
     size: int = 1000,
     seed: int = 0,
+    goodness_of_fit: GoodnessOfFit | None = None,
 ) -> str:
     """Return the report of a fit as HTML; see ``LatentSkillResults.report``."""
     check_alpha(alpha)
     check_whole("size", size, MIN_DRAWS)
     check_seed(seed)
     style, script = _asset("report.css"), _asset("report.js")
-    shown = content(fit, title, question, alpha, int(size), seed)
+    shown = content(fit, title, question, alpha, int(size), seed, goodness_of_fit)
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from os import PathLike
     from pathlib import Path
 
+    from ..inference.goodness_of_fit import GoodnessOfFit
+
 
 class Reports(Estimates):
     """The report of ``LatentSkillResults``."""
@@ -23,6 +25,7 @@ class Reports(Estimates):
         alpha: float = 0.05,
         size: int = 1000,
         seed: int = 0,
+        goodness_of_fit: GoodnessOfFit | None = None,
     ) -> Path:
         """Write one self-contained HTML file that presents this fit to a reader.
 
@@ -43,6 +46,8 @@ class Reports(Estimates):
             Number of draws for the prediction intervals, at least 100.
         seed : int
             Seed of these draws.
+        goodness_of_fit : GoodnessOfFit, optional
+            What ``fit.goodness_of_fit()`` found; by default it is computed from 139 simulated tables.
 
         Returns
         -------
@@ -66,4 +71,4 @@ class Reports(Estimates):
         >>> page.startswith("<!doctype html>")
         True
         """
-        return write_report(self._results, path, title, question, alpha, size, seed)
+        return write_report(self._results, path, title, question, alpha, size, seed, goodness_of_fit)

@@ -240,6 +240,16 @@ def test_by_default_models_are_fitted_by_laplace(table):
     assert fit.converged
 
 
+def test_a_start_on_a_saddle_is_left(table, fit):
+    """At standard deviations of zero the gradient in them is zero, though the log-likelihood bends upwards."""
+    start = fit.params.copy()
+    names = [name for name in start.index if name.startswith("benchmark_sd")]
+    start[names] = 0.0
+    again = fit.model.fit(**LAPLACE | {"starts": 0}, start_params=start)
+    assert again.converged
+    assert_allclose(again.llf_penalised, fit.llf_penalised, rtol=0, atol=1e-4)
+
+
 @pytest.mark.slow
 def test_recovery():
     """With 200 families estimates lie within a few standard errors of the truth, and not by being vague."""
