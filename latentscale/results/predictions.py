@@ -14,6 +14,7 @@ from ..components.levels import levels_of, ungrouped
 from ..errors import DataError
 from ..models.new_llms import read_new_llms
 from ..planning.next_evaluation import next_evaluation
+from ..prediction.marginal_effects import OF, marginal_effects
 from ..prediction.posterior import expected_scores, family_posterior, prior_nodes
 from ..prediction.predictive import predictive_draws
 from ..prediction.residuals import fitted_scores, residual_tests, residuals
@@ -151,6 +152,51 @@ class Predictions(Estimates):
             groups if model.nested else None,
         )  # fmt: skip
         return pd.DataFrame(means, index=index, columns=list(model.benchmarks))
+
+    def marginal_effects(
+        self,
+        per: str | float = "doubling",
+        of: str | Sequence[str] = OF,
+        at: Mapping[str, Any] | None = None,
+        alpha: float = 0.05,
+        size_column: str = "params_b",
+        tokens_column: str = "tokens_t",
+        size: int = 1000,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Return how many points (hundredths) each benchmark rises per doubling of size, of tokens, or of compute.
+
+        Parameters
+        ----------
+        per : {"doubling", "tenfold"} or float
+            The factor.
+        of : sequence of {"size", "tokens", "compute"}
+            Twice the compute is size and tokens times the root of two each. Effects of covariates that the scaling does
+            not have are left out.
+        at : mapping, optional
+            An LLM, as columns of the scaling to values, with its ``family`` (an unseen one by default). By default
+            effects are averaged over the LLMs in the likelihood.
+        alpha : float
+            One minus the level of the intervals, in (0, 1).
+        size_column, tokens_column : str
+            Which columns are size and tokens.
+        size : int
+            Joint draws of parameters and families' effects.
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            By (of, benchmark): points, std_err, ci_lower, ci_upper.
+
+        Raises
+        ------
+        DataError
+            If columns or covariates are missing.
+        """
+        return marginal_effects(
+            self._results, per, of, at, alpha, size_column, tokens_column, size, seed
+        )
 
     def get_prediction(
         self,

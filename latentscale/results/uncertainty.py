@@ -10,8 +10,11 @@ from ..inference.covariance import robust_covariance
 from ..inference.delta import delta
 from ..inference.diagnosis import diagnose
 from ..inference.goodness_of_fit import goodness_of_fit
+from ..inference.influence import influence
 from ..inference.profile import profile
+from ..inference.variance_shares import variance_shares
 from .estimates import Estimates
+from .extensions import extensions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from ..inference.delta import DeltaResult, ParameterView
     from ..inference.diagnosis import Diagnosis
     from ..inference.goodness_of_fit import GoodnessOfFit
+    from ..inference.influence import Influence
     from ..inference.profile import Profile
+    from .extensions import Extensions
     from .latent_skill import LatentSkillResults
 
 
@@ -155,6 +160,58 @@ class Uncertainty(Estimates):
         False
         """
         return goodness_of_fit(self._results, n, seed, statistic, alpha, n_jobs)
+
+    def influence(self, by: str = "family") -> Influence:
+        """Return how far each estimate would move without each family, LLM or group, by one Newton step.
+
+        Parameters
+        ----------
+        by : {"family", "llm", "group"}
+            ``"group"`` needs the panel's groups.
+
+        Returns
+        -------
+        Influence
+            It prints the worst, and has ``changes`` (in standard errors), ``cook``, ``worst()`` and ``plot()``.
+
+        Raises
+        ------
+        DataError
+            If the fit has no observed information, or the panel no groups.
+        """
+        return influence(self._results, by)
+
+    def extensions(self) -> Extensions:
+        """Fit the model with each term that it lacks, one at a time, and compare by the likelihood ratio.
+
+        Terms are residual skills of LLMs, effects on single benchmarks, slopes on each covariate that vary, a formula
+        of log precisions, and families nested in the panel's groups. All fits are by Laplace, from this estimate.
+
+        Returns
+        -------
+        Extensions
+            It prints, and has ``table`` (lr, df, p_value at the boundary, change of AIC, seconds), ``fits`` and
+            ``plot()``.
+
+        Raises
+        ------
+        DataError
+            For fits with constraints.
+        """
+        return extensions(self._results)
+
+    def variance_shares(self) -> pd.DataFrame:
+        """Return which share of the variance of each benchmark's linear predictor has which source.
+
+        Returns
+        -------
+        DataFrame (J, ...)
+            By benchmark: the shares of covariates, groups, family skills, family slopes, family particularities, LLMs
+            and noise, as far as the model has them, which sum to one; ``icc family``, the correlation of two LLMs of a
+            family with the same covariates on this scale; and ``total``, the variance. Noise is the variance of a score
+            given all effects divided by the squared slope of the curve, in the median over LLMs.
+        """
+        return variance_shares(self._results)
 
     def diagnose(self, goodness_of_fit: GoodnessOfFit | bool = True) -> Diagnosis:
         """Return a printable Diagnosis: what is weak in this fit, and what to do about it.
