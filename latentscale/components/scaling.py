@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -83,12 +83,30 @@ class Design:
         DataError
             If a column is absent, or a term is not finite though its columns are not missing.
         """
+        if not self.terms:
+            return np.zeros((len(table), 0))
         present = _complete_rows(self.spec.formula, table)
         out = np.full((len(table), len(self.terms)), np.nan)
         if present.any():
             frame = _materialise(self.spec, table[present], self.formula)
             out[present] = _without_intercept(frame, self.formula)
         return out
+
+
+class _NoFormula:
+    """Stands for the formula of a design without covariates, of which nothing is asked but what it needs."""
+
+    required_variables: ClassVar[frozenset[str]] = frozenset()
+    structure: ClassVar[tuple[Any, ...]] = ()
+
+    @property
+    def formula(self) -> _NoFormula:
+        return self
+
+
+def no_design(wanted: np.ndarray) -> Design:
+    """Return the Design without covariates of the wanted rows (N,)."""
+    return Design("", (), np.zeros((int(wanted.sum()), 0)), wanted.copy(), _NoFormula())
 
 
 def build_design(formula: str, table: pd.DataFrame, wanted: np.ndarray) -> Design:

@@ -364,7 +364,7 @@ def _shrinkage(fit: "LatentSkillResults") -> Finding | None:
 def _within(model: LatentSkillLaw) -> Finding:
     """Check which slopes rest on differences between families, wholly or mostly."""
     finding = design_within_families(model)
-    if finding.outcome != "ok":
+    if finding.outcome != "ok" or not model.terms:
         return finding
     x, code = model.design.x, model.family_codes
     means = np.column_stack([np.bincount(code, column) for column in x.T]) / np.bincount(code)[:, None]

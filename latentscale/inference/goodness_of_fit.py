@@ -315,6 +315,8 @@ def _judged(
     """Return the GoodnessOfFit from the aspects of the data and of simulated tables."""
     rows, laws, parts = [], {}, []
     for place, aspect in enumerate(observed):
+        if not aspect.parts:  # nothing of the kind can be looked at, such as slopes without covariates
+            continue
         of_aspect = _parts(aspect, [table[place] for table in simulated])
         statistic, law = _joined(aspect, of_aspect)
         parts.append(of_aspect.drop(columns="law"))

@@ -267,6 +267,8 @@ def _main_term(fit: "LatentSkillResults", column: str, what: str) -> str:
 
 def equal_slopes(fit: "LatentSkillResults", method: str | Sequence[str]) -> HypothesisTest:
     """Test the hypothesis that every skill has the same slopes, in units of its standard deviation over families."""
+    if not fit.model.terms:
+        raise DataError("The model has no covariates, so no slopes to test.")
     skills = fit.model.skills
     if len(skills) < 2:
         raise DataError("There is one skill only, so there are no slopes to compare.")

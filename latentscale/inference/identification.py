@@ -227,6 +227,8 @@ def _loadings(model: LatentSkillLaw, seed: int) -> Finding:
 def _design(model: LatentSkillLaw) -> Finding:
     """Report the condition number of the design."""
     x = model.design.x
+    if not model.terms:
+        return Finding("rank of design", "ok", "There are no covariates.", (), {"needed": 0, "rank": 0})
     spread = (x - x.mean(axis=0)) / x.std(axis=0)
     singular = np.linalg.svd(spread, compute_uv=False)
     numbers = {"needed": x.shape[1], "rank": int(np.sum(singular > 1e-9 * singular[0]))}
@@ -240,6 +242,8 @@ def _design(model: LatentSkillLaw) -> Finding:
 
 def design_within_families(model: LatentSkillLaw) -> Finding:
     """Check which slopes can be estimated from differences between families only."""
+    if not model.terms:
+        return Finding("design within families", "ok", "There are no covariates.", (), {"needed": 0, "rank": 0})
     x, code = model.design.x, model.family_codes
     counts = np.bincount(code)
     means = np.column_stack([np.bincount(code, column) for column in x.T]) / counts[:, None]

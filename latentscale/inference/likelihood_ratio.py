@@ -193,7 +193,7 @@ def _in_covariates(structure: Structure, a: LatentSkillLaw, b: LatentSkillLaw) -
     x, wanted = b.design.x, a.design.x
     centred, target = x - x.mean(axis=0), wanted - wanted.mean(axis=0)
     coding = np.linalg.lstsq(centred, target, rcond=None)[0]
-    if np.abs(centred @ coding - target).max() > _SAME * (1.0 + np.abs(target).max()):
+    if target.size and np.abs(centred @ coding - target).max() > _SAME * (1.0 + np.abs(target).max()):
         raise DataError(f"Not nested: the scaling {b.scaling!r} does not contain {a.scaling!r}.")
     coding[np.abs(coding) < 1e-12] = 0.0
     shift = wanted.mean(axis=0) - x.mean(axis=0) @ coding

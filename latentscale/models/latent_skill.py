@@ -101,7 +101,7 @@ class LatentSkillLaw(PanelModel):
     def __init__(
         self,
         panel: BenchmarkPanel,
-        scaling: str = TRANSLOG,
+        scaling: str | None = TRANSLOG,
         skills: Any = 4,
         asymptotes: str = "chance",
         asymptote_sd: float = DEFAULT_SD,

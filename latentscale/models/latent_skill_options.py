@@ -156,7 +156,7 @@ def _llm_effects(model: Any) -> str:
 # --- the options -----------------------------------------------------------------------------------------------------
 
 SCALING_OPTION = Option(
-    "scaling", Text(), TRANSLOG, always_told=True, command=Command("Formula of the covariates.")
+    "scaling", Text(optional=True), TRANSLOG, always_told=True, command=Command("Formula of the covariates.")
 )
 ASYMPTOTE_OPTION = Option(
     "asymptotes", OneOf(ASYMPTOTES), "chance", untested="their likelihoods are penalised differently",

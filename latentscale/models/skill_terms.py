@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_names
-from ..components.scaling import Design, build_design, within_family_constants
+from ..components.scaling import Design, build_design, no_design, within_family_constants
 from ..errors import DataError, IdentificationError
 
 
 def skill_design(
-    scaling: str, family_covariates: str | None, table: pd.DataFrame, wanted: np.ndarray
+    scaling: str | None, family_covariates: str | None, table: pd.DataFrame, wanted: np.ndarray
 ) -> tuple[Design, tuple[str, ...]]:
     """Return the covariates of the skills, and the names of those that come from ``family_covariates``.
 
     Parameters
     ----------
-    scaling : str
-        Formula of the covariates.
+    scaling : str or None
+        Formula of the covariates; None for none.
     family_covariates : str or None
         Formula of further covariates, which are constant within families.
     table : DataFrame
@@ -40,6 +40,11 @@ def skill_design(
         Where ``latentscale.components.scaling.build_design`` raises them, and a DataError if ``family_covariates``
         brings no term beyond those of ``scaling``.
     """
+    if scaling is None and family_covariates is None:
+        return no_design(wanted), ()
+    if scaling is None:
+        design = build_design(str(family_covariates), table, wanted)
+        return design, design.terms
     if family_covariates is None:
         return build_design(scaling, table, wanted), ()
     # each formula is built by itself first, so that errors quote what the user wrote

@@ -82,7 +82,7 @@ def content(
         "misfit": None if found is None else misfit_table(found),
         "level": f"{100.0 * (1.0 - alpha):g}%",
         "loadings": loadings_table(fit),
-        "slopes": estimates.pop(SLOPE.word),
+        "slopes": estimates.pop(SLOPE.word, None),
         "covariances": (*correlation_matrix(fit), *estimates.values()),
         "benchmarks": benchmark_parameters(fit),
         "tests": tests,

@@ -71,8 +71,7 @@ def model_sentences(fit: LatentSkillResults) -> tuple[str, ...]:
         f"law whose {law.location_word} μᵢⱼ rises with the skills that the benchmark loads on{precision}. Given the "
         "skills, scores are independent.",
         _curve(model),
-        f"Skills follow the scaling formula {model.scaling}: xᵢ holds {listed(model.terms)} of the LLM, B the slopes. "
-        "Slopes are per unit of these terms; with logs the main slopes hold at one unit of the other covariate.",
+        _scaling(model),
         f"Families differ by their efficiency {ALPHA}, a normal law with mean zero and covariance Σ over the "
         f"{model.n_families} families. All LLMs of a family share one {ALPHA}.",
     ]
@@ -80,6 +79,16 @@ def model_sentences(fit: LatentSkillResults) -> tuple[str, ...]:
     out += said_of(model, "sentence")
     out.append(_axes(fit))
     return tuple(out)
+
+
+def _scaling(model: LatentSkillLaw) -> str:
+    """Return the sentence on the covariates."""
+    if not model.terms:
+        return "Skills have no covariates: LLMs of a family differ by their own effects alone."
+    return (
+        f"Skills follow the scaling formula {model.scaling}: xᵢ holds {listed(model.terms)} of the LLM, B the slopes. "
+        "Slopes are per unit of these terms; with logs the main slopes hold at one unit of the other covariate."
+    )
 
 
 def _curve(model: LatentSkillLaw) -> str:

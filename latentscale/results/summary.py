@@ -44,7 +44,7 @@ def _header(fit: LatentSkillResults, goodness_of_fit: GoodnessOfFit | None) -> S
     left = [
         ("Model:", f"latent skills, K = {len(model.skills)}"),
         ("Identification:", model.pattern.kind),
-        ("Scaling:", model.scaling),
+        ("Scaling:", model.scaling or "none"),
         ("Asymptotes:", model.asymptotes),
         ("Boundary scores:", model.panel.boundary),
         ("LLMs:", f"{fit.n_llms}"),

@@ -283,7 +283,7 @@ def glance(fit: Fit) -> pd.DataFrame:
         "n_skills": len(skills),
         "skills": ", ".join(map(str, skills)),
         "identification": getattr(getattr(model, "pattern", None), "kind", np.nan),
-        "scaling": model.scaling,
+        "scaling": model.scaling or "none",
         "asymptotes": model.asymptotes,
         "link": model.link,
         "df_model": fit.df_model,

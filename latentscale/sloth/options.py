@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..models.latent_skill_options import ASYMPTOTE_OPTION, LINK_OPTION, SCALING_OPTION
-from ..models.options import Jobs, Number, OneOf, Option, Positive, Switch, Whole, Words
+from ..models.options import Jobs, Number, OneOf, Option, Positive, Switch, Text, Whole, Words
 
 COMPUTE = "log(params_b * tokens_t)"
 """Log training FLOPs, 6 s t, up to a constant that the intercepts carry."""
@@ -16,8 +16,9 @@ _SHARED = (
     ASYMPTOTE_OPTION,
     Option("positive_slopes", Switch(), False, words=Words(short="positive slopes")),
 )
-SLOTH_OPTIONS = (SCALING_OPTION, Option("n_skills", Whole(least=1), 3), *_SHARED)
-LAW_OPTIONS = (replace(SCALING_OPTION, default=COMPUTE), *_SHARED)
+_SCALING = replace(SCALING_OPTION, domain=Text())  # its laws need covariates
+SLOTH_OPTIONS = (_SCALING, Option("n_skills", Whole(least=1), 3), *_SHARED)
+LAW_OPTIONS = (replace(_SCALING, default=COMPUTE), *_SHARED)
 
 SLOTH_FIT_OPTIONS = (
     Option("delta", Number("a number between 0 and 1, as scores are", 0.0, 1.0, inner=True), 0.01),
