@@ -42,7 +42,7 @@ def fits():
     return {
         "4 skills": lambda panel: ls.LatentSkillModel(panel, skills=ls.Anchored(SKILLS)).fit(**options),
         "4 skills, residuals": lambda panel: ls.LatentSkillModel(
-            panel, skills=ls.Anchored(SKILLS), llm_effects=True
+            panel, skills=ls.Anchored(SKILLS), llm_effects=True, precision_sd=1.5
         ).fit(**options | {"starts": 1}),
     }
 

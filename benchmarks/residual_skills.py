@@ -17,7 +17,8 @@ def main():
     panel, fits, seconds = ls.BenchmarkPanel(ls.load_leaderboard()), {}, {}
     for llm_effects in (False, True):
         began = time.process_time()
-        model = ls.LatentSkillModel(panel, skills=ls.Anchored(SKILLS), llm_effects=llm_effects)
+        options = {"llm_effects": True, "precision_sd": 1.5} if llm_effects else {}
+        model = ls.LatentSkillModel(panel, skills=ls.Anchored(SKILLS), **options)
         fits[llm_effects] = model.fit(integration="laplace", starts=2)
         seconds[llm_effects] = time.process_time() - began
     plain, residual = fits[False], fits[True]

@@ -335,6 +335,20 @@ def _levels(sizes: tuple[int, int], blocks: tuple[tuple[str, int], ...]) -> tupl
     return tuple(Level(name, tuple(ordered[name])) for name in NAMES if name in ordered)
 
 
+def own_columns(structure: Structure, cells: Cells) -> tuple[slice, np.ndarray] | None:
+    """Return the columns of all effect loadings that belong to the particular term, and the cells' entries (C,).
+
+    Of these columns a cell has its benchmark's alone. None where no term is particular.
+    """
+    first = 0
+    for level in levels_of(structure):
+        for term, where in level.slices:
+            if term.particular:
+                return slice(first + where.start, first + where.stop), term.scale(structure)[cells.item]
+        first += level.size
+    return None
+
+
 def effect_loadings(structure: Structure, cells: Cells, levels: Sequence[Level] | None = None) -> np.ndarray:
     """Return the derivatives of every cell's eta in the effects of its units, outermost level first.
 

@@ -101,10 +101,10 @@ class GoodnessOfFit:
             return f"The data do not reject the model in {len(self.table)} aspects (least adjusted p {least:.2f})."
         row = self.table.loc[self.rejected[0]]
         at = f": {row['where']}" if row["where"] else ""
-        more = f" (and in {len(self.rejected) - 1} more)" if len(self.rejected) > 1 else ""
+        count = f"{len(self.rejected)} of {len(self.table)} aspects"
         answer = f" What answers it: {row['answer']}." if row["answer"] else ""
         return (
-            f"The data reject the model{more}, worst in {self.rejected[0]}{at}; the statistic is "
+            f"The data reject the model in {count}, worst in {self.rejected[0]}{at}; the statistic is "
             f"{row['statistic']:.3g}, where tables from the model give {row['mean']:.3g}, and more than "
             f"{row['upper']:.3g} in one of twenty ({_p_words(row['p'], self.n)}, adjusted {row['p_holm']:.3f}).{answer}"
         )

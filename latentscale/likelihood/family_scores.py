@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..components.levels import family_effects, levels_in
+from ..components.levels import family_effects, levels_in, levels_of, too_many_for_nodes
 from ..numerics.differences import jacobian
 from ..numerics.linalg import symmetrise
 from .adaptive_nodes import adaptive_by_family
@@ -97,7 +97,7 @@ def _closed_information(objective: Objective, v: np.ndarray, modes: Modes) -> np
     curvature = jacobian(lambda point: space.pull_back_rows(point, scores).ravel(), v, step)
     out = curvature.reshape(cells.n_families, len(v), len(v))
     basis = space.jacobian(v)[entries]
-    if len(modes.levels) > 1:
+    if too_many_for_nodes(levels_of(structure)):
         for family, hessian in enumerate(family_hessians(structure, cells, modes, objective.shapes)):
             out[family] += basis.T @ hessian[np.ix_(entries, entries)] @ basis
         return -symmetrise(out)

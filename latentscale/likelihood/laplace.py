@@ -25,13 +25,15 @@ from typing import Any
 import numpy as np
 
 from ..components.cells import Cells, Units
-from ..components.levels import Level, levels_of
+from ..components.levels import Level, levels_of, own_columns
 from ..components.linear_predictor import chain_score, layout_of
 from ..numerics.linalg import log_determinant, symmetrise
 from ..parameters.structure import Structure
 from .marginal import Nodes
 from .modes import MODE_TOLERANCE, Modes, modes_and_terms, weighted_outer
 from .nested_curvature import NestedCurvature
+
+_GATHERED = 2_000_000  # numbers up to which the matrices of all cells are gathered rather than taken one unit at a time
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def mode_adjoint(
     bend = (lambda name: -h["fisher " + name]) if expected else (lambda name: h["ee" + name])
     weight = -h["fisher"] if expected else h["ee"]
     innermost = cells.units(modes.levels[-1])
-    spread = np.einsum("ckm,cm->ck", in_curvature[innermost.of_cell], loadings)  # G lambda
+    spread = _times_loadings(in_curvature, loadings, innermost)  # G lambda
     bent = np.einsum("ck,ck->c", spread, loadings)  # lambda' G lambda
     u, u_by_cell = _mode_solution(cells, modes, in_mode, -(bend("e") * bent)[:, None] * loadings)
     drift = np.einsum("ck,ck->c", u_by_cell, loadings)
@@ -114,6 +116,16 @@ def mode_adjoint(
             sums[name] = h["e" + name] * drift - bend(name) * bent
     prior = np.linalg.inv(structure.skill_cov)
     return sums, prior @ symmetrise(_moment(structure, cells, modes, u, in_curvature)) @ prior
+
+
+def _times_loadings(matrices: np.ndarray, loadings: np.ndarray, units: Units) -> np.ndarray:
+    """Return the product of each unit's matrix (n, D, D) with the loadings (C, D) of its cells, an array (C, D)."""
+    if len(loadings) * loadings.shape[1] ** 2 < _GATHERED:
+        return np.einsum("ckm,cm->ck", matrices[units.of_cell], loadings)
+    out, ends = np.empty_like(loadings), np.append(units.starts[1:], len(loadings))
+    for unit, (start, end) in enumerate(zip(units.starts, ends, strict=True)):
+        out[start:end] = loadings[start:end] @ matrices[unit]  # matrices are symmetric
+    return out
 
 
 def _mode_solution(
@@ -210,7 +222,7 @@ def laplace_by_family(
     curvature = modes.nested
     if expected:
         priors = [np.linalg.inv(level.covariance(structure)) for level in levels]
-        curvature = NestedCurvature.eliminated(units, weighted_outer(at.loadings, h["fisher"], units[-1]), priors)
+        curvature = NestedCurvature.eliminated(units, _outer(structure, cells, at.loadings, h["fisher"]), priors)
     value = _log_likelihood(structure, cells, levels, modes.effects, h["f"], curvature.log_determinant())
     defined = curvature.defined() if expected else modes.exact
     if not defined.all():
@@ -223,6 +235,12 @@ def laplace_by_family(
     for gradient in _prior_gradients(structure, levels, units, modes.effects):
         cov_gradient = cov_gradient + 0.5 * gradient
     return value, chain_score(structure, cells, at.mean_skill, sums, cov_gradient, by_family), modes
+
+
+def _outer(structure: Structure, cells: Cells, loadings: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the sums of weights times w w' over the cells of each innermost unit."""
+    units = cells.units(levels_of(structure)[-1].name)
+    return weighted_outer(loadings, weights, units, cells.item, own_columns(structure, cells))
 
 
 def _log_likelihood(

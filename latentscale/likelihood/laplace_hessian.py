@@ -29,7 +29,7 @@ import numpy as np
 from ..components.cells import Cells
 from ..components.curve import LINK
 from ..components.effects_prior import EffectsPrior
-from ..components.levels import effect_loadings, levels_of
+from ..components.levels import effect_loadings, levels_of, own_columns
 from ..components.linear_predictor import fixed_part, layout_of
 from ..components.response import cell_parameters, cell_terms
 from ..numerics.linalg import symmetrise
@@ -182,8 +182,9 @@ class _FamilyBatch:
         self.h, self.weight = cell_derivatives(structure, cells, eta, self.letters, expected)
         h, weight, family = self.h, self.weight, cells.family
         self.families = cells.units("family")
-        self.minus_g_aa = weighted_outer(self.w, -h["ee"], self.families) + self.prior.precision
-        self.g = np.linalg.inv(weighted_outer(self.w, weight[""], self.families) + self.prior.precision)
+        among = self.families, cells.item, own_columns(structure, cells)
+        self.minus_g_aa = weighted_outer(self.w, -h["ee"], *among) + self.prior.precision
+        self.g = np.linalg.inv(weighted_outer(self.w, weight[""], *among) + self.prior.precision)
         self.gw = np.einsum("cde,ce->cd", self.g[family], self.w)
         b = np.einsum("cd,cd->c", self.gw, self.w)
         v = -0.5 * cells.sum_by_family((weight["e"] * b)[:, None] * self.w)
@@ -204,7 +205,8 @@ class _FamilyBatch:
         bilinear[:, 1:] += self._in_w("e")[:, :, None] * self.w[:, None, :]
         in_a = self._across(bilinear, {a: self.m["e" + a] for a in self.letters}, self.alpha + self.u)
         a = np.linalg.solve(self.minus_g_aa, np.swapaxes(in_a_g, 1, 2))
-        in_aa = weighted_outer(self.w, self.m["ee"], self.families) - self.prior.precision
+        own = own_columns(self.structure, self.cells)
+        in_aa = weighted_outer(self.w, self.m["ee"], self.families, self.cells.item, own) - self.prior.precision
         # M_xi,a A + A' M_a,xi + A' M_aa A is the symmetric part of (2 M_a,xi + M_aa A)' A
         left = 2.0 * np.swapaxes(in_a, 1, 2) + in_aa @ a
         whitened = self._whitened_curvature(a)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..components.cells import Cells, Units
-from ..components.levels import levels_of
+from ..components.levels import levels_of, own_columns
 from ..components.linear_predictor import fixed_part
 from ..components.response import cell_parameters, cell_terms
 from ..components.score_laws import NOT_COMPUTED
@@ -94,8 +94,28 @@ def _triangle(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.tril_indices(size)
 
 
-def weighted_outer(loadings: np.ndarray, weights: np.ndarray, units: Units) -> np.ndarray:
-    """Return the sum over the cells of each unit of weight times w w', w the effect loadings, an array (n, D, D)."""
+def weighted_outer(
+    loadings: np.ndarray,
+    weights: np.ndarray,
+    units: Units,
+    item: np.ndarray | None = None,
+    own: tuple[slice, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Return the sum over the cells of each unit of weight times w w', w the effect loadings, an array (n, D, D).
+
+    Parameters
+    ----------
+    loadings : array (C, D)
+    weights : array (C,)
+    units : Units
+    item : int array (C,), optional
+        The cells' benchmarks.
+    own : (slice, array (C,)), optional
+        Columns of which a cell has its benchmark's alone, and that entry (``components.levels.own_columns``). Products
+        of the others with zeros are then not computed.
+    """
+    if own is not None and item is not None:
+        return _arrow(loadings, weights, units, item, *own)
     k = loadings.shape[1]
     rows, columns = _triangle(k)
     products = loadings[:, rows] * loadings[:, columns] * weights[:, None]
@@ -103,6 +123,23 @@ def weighted_outer(loadings: np.ndarray, weights: np.ndarray, units: Units) -> n
     out = np.empty((len(packed), k, k))
     out[:, rows, columns] = packed
     out[:, columns, rows] = packed
+    return out
+
+
+def _arrow(
+    loadings: np.ndarray, weights: np.ndarray, units: Units, item: np.ndarray, columns: slice, own: np.ndarray
+) -> np.ndarray:
+    """Return ``weighted_outer`` where a cell has one entry alone in some columns."""
+    n, d, j = len(units), loadings.shape[1], columns.stop - columns.start
+    shared = np.r_[: columns.start, columns.stop : d]
+    out = np.zeros((n, d, d))
+    out[:, shared[:, None], shared] = weighted_outer(loadings[:, shared], weights, units)
+    place, weighted = units.of_cell * j + item, weights * own
+    for column in shared:
+        crossed = np.bincount(place, weighted * loadings[:, column], minlength=n * j).reshape(n, j)
+        out[:, column, columns] = out[:, columns, column] = crossed
+    diagonal = np.arange(columns.start, columns.stop)
+    out[:, diagonal, diagonal] = np.bincount(place, weighted * own, minlength=n * j).reshape(n, j)
     return out
 
 
@@ -122,6 +159,7 @@ class _Problem:
         self.effect_loadings = by_level[0] if len(levels) == 1 else np.hstack(by_level)
         self.by_level = [loadings @ root for loadings, root in zip(by_level, self.roots, strict=True)]
         self.loadings = self.by_level[0] if len(levels) == 1 else np.hstack(self.by_level)
+        self.own = own_columns(structure, cells)
         self.priors = [np.eye(len(root)) for root in self.roots]
         self.mean_skill, self.base = fixed_part(structure, cells)
         self.parameters = cell_parameters(structure, cells)
@@ -158,12 +196,13 @@ class _Problem:
 
     def curvature(self, terms: dict[str, np.ndarray]) -> tuple[NestedCurvature, np.ndarray]:
         """Return the curvature, exact where positive definite and else expected, and where it is exact, bool (L,)."""
-        sums = weighted_outer(self.loadings, -terms["ee"][:, 0], self.units[-1])
+        among = self.units[-1], self.cells.item, self.own
+        sums = weighted_outer(self.loadings, -terms["ee"][:, 0], *among)
         curvature = NestedCurvature.eliminated(self.units, sums, self.priors)
         good = curvature.defined()
         if not good.all():
             positive = np.maximum(terms["fisher"][:, 0], 0.0)
-            fisher = weighted_outer(self.loadings, positive, self.units[-1])
+            fisher = weighted_outer(self.loadings, positive, *among)
             sums = where_first(good[self.units[-1].family], sums, fisher)
             curvature = NestedCurvature.eliminated(self.units, sums, self.priors)
         return curvature, good

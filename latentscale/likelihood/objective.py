@@ -12,7 +12,7 @@ import numpy as np
 
 from ..components.cells import Cells
 from ..components.effects_prior import EffectsPrior
-from ..components.levels import effect_loadings, levels_of
+from ..components.levels import effect_loadings, levels_of, too_many_for_nodes
 from ..components.linear_predictor import fixed_part
 from ..components.penalty import Penalty
 from ..components.response import cell_parameters, cell_terms, derivative_names
@@ -114,7 +114,7 @@ class Objective:
         s = self.space.structural(u)
         options = self._laplace_options()
         structure = self.space.layout.unflatten(s)
-        if len(levels_of(structure)) > 1:
+        if too_many_for_nodes(levels_of(structure)):
             return self._nested_hessian(u, s, structure, modes)
         function = partial(_hessian_contributions, structure, options=options, entries=self.entries)
         whole, score = HessianTotal(self.space.layout, self.entries), 0.0
@@ -129,7 +129,7 @@ class Objective:
     def _nested_hessian(
         self, u: np.ndarray, s: np.ndarray, structure: Structure, modes: Modes | None
     ) -> np.ndarray:
-        """Return the Hessian in u where units within families have effects."""
+        """Return the Hessian in u where a cell touches few of the effects of a family and of all units within it."""
         _, score, modes = laplace(structure, self.cells, modes, **self._laplace_options())
         if not modes.exact.all():
             return np.full((self.space.size, self.space.size), np.nan)
@@ -225,7 +225,7 @@ class Objective:
         """Return the Hessian in u of the complete-data log-likelihood at the modes; it may not be finite."""
         s = self.space.structural(u)
         structure = self.space.layout.unflatten(s)
-        if len(modes.levels) > 1:
+        if too_many_for_nodes(levels_of(structure)):
             hessian = complete_hessian(structure, self.cells, modes, self.shapes)
             hessian = hessian[np.ix_(self.entries, self.entries)]
         else:
