@@ -52,7 +52,8 @@ def methods():
     """What is compared, by name."""
     default, calibrated = ls.default_specification(), ls.calibrated_specification()
     residuals = ls.Specification(
-        ls.LatentSkillModel, fit=dict(default.fit_options), **{**default.options, "llm_effects": True, "precision_sd": 1.5}
+        ls.LatentSkillModel, fit=dict(default.fit_options),
+        **{**default.options, "llm_effects": True, "precision_sd": 1.5},
     )
     sloth = ls.Specification(ls.SlothModel, n_skills=3, link="monotone", fit={"cov_type": "none", "starts": 1})
     return {
