@@ -10,6 +10,7 @@ from narwhals.typing import IntoFrame
 
 from .boundary import BOUNDARIES, PreparedScores, prepare_scores, refuse_boundary
 from .checks import check_one_of
+from .covariates import describe_covariates, told_apart
 from .errors import DataError
 from .known_benchmarks import BENCHMARKS, CHANCE_LEVELS
 from .tables import (
@@ -184,11 +185,13 @@ class BenchmarkPanel:
     def __repr__(self) -> str:
         missing = np.isnan(self._scores).mean()
         at_edge = ((self._scores == 0) | (self._scores == 1)).sum(axis=0)
+        apart = told_apart(self._table, self._llms)
         counts = [f"{name} {count}" for name, count in zip(self._benchmarks, at_edge, strict=True) if count]
         return (
             f"BenchmarkPanel: {counted(self.n_llms, 'LLM')} in {counted(self.n_families, 'family')}, "
             f"{counted(self.n_benchmarks, 'benchmark')}, {missing:.1%} of the scores missing\n"
             f'scores of exactly 0 or 1 (boundary="{self._boundary}"): {some(counts, limit=12) or "none"}'
+            + (f"\nfar from the rest, is the unit right? {some(apart)}" if apart else "")
         )
 
     @property
@@ -299,6 +302,25 @@ class BenchmarkPanel:
                 "chance": self.chance,
             }
         )
+
+    def covariates(self) -> pd.DataFrame:
+        """Summarise each numeric column of `table`, to see wrong units and what slopes can rest on.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per column: n (values), missing, min, median, max; scale, "log" if all values are positive, else
+            "linear"; within_families, the share of the variance on that scale that lies within families, in [0, 1], on
+            which slopes rest that are free of differences between families; apart, a tuple of the LLMs whose value is
+            ten times and more away from all others, farther than three times the largest step among these.
+
+        Examples
+        --------
+        >>> from latentscale.datasets import load_leaderboard
+        >>> BenchmarkPanel(load_leaderboard()).covariates()["missing"].to_dict()
+        {'params_b': 0, 'tokens_t': 13, 'humaneval': 111}
+        """
+        return describe_covariates(self._table, self._llms, np.asarray(self._families, dtype=object))
 
     def to_frame(self) -> pd.DataFrame:
         """Return the panel as one wide table, from which the same panel can be made.

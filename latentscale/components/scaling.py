@@ -17,6 +17,7 @@ from formulaic import Formula, SimpleFormula
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.parser import DefaultFormulaParser
 
+from ..covariates import family_means
 from ..errors import DataError, IdentificationError
 from ..numerics.linalg import null_space
 
@@ -322,6 +323,9 @@ def _check_rank(x: np.ndarray, terms: Sequence[str]) -> None:
 
 def within_family_constants(x: np.ndarray, terms: Sequence[str], family: np.ndarray) -> list[str]:
     """Return the terms that are constant within every family: only differences between families inform them."""
-    frame = pd.DataFrame(x, columns=list(terms))
-    spread = (frame - frame.groupby(family).transform("mean")).abs().max()
-    return [term for term in terms if spread[term] <= 1e-10 * max(1.0, frame[term].abs().max())]
+    if not len(terms):
+        return []
+    _, family = np.unique(family, return_inverse=True)
+    spread = np.abs(x - family_means(x, family)).max(axis=0)
+    scale = np.maximum(1.0, np.abs(x).max(axis=0))
+    return [term for term, flat in zip(terms, spread <= 1e-10 * scale, strict=True) if flat]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..components.levels import levels_in, too_many_for_nodes
+from ..covariates import share_within, told_apart
 from ..errors import DataError
 from ..models.latent_skill import LatentSkillLaw
 from ..parameters.kinds import EDGE, LINK, LOWER, PRECISION, SLOPE, UPPER
@@ -36,6 +37,7 @@ _TOGETHER = 0.95  # a correlation of two estimates above this is reported
 _SHARE = 0.5  # parameters that change by more than this, in standard errors, are named in a weak direction
 _PENALTY_SHARE = 0.5  # a share of the information above this that comes from a penalty is reported
 _SCORES_PER_PARAMETER = 5  # fewer scores of a benchmark are reported
+_HIGH_LEVERAGE = 10.0  # leverages above so many times the mean one are reported
 _SMALL_SHARE = 0.1  # a share of a term's variance within families below this is reported
 _ENOUGH_FAMILIES = 30
 _TOLD = 3  # directions and parameters that are reported
@@ -94,7 +96,7 @@ def diagnose(fit: "LatentSkillResults", goodness_of_fit: GoodnessOfFit | bool = 
     checks: list[Finding | None] = [_misfit(fit, goodness_of_fit), _convergence(fit), _starts(fit), _integration(fit)]
     checks += [_information(fit), *_weak(fit)]
     checks += [_rank(fit), *_boundary(fit), _asymptotes(fit), _links(fit), _shrinkage(fit)]
-    checks += [_within(model), _families(model)]
+    checks += [_covariates(model), _within(model), _families(model)]
     checks += [_single(model), benchmarks_together(model), _few_scores(model), _restrictions(fit)]
     return Diagnosis(tuple(check for check in checks if check is not None))
 
@@ -361,14 +363,35 @@ def _shrinkage(fit: "LatentSkillResults") -> Finding | None:
 # --- data --------------------------------------------------------------------------------------------------------
 
 
+def _covariates(model: LatentSkillLaw) -> Finding | None:
+    """Check for LLMs whose covariates are far from those of all others, or on which slopes rest more than on others."""
+    if not model.terms:
+        return None
+    columns = sorted(str(name) for name in model.design.spec.required_variables)
+    apart = told_apart(model.panel.table.loc[list(model.llms), columns], list(model.llms))
+    basis, _ = np.linalg.qr(model.design.x - model.design.x.mean(axis=0))
+    leverage = np.sum(basis**2, axis=1)
+    usual = len(model.terms) / len(leverage)
+    order = np.argsort(-leverage)[:_TOLD]
+    high = [f"{model.llms[row]} {leverage[row]:.2f}" for row in order if leverage[row] > _HIGH_LEVERAGE * usual]
+    numbers = {"apart": len(apart), "largest leverage": float(leverage.max()), "mean leverage": usual}
+    if not (apart or high):
+        message = f"No value is far from all others; the largest leverage of an LLM is {leverage.max():.2f}."
+        return Finding("covariates", "ok", message, (), numbers)
+    message = f"Far from the rest, is the unit right? {some(apart)}. " if apart else ""
+    if high:
+        message += f"Slopes rest on single LLMs more than on others, by leverage (mean {usual:.2g}): {some(high)}. "
+    message += "Check these rows, and see with fit.influence('llm') what they move."
+    return Finding("covariates", "problem" if apart else "note", message, (), numbers)
+
+
 def _within(model: LatentSkillLaw) -> Finding:
     """Check which slopes rest on differences between families, wholly or mostly."""
     finding = design_within_families(model)
     if finding.outcome != "ok" or not model.terms:
         return finding
     x, code = model.design.x, model.family_codes
-    means = np.column_stack([np.bincount(code, column) for column in x.T]) / np.bincount(code)[:, None]
-    shares = dict(zip(model.terms, ((x - means[code]) ** 2).mean(axis=0) / x.var(axis=0), strict=True))
+    shares = dict(zip(model.terms, share_within(x, code), strict=True))
     numbers = {**finding.numbers, **{f"share within families: {term}": float(one) for term, one in shares.items()}}
     small = [term for term, share in shares.items() if share < _SMALL_SHARE]
     if not small:
@@ -376,7 +399,7 @@ def _within(model: LatentSkillLaw) -> Finding:
     listed = ", ".join(f"{term} {shares[term]:.1%}" for term in small)
     message = (
         f"{finding.message} Little of the variance of some lies within families ({listed}): their slopes rest mostly "
-        "on differences between families, and so on efficiencies being unrelated to them."
+        "on differences between families, and so on efficiencies being unrelated to them: see fit.test_mundlak()."
     )
     names = tuple(SLOPE.name_of(term, skill) for term in small for skill in model.skills)
     return Finding(finding.check, "note", message, names, numbers)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..checks import check_seed, check_whole
+from ..covariates import family_means
 from ..errors import IdentificationError
 from ..models.latent_skill import LatentSkillLaw
 from ..numerics.linalg import null_space
@@ -246,9 +247,8 @@ def design_within_families(model: LatentSkillLaw) -> Finding:
         return Finding("design within families", "ok", "There are no covariates.", (), {"needed": 0, "rank": 0})
     x, code = model.design.x, model.family_codes
     counts = np.bincount(code)
-    means = np.column_stack([np.bincount(code, column) for column in x.T]) / counts[:, None]
     constant, size = list(model.between_only), x.shape[1]
-    deviations = (x - means[code]) / x.std(axis=0)
+    deviations = (x - family_means(x, code)) / x.std(axis=0)
     deviations[:, [model.terms.index(term) for term in constant]] = 0.0  # otherwise rounding errors would count
     flat = null_space(deviations, 1e-9)
     names = tuple(SLOPE.name_of(term, skill) for term in constant for skill in model.skills)

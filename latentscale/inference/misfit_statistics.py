@@ -25,6 +25,7 @@ from ..components.curve import Curve
 from ..components.levels import effect_loadings
 from ..components.linear_predictor import fixed_part
 from ..components.response import cell_parameters
+from ..covariates import family_means
 from ..likelihood.modes import Modes, posterior_modes
 from ..parameters.structure import Structure
 
@@ -174,8 +175,7 @@ def varying_slopes(table: ResidualTable) -> Aspect:
     """
     parts = {}
     for name, covariate in table.covariates.items():
-        of_family = np.bincount(table.family, covariate) / np.bincount(table.family)
-        centred = covariate - of_family[table.family]
+        centred = covariate - family_means(covariate, table.family)
         if np.abs(centred).max() <= 1e-9 * max(1.0, np.abs(covariate).max()):
             continue
         seen = np.isfinite(table.values)

@@ -10,6 +10,7 @@ from ..inference.hypotheses import check_methods, named_test
 from ..inference.likelihood_ratio import lr_test
 from ..parameters.restrictions import read_restriction
 from .estimates import Estimates
+from .mundlak import mundlak_test
 
 if TYPE_CHECKING:
     import numpy as np
@@ -158,3 +159,41 @@ class Tests(Estimates):
         HypothesisTest
         """
         return shared_slopes.shared_slopes(self._results, terms, method, integration)
+
+    def test_mundlak(
+        self, terms: str | Sequence[str] | None = None, method: str | Sequence[str] = "wald"
+    ) -> HypothesisTest:
+        """Test that slopes within families are those between families (Mundlak 1978).
+
+        Family effects are taken to be unrelated to covariates. If they are related, larger families of LLMs being for
+        instance those that turn compute into skill better, the slopes are biased. The model is fitted again with the
+        family means of the covariates beside the covariates themselves. The slopes on the means are the differences
+        of slopes between and within families, and are zero if effects and covariates are unrelated.
+
+        Parameters
+        ----------
+        terms : str or sequence of str, optional
+            Main effects whose family means are tested; by default all that vary within families.
+        method : {"wald", "lr", "score", "all"} or a sequence of them
+
+        Returns
+        -------
+        HypothesisTest
+            Jointly over skills and terms and, if there are several terms, term by term. The notes have the differences
+            of slopes, by skill, with standard errors.
+
+        Raises
+        ------
+        DataError
+            If the fit has restrictions, or no main effect varies within families.
+
+        Examples
+        --------
+        >>> import latentscale as ls
+        >>> panel = ls.BenchmarkPanel(ls.load_leaderboard())
+        >>> model = ls.LatentSkillModel(panel, skills=1, scaling="log(params_b) + log(tokens_t)")
+        >>> test = model.fit(integration="laplace", starts=1).test_mundlak("log(params_b)")
+        >>> test.df
+        1
+        """
+        return mundlak_test(self._results, terms, method)

@@ -264,6 +264,10 @@ class RotatedResults(LatentSkillResults):
         """Refuse with a DataError: call it on ``source``."""
         self._refuse("test_shared_slopes")
 
+    def test_mundlak(self, *args: Any, **options: Any) -> NoReturn:
+        """Refuse with a DataError: call it on ``source``."""
+        self._refuse("test_mundlak")
+
     def diagnose(self, goodness_of_fit: GoodnessOfFit | bool = True) -> Diagnosis:
         """Return the Diagnosis of the fit."""
         return self.source.diagnose(goodness_of_fit)

@@ -10,6 +10,7 @@ from ..checks import check_whole
 from ..components.curve import check_room
 from ..components.free_curves import FreeCurves
 from ..components.scaling import build_design, within_family_constants
+from ..covariates import family_means
 from ..errors import DataError, IdentificationError
 from ..models.latent_skill_options import TRANSLOG
 from ..models.options import checked_options, keep_options
@@ -99,9 +100,7 @@ class HuberModel(PanelModel):
         """Raise an `IdentificationError` unless covariates minus their family means have full rank over these LLMs."""
         x, codes = self.design.x[rows], self.family_codes[rows]
         _, codes = np.unique(codes, return_inverse=True)
-        means = np.zeros((codes.max() + 1, x.shape[1]))
-        np.add.at(means, codes, x)
-        within = x - (means / np.bincount(codes)[:, None])[codes]
+        within = x - family_means(x, codes)
         spread = np.sqrt(np.mean(within**2, axis=0))
         scale = np.where(spread > 1e-10 * np.maximum(np.abs(x).max(axis=0), 1.0), spread, np.inf)
         flat = null_space(within / scale, 1e-9) if len(within) >= x.shape[1] else np.ones((x.shape[1], 1))

@@ -16,7 +16,7 @@ FUNCTION_LINES = 60
 PACKAGE = "latentscale"
 ROOMS = (
     {"numerics"},
-    {"tables", "known_benchmarks"},
+    {"tables", "known_benchmarks", "covariates"},
     {"boundary"},
     {"panel"},
     {"datasets"},
