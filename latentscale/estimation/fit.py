@@ -109,7 +109,8 @@ def fit_latent_skill(
         Covariance of the estimates; see ``LatentSkillResults.get_robust``.
     driver : {"direct", "em", "stochastic"}
         ``"direct"`` maximises the log-likelihood; ``"em"`` holds draws or nodes fixed in each M-step; ``"stochastic"``,
-        for very large tables, searches by Adam on minibatches of families and then maximises directly.
+        for very large tables, searches by Adam on minibatches of families and then maximises directly, by Laplace
+        first.
     points : int, optional
         Gauss-Hermite nodes in each dimension; by default 21, 11, 7, 5 for 1 to 4 skills.
     draws : int, optional
@@ -157,13 +158,13 @@ def fit_latent_skill(
     state = _State(model)
     try:
         with spread_over(n_jobs):
-            reordered = restriction is not None or _unsearched(model)
+            within = _worth_going_on(model, driver, restriction)
             ends = _search(
-                model, starts, seed, n_jobs, max_iterations, start_params, reordered, shown, state, not information,
+                model, starts, seed, n_jobs, max_iterations, start_params, within, shown, state, not information,
                 partial(stochastic_climb, seed=seed) if driver == "stochastic" else climb,
             )  # fmt: skip
             if information:
-                candidates = _candidates(model, restriction, ends.structures(), reordered, max_iterations)
+                candidates = _candidates(model, restriction, ends.structures(), within, max_iterations)
                 climber = {"laplace": polish_laplace}.get(rule.kind, mcem if driver == "em" else polish_nodes)
                 maximum, objective = _polish(model, candidates, rule, climber, tolerance, max_rounds, shown, state)
                 state.stage = "the error estimate"
@@ -184,6 +185,13 @@ def fit_latent_skill(
         ends.table, maximum.evaluations, options, time.perf_counter() - began, restriction,
         None if restricted is None else restricted.kept,
     )  # fmt: skip
+
+
+def _worth_going_on(model: LatentSkillLaw, driver: str, restriction: Restriction | None) -> float:
+    """Return how many log-likelihood units below the best end of the search others may turn out to be better."""
+    if driver == "stochastic":  # minibatches end so far from a maximum that values say little of the one that is near
+        return np.inf
+    return _WORTH_POLISHING if restriction is None and not _unsearched(model) else _WORTH_CLIMBING
 
 
 def _settled(
@@ -266,7 +274,7 @@ def _search(
     n_jobs: int | None,
     max_iterations: int,
     start_params: Any,
-    reordered: bool,
+    within: float,
     shown: Progress,
     state: _State,
     expected: bool = False,
@@ -274,8 +282,8 @@ def _search(
 ) -> _SearchEnds:
     """Climb from all starts by Laplace.
 
-    Ends far below the best one are kept where ``reordered``: under restrictions, or with effects that the search leaves
-    out, the order of the ends may change. ``expected`` is that of ``Objective``.
+    Ends are chosen that are ``within`` so many log-likelihood units of the best one. ``expected`` is that of
+    ``Objective``.
     """
     pattern, space = model.search_form
     objective = Objective(space, model.internal_cells, model.penalty_on(space.table), _SEARCH_MODE_TOLERANCE, expected)
@@ -312,7 +320,6 @@ def _search(
             "No start gave a finite log-likelihood. Check for scores that jump between extremes within a family, or "
             "give start_params."
         )
-    within = _WORTH_CLIMBING if reordered else _WORTH_POLISHING
     chosen = [end for end in best_distinct(ends, _MOST_POLISHED) if end.value > best - within]
     return _SearchEnds(_table_of_starts(ends, best), objective, chosen, in_users_form)
 
@@ -330,13 +337,14 @@ def _candidates(
     model: LatentSkillLaw,
     restriction: Restriction | None,
     structures: Sequence[Structure],
-    reordered: bool,
+    within: float,
     max_iterations: int,
 ) -> list[tuple[Objective, np.ndarray]]:
     """Return the objective and the starting point of each maximisation by the accurate rule.
 
     Under a restriction each has a restricted space about its start. Restrictions and random effects that the search
-    left out are taken in by a climb by Laplace first, of which only the best ends are kept.
+    left out are taken in by a climb by Laplace first, and so are ends of minibatches, which are far from a maximum by
+    any rule; only the best ends of these climbs are kept. ``within`` is that of ``_worth_going_on``.
     """
     candidates = []
     for number, structure in enumerate(structures):
@@ -350,7 +358,7 @@ def _candidates(
                 _refuse_zero_sd(space.structure(u), restriction)
         objective = Objective(space, model.internal_cells, model.penalty)
         value = np.inf
-        if reordered:
+        if within > _WORTH_POLISHING:
             end = climb(objective, number, "restricted", space.structure(u), max_iterations)
             u, value = end.u, end.value
         candidates.append((objective, u, value))

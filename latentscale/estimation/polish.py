@@ -325,13 +325,15 @@ def wants_more_draws(
 ) -> bool:
     """Return whether a Monte Carlo rule has too few draws.
 
-    They are too few if the information is not positive definite, so that ``decrement`` is NaN, or if at the maximum the
-    standard error of the log-likelihood is larger than ``rule.tolerance``.
+    They are too few if at the maximum the standard error of the log-likelihood is larger than ``rule.tolerance``, or if
+    the information is not positive definite, so that ``decrement`` is NaN, though Laplace's, which has no error of
+    draws, is. If neither is, the point is no maximum, and no number of draws makes it one.
     """
     if rule.kind != "monte_carlo" or rule.draws >= MAX_DRAWS:
         return False
     if not np.isfinite(decrement):
-        return True
+        by_laplace = laplace_information(objective, u, objective.modes(u))
+        return not np.isfinite(by_laplace).all() or float(np.linalg.eigvalsh(by_laplace)[0]) > 0.0
     return decrement < tolerance and monte_carlo_error(objective, u, standard).se > rule.tolerance
 
 
