@@ -20,9 +20,10 @@ from joblib import Parallel, delayed
 import latentscale as ls
 from latentscale.cli.fitting import EXTENDED
 from latentscale.models.options import given_options
+from latentscale.results.latent_skill import LatentSkillResults
 
 
-def ratios(fit: ls.LatentSkillResults) -> pd.Series:
+def ratios(fit: LatentSkillResults) -> pd.Series:
     """Return clustered over observed standard errors of all slopes."""
     slopes = [name for name in fit.params.index if name.startswith("slope[")]
     return fit.get_robust("cluster").bse[slopes] / fit.bse[slopes]
