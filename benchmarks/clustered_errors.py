@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import leaderboard_model, machine
+from common import leaderboard_model, machine, refitted
 from joblib import Parallel, delayed
 
 import latentscale as ls
@@ -31,11 +31,9 @@ def ratios(fit: LatentSkillResults) -> pd.Series:
 
 def simulated(truth: ls.LatentSkillModel, params: pd.Series, seed: int) -> pd.Series:
     """Return the ratios of a table simulated from the model; NaN without standard errors."""
-    panel = ls.BenchmarkPanel(truth.simulate(params, seed), **truth.panel.options)
-    model = type(truth)(panel, **given_options(truth))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # estimates on the edge, few families: part of what is studied
-        fit = model.fit(integration="laplace", starts=0, start_params=params)
+        fit = refitted(truth, params, seed)
         if not fit.converged:
             return pd.Series(dtype=float)
         return ratios(fit)

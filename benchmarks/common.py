@@ -7,6 +7,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 import latentscale as ls
+from latentscale.models.options import given_options
 
 SKILLS = {"math": "math_lvl_5", "instruction": "ifeval", "commonsense": "hellaswag", "reasoning": "bbh"}
 
@@ -16,6 +17,12 @@ threadpool_limits(1)  # linear algebra on one thread, for as long as the process
 def leaderboard_model():
     """Four anchored skills on the shipped table."""
     return ls.LatentSkillModel(ls.BenchmarkPanel(ls.load_leaderboard()), skills=ls.Anchored(SKILLS))
+
+
+def refitted(truth, params, seed):
+    """The Laplace fit, from the true parameters, to a table that is simulated from a model."""
+    panel = ls.BenchmarkPanel(truth.simulate(params, seed), **truth.panel.options)
+    return type(truth)(panel, **given_options(truth)).fit(integration="laplace", starts=0, start_params=params)
 
 
 def machine():

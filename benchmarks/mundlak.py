@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import pandas as pd
-from common import leaderboard_model, machine
+from common import leaderboard_model, machine, refitted
 from joblib import Parallel, delayed
 
 import latentscale as ls
@@ -24,12 +24,9 @@ METHODS = ("wald", "lr", "score")
 
 def p_values(truth: ls.LatentSkillModel, params: pd.Series, seed: int) -> pd.Series:
     """Return p-values by part and method of a table in which the hypothesis holds."""
-    panel = ls.BenchmarkPanel(truth.simulate(params, seed), **truth.panel.options)
-    model = type(truth)(panel, **given_options(truth))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of single tables; the share of rejections is what is studied
-        fit = model.fit(integration="laplace", starts=0, start_params=params)
-        return fit.test_mundlak(method=METHODS).table["p_value"]
+        return refitted(truth, params, seed).test_mundlak(method=METHODS).table["p_value"]
 
 
 def main() -> None:

@@ -35,11 +35,14 @@ _START = 0.3  # from where random slopes are fitted, per standard deviation of t
 _ITERATIONS = 500  # of the quasi-Newton search
 
 
+def terms_within_families(model: LatentSkillLaw) -> list[str]:
+    """Return main-effect terms that differ within some family."""
+    return [term for term in model.terms if term not in (*model.between_only, *model.design.interactions)]
+
+
 def varying_terms(model: LatentSkillLaw) -> list[str]:
-    """Return main-effect terms that differ within some family, for which slopes may vary between families."""
-    products = model.design.interactions
-    within = [term for term in model.terms if term not in model.between_only and term not in products]
-    return [term for term in within if term not in model.random_terms]
+    """Return terms for which slopes may vary between families, and do not yet."""
+    return [term for term in terms_within_families(model) if term not in model.random_terms]
 
 
 def shared_slopes(

@@ -14,6 +14,7 @@ from ..covariates import family_means
 from ..errors import DataError
 from ..inference.hypotheses import check_methods, named_test
 from ..inference.hypothesis_test import HypothesisTest
+from ..inference.shared_slopes import terms_within_families
 from ..models.options import given_options
 from ..parameters.kinds import SLOPE
 from ..parameters.restrictions import read_restriction
@@ -21,6 +22,7 @@ from ..parameters.restrictions import read_restriction
 if TYPE_CHECKING:
     from ..likelihood.rules import Rule
     from .latent_skill import LatentSkillResults
+
 
 def mundlak_test(
     fit: LatentSkillResults, terms: str | Sequence[str] | None = None, method: str | Sequence[str] = "wald"
@@ -30,7 +32,7 @@ def mundlak_test(
     methods = check_methods(method)
     if fit.estimate.restriction is not None:
         raise DataError("test_mundlak starts from a fit without constraints.")
-    candidates = [term for term in model.terms if term not in (*model.between_only, *model.design.interactions)]
+    candidates = terms_within_families(model)
     if not candidates:
         raise DataError(
             f"No main effect of {model.scaling!r} varies within families, so that all slopes are between families."
